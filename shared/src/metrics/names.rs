@@ -1,0 +1,60 @@
+//! Every metric that Tributary exposes. Counters get `_total` appended in the exposition.
+
+macro_rules! metric_names {
+    ($($variant:ident = $name:literal : $help:literal;)*) => {
+        /// The name of a metric.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum MetricName { $($variant),* }
+
+        impl MetricName {
+            /// All names, for documentation and tests.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            #[must_use]
+            pub fn help(self) -> &'static str {
+                match self { $(Self::$variant => $help),* }
+            }
+        }
+    };
+}
+
+metric_names! {
+    // agent
+    IntakeEvents = "tributary_intake_events": "Events accepted by an input, by input and stream";
+    IntakeRejected = "tributary_intake_rejected_requests": "Intake requests refused, by error code";
+    SpoolBytes = "tributary_spool_bytes": "Bytes of the spool on disk, WAL included";
+    SpoolHeldEvents = "tributary_spool_held_events": "Events in the spool that are not yet committed by the aggregator";
+    SpoolDropped = "tributary_spool_dropped_events": "Events dropped at the edge, by reason";
+    SpoolCommitSeconds = "tributary_spool_commit_seconds": "Duration of a spool group commit";
+    ShipperConnected = "tributary_shipper_connected": "1 while a session with a gateway is open";
+    ShipperBatches = "tributary_shipper_batches": "Batches sent to a gateway";
+    ShipperBytes = "tributary_shipper_bytes": "Batch body bytes sent to a gateway";
+    ShipperReconnects = "tributary_shipper_connect_attempts": "Attempts to reach a gateway, by outcome";
+    // gateway
+    GatewaySessions = "tributary_gateway_sessions": "Open agent sessions";
+    GatewayBatches = "tributary_gateway_batches": "Batches admitted";
+    GatewayValid = "tributary_gateway_valid_events": "Events that fit their schema, by stream";
+    GatewayRejected = "tributary_gateway_rejected_events": "Events sent to the dead letters, by stream";
+    GatewayRefused = "tributary_gateway_refused": "Connections and batches refused, by reason";
+    GatewayDecodeSeconds = "tributary_gateway_decode_seconds": "Duration of decoding and validating one batch";
+    // aggregator
+    CommitBatches = "tributary_commit_batches": "Batches committed";
+    CommitEvents = "tributary_commit_events": "Events committed, by verdict (valid, dead, dropped)";
+    CommitDuplicates = "tributary_commit_duplicate_events": "Events trimmed because their lane's mark had passed them";
+    CommitGaps = "tributary_commit_gaps": "Batches refused because they start after mark+1";
+    CommitSeconds = "tributary_commit_seconds": "Duration of a group commit";
+    ApplySeconds = "tributary_apply_seconds": "Duration of folding one batch into every view";
+    AppliedPosition = "tributary_applied_position": "Log position up to which the views are current";
+    CommittedPosition = "tributary_committed_position": "Newest log position";
+    WindowRows = "tributary_window_rows": "Window rows in memory, by view";
+    SnapshotSeconds = "tributary_snapshot_seconds": "Duration of a window snapshot";
+    AggregatorRefused = "tributary_aggregator_refused": "Gateway connections and batches refused, by reason";
+    // all roles
+    ActorRestarts = "tributary_actor_restarts": "Actors restarted by their supervisor, by actor";
+    TelemetryDropped = "tributary_telemetry_dropped": "Telemetry items that could not be exported, by signal";
+}

@@ -1,0 +1,209 @@
+//! Messages of the control streams.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AgentId, LaneKey, LaneNo, Seq, StreamName};
+use crate::ids::Epoch;
+use crate::time::Millis;
+
+/// First message of whoever dialled. The identity that counts is the certificate's; `node` must agree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    pub min_version: u16,
+    pub max_version: u16,
+    pub node: String,
+    /// Program and version, for people.
+    pub software: String,
+    /// Random, new for each start of the process: two live sessions of one identity are told apart by it.
+    pub instance: u64,
+}
+
+/// First answer to a [`Hello`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    pub version: u16,
+    pub node: String,
+    /// The answerer's clock, for measuring skew.
+    pub now: Millis,
+    pub limits: Limits,
+}
+
+/// What the answerer takes. The dialler keeps to it; exceeding it ends the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    pub max_in_flight: u32,
+    pub max_batch_rows: u32,
+    pub max_batch_body: u32,
+    pub max_inflated: u32,
+    pub max_lanes: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_in_flight: super::DEFAULT_MAX_IN_FLIGHT,
+            max_batch_rows: super::MAX_BATCH_ROWS,
+            max_batch_body: u32::try_from(super::MAX_BATCH_BODY).unwrap_or(u32::MAX),
+            max_inflated: u32::try_from(super::MAX_INFLATED_BATCH).unwrap_or(u32::MAX),
+            max_lanes: super::MAX_SESSION_LANES,
+        }
+    }
+}
+
+/// Agent to gateway.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToGateway {
+    Hello(Hello),
+    OpenLane(OpenLane),
+    Report(NodeReport),
+    /// The agent is stopping; what is in flight may still be acknowledged.
+    Goodbye,
+}
+
+/// Gateway to agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToAgent {
+    Welcome(Welcome),
+    LaneOpened(LaneOpened),
+    Ack(Ack),
+    Refuse(Refuse),
+    Drain(Drain),
+    Heartbeat { now: Millis },
+    Bye(Bye),
+}
+
+/// Gateway to aggregator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToAggregator {
+    Hello(Hello),
+    /// A lane of an agent whose certificate the gateway has checked. `lane` is the gateway's handle for the answer.
+    OpenLane { lane: u32, key: LaneKey, next_seq: Seq },
+    /// The newest schema of a stream is wanted; answered by [`FromAggregator::Schema`].
+    GetSchema { stream: StreamName },
+    /// An agent connected, reported, or (`report` is `None`) left.
+    Agent { agent: AgentId, remote: String, software: String, report: Option<NodeReport> },
+    Heartbeat { now: Millis },
+    Goodbye,
+}
+
+/// Aggregator to gateway.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum FromAggregator {
+    Welcome(Welcome),
+    LaneOpened(LaneOpened),
+    Ack(Ack),
+    Refuse(Refuse),
+    /// The newest schema of a stream (`None`: it has none). Sent on request and on every change.
+    Schema { stream: StreamName, schema: Option<SchemaInfo> },
+    Drain(Drain),
+    Heartbeat { now: Millis },
+    Bye(Bye),
+}
+
+/// A lane that the agent wants to ship. `next_seq` is the seq that it will give its next event: at or below
+/// the committed mark, the spool is behind its own past (a restored image) and must start a new epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenLane {
+    /// The agent's handle for the lane in this session.
+    pub lane: u32,
+    pub stream: StreamName,
+    pub epoch: Epoch,
+    pub next_seq: Seq,
+}
+
+/// Where a lane stands. `lane` is the handle of whoever asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneOpened {
+    pub lane: u32,
+    pub lane_no: LaneNo,
+    /// Highest committed seq; 0 when none.
+    pub mark: Seq,
+}
+
+/// Everything of the lane up to `mark` is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    pub lane: u32,
+    pub mark: Seq,
+}
+
+/// A batch was not taken. The sender goes on from `expected`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refuse {
+    pub lane: u32,
+    pub expected: Seq,
+    pub code: RefuseCode,
+    pub message: String,
+    /// Wait this long before the next try.
+    #[serde(default)]
+    pub retry_after_ms: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RefuseCode {
+    /// The batch starts after mark+1.
+    Gap,
+    /// The batch was judged by a schema that is not the newest.
+    SchemaChanged,
+    /// The receiver cannot store just now (disk full, upstream away).
+    Unavailable,
+    /// The sender exceeds its rate.
+    Throttled,
+    /// The batch itself is broken (checksum, sizes); sending it again unchanged will not help unless the
+    /// wire damaged it.
+    Malformed,
+}
+
+/// The receiver is about to stop: finish, and come back after `retry_after_ms` (with full jitter).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    pub retry_after_ms: u32,
+}
+
+/// Last message before the sender closes the connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bye {
+    pub code: ByeCode,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ByeCode {
+    VersionMismatch,
+    IdentityMismatch,
+    /// The same identity opened a newer session.
+    Superseded,
+    ProtocolError,
+    LimitExceeded,
+    ShuttingDown,
+    UpstreamLost,
+}
+
+/// What an agent says of itself with every heartbeat, so that the centre shows lag and held events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    pub now: Millis,
+    pub spool_bytes: u64,
+    pub spool_limit: u64,
+    pub lanes: Vec<LaneReport>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneReport {
+    pub stream: StreamName,
+    pub epoch: Epoch,
+    pub next_seq: Seq,
+    pub committed_seq: Seq,
+    pub held_events: u64,
+    pub held_bytes: u64,
+}
+
+/// A registered schema, as it is pushed to gateways.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaInfo {
+    pub id: u32,
+    pub version: u32,
+    /// `JSON`, `AVRO` or `PROTOBUF`.
+    pub format: String,
+    pub text: String,
+}
