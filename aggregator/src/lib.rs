@@ -1,1 +1,4 @@
 //! placeholder
+pub mod commit;
+pub mod config;
+pub mod registry;

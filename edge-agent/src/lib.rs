@@ -1,1 +1,4 @@
-//! placeholder
+//! The edge agent.
+
+pub mod tail;
+pub mod spool;

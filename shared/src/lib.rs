@@ -7,10 +7,12 @@
 pub mod actors;
 pub mod api_error;
 pub mod config;
+pub mod host_schema;
 pub mod identity;
 pub mod ids;
 pub mod metrics;
 pub mod protocol;
 pub mod telemetry;
 pub mod time;
+pub mod transport;
 pub mod wire;

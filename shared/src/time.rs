@@ -1,6 +1,10 @@
 //! Times as the wire and the stores keep them: Unix milliseconds, UTC, signed.
 
+use std::time::Instant;
+
 use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::protocol::Tick;
 
 /// Unix milliseconds, UTC.
 pub type Millis = i64;
@@ -14,6 +18,23 @@ pub const MIN_MILLIS: Millis = -62_135_596_800_000;
 #[must_use]
 pub fn now_millis() -> Millis {
     Utc::now().timestamp_millis()
+}
+
+/// Where monotonic [`Tick`]s come from: the edges of the program hold one, pure code takes its ticks.
+#[derive(Debug, Clone, Copy)]
+pub struct Monotonic(Instant);
+
+impl Monotonic {
+    /// Starts counting at 1, so that 0 can stand for "never".
+    #[must_use]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    #[must_use]
+    pub fn tick(&self) -> Tick {
+        Tick::try_from(self.0.elapsed().as_millis()).unwrap_or(Tick::MAX).saturating_add(1)
+    }
 }
 
 /// RFC 3339 in UTC with milliseconds, as every API answer shows times.

@@ -131,7 +131,7 @@ mod tests {
         histogram(MetricName::CommitSeconds, &[]).observe(0.01);
         let text = encode_text();
         assert!(text.contains("tributary_intake_events_total{stream=\"a\"} 3"), "{text}");
-        assert!(text.contains("tributary_spool_bytes 7.0"), "{text}");
+        assert!(text.contains("tributary_spool_bytes{} 7.0"), "{text}");
         assert!(text.ends_with("# EOF\n"));
     }
 }

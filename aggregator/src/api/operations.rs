@@ -1,0 +1,39 @@
+//! Health, metrics, and the description of the API.
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+use tributary_shared::metrics;
+
+use super::{ApiError, ApiState};
+
+const OPENAPI: &str = include_str!("openapi.json");
+
+pub fn configure(service: &mut web::ServiceConfig) {
+    service
+        .route("/healthz", web::get().to(healthy))
+        .route("/readyz", web::get().to(ready))
+        .route("/metrics", web::get().to(exposition))
+        .route("/api/openapi.json", web::get().to(openapi));
+}
+
+async fn healthy() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "ok" }))
+}
+
+/// Ready once the views have caught up with the log as it was at the start.
+async fn ready(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
+    if !state.engine.is_ready() {
+        let message = "the views are still replaying the log; this ends by itself";
+        return Err(ApiError::unavailable("replaying", message).with("applied", state.engine.applied().0));
+    }
+    Ok(HttpResponse::Ok().json(json!({ "status": "ready", "applied": state.engine.applied() })))
+}
+
+async fn exposition() -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, metrics::CONTENT_TYPE)).body(metrics::encode_text())
+}
+
+async fn openapi() -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(OPENAPI)
+}

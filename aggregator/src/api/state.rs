@@ -1,0 +1,55 @@
+//! What the handlers reach.
+
+use std::sync::Arc;
+
+use actix_web::web;
+use tokio::sync::{Semaphore, watch};
+
+use super::ApiError;
+use super::overview::Overview;
+use crate::agents::AgentDirectory;
+use crate::commit::{CommitError, LogReader};
+use crate::registry::SchemaRegistry;
+use crate::throughput::Throughput;
+use crate::window::EngineHandle;
+
+/// Live streams that are served at one time; each holds a connection and a bounded queue.
+const MAX_LIVE: usize = 256;
+
+/// Handles on everything that the API shows. Clones share it.
+#[derive(Debug, Clone)]
+pub struct ApiState {
+    pub log: LogReader,
+    pub engine: EngineHandle,
+    pub agents: Arc<AgentDirectory>,
+    pub throughput: Arc<Throughput>,
+    pub schemas: SchemaRegistry,
+    /// Turns true when the aggregator stops: live streams end then.
+    pub shutdown: watch::Receiver<bool>,
+    pub(super) overview: Arc<Overview>,
+    pub(super) live_slots: Arc<Semaphore>,
+}
+
+impl ApiState {
+    #[must_use]
+    pub fn new(
+        log: LogReader,
+        engine: EngineHandle,
+        agents: Arc<AgentDirectory>,
+        throughput: Arc<Throughput>,
+        schemas: SchemaRegistry,
+        shutdown: watch::Receiver<bool>,
+    ) -> Self {
+        let (overview, live_slots) = (Arc::default(), Arc::new(Semaphore::new(MAX_LIVE)));
+        Self { log, engine, agents, throughput, schemas, shutdown, overview, live_slots }
+    }
+
+    /// Reads the log on the blocking pool.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&LogReader) -> Result<T, CommitError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let log = self.log.clone();
+        Ok(web::block(move || read(&log)).await??)
+    }
+}

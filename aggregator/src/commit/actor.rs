@@ -1,0 +1,382 @@
+//! The commit thread: owns the write connection, drains what is queued into one transaction, syncs once, then
+//! answers everyone.
+//!
+//! # States
+//! - **open**: the store works.
+//! - **failed**: a write failed and nothing is known about the file. Every batch is refused as unavailable;
+//!   with the next group, but not more often than [`REOPEN_AFTER`], the file is opened again and verified. What
+//!   turns out to be durable after all goes to the window engine like any other entry.
+//! - **ended**: asked to stop, or the log lost entries that it had acknowledged.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tributary_shared::ids::{LaneKey, Seq};
+use tributary_shared::time::now_millis;
+use tributary_shared::wire::RefuseCode;
+
+use super::gauges::Gauges;
+use super::group::{Group, GroupEntry, Judged, SchemaRule, judge};
+use super::handle::{Command, CommitHandle, Feed, QUEUE, Reply};
+use super::lane::LaneBook;
+use super::messages::{CommitAnswer, CommitError, Committed, LaneState, LogPos, Prepared};
+use super::reader::LogReader;
+use super::store::LogStore;
+use super::{feed, queries};
+use crate::registry::SchemaCache;
+
+/// The most commands in one transaction, and the most bytes of columns: one fsync is then well spent, and
+/// nobody waits longer than some tens of milliseconds for it.
+const MAX_GROUP: usize = 64;
+const MAX_GROUP_BYTES: usize = 16 << 20;
+/// Move the WAL into the database file when about this much was written. Larger saves little, and makes the
+/// commit that waits for it wait longer.
+const CHECKPOINT_AFTER: usize = 24 << 20;
+/// What a commit writes beside its columns: index, lane and header pages.
+const PAGES_PER_ENTRY: usize = 64 << 10;
+/// Between two attempts to open a failed log again.
+const REOPEN_AFTER: Duration = Duration::from_millis(500);
+/// What senders are told to wait meanwhile.
+const UNAVAILABLE_RETRY_MS: u32 = 1_000;
+/// Held for as long as the thread lives: marks are kept in memory, so two writers would corrupt the books.
+const LOCK_FILE: &str = "log.lock";
+
+/// How to open the commit log.
+#[derive(Debug, Clone)]
+pub struct CommitOptions {
+    /// Holds `log.db`; created when missing.
+    pub dir: PathBuf,
+    /// Refuse batches of streams that have no schema.
+    pub require_schema: bool,
+}
+
+/// The running commit thread.
+#[derive(Debug)]
+pub struct CommitThread {
+    thread: JoinHandle<Result<(), CommitError>>,
+}
+
+impl CommitThread {
+    /// Waits for the end of the thread. Blocks; ask it to end with [`CommitHandle::stop`].
+    ///
+    /// # Errors
+    /// [`CommitError::Damaged`] when the log lost what it had acknowledged.
+    pub fn join(self) -> Result<(), CommitError> {
+        self.thread.join().unwrap_or(Err(CommitError::Stopped))
+    }
+}
+
+/// Opens log.db, verifies it, and starts the thread that writes it.
+///
+/// # Errors
+/// [`CommitError::InUse`], [`CommitError::FormatTooNew`], [`CommitError::Damaged`], or those of the disk.
+pub fn open(
+    options: CommitOptions,
+    schemas: SchemaCache,
+) -> Result<(CommitHandle, LogReader, CommitThread), CommitError> {
+    std::fs::create_dir_all(&options.dir)?;
+    let lock = lock(&options.dir)?;
+    let store = LogStore::open(&options.dir)?;
+    let loaded = store.load()?;
+    let reader = LogReader::open(&options.dir)?;
+    let (commands, queue) = mpsc::channel(QUEUE);
+    let (committed, watcher) = watch::channel(loaded.newest);
+    let gauges = Gauges::new(loaded.newest);
+    let committer = Committer {
+        book: LaneBook::new(loaded.lanes),
+        newest: loaded.newest,
+        store: Some(store),
+        failed_at: Instant::now(),
+        unmoved: 0,
+        feed: None,
+        options,
+        schemas,
+        committed,
+        gauges,
+        _lock: lock,
+    };
+    let thread = std::thread::Builder::new().name("commit".to_owned()).spawn(move || committer.run(queue))?;
+    Ok((CommitHandle::new(commands, watcher), reader, CommitThread { thread }))
+}
+
+fn lock(dir: &Path) -> Result<File, CommitError> {
+    let file = File::create(dir.join(LOCK_FILE))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(CommitError::InUse { dir: dir.display().to_string() }),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+struct Committer {
+    book: LaneBook,
+    newest: LogPos,
+    /// `None` while failed.
+    store: Option<LogStore>,
+    failed_at: Instant,
+    /// Bytes written since the last checkpoint, about.
+    unmoved: usize,
+    feed: Option<Feed>,
+    options: CommitOptions,
+    schemas: SchemaCache,
+    committed: watch::Sender<LogPos>,
+    gauges: Gauges,
+    _lock: File,
+}
+
+/// Who waits for the group's end, and what to tell them if it is stored.
+enum Waiting {
+    Lane { reply: Reply<LaneState>, key: LaneKey },
+    Batch { reply: Reply<CommitAnswer>, key: LaneKey, answer: CommitAnswer },
+}
+
+impl Committer {
+    fn run(mut self, mut queue: mpsc::Receiver<Command>) -> Result<(), CommitError> {
+        while let Some(first) = queue.blocking_recv() {
+            let (group, stop) = gather(first, &mut queue);
+            self.run_group(group)?;
+            if stop {
+                break;
+            }
+        }
+        if let Some(store) = &self.store {
+            store.truncate_wal()?;
+        }
+        Ok(())
+    }
+
+    fn run_group(&mut self, commands: Vec<Command>) -> Result<(), CommitError> {
+        if self.store.is_none()
+            && let Err(reason) = self.reopen()?
+        {
+            self.turn_away(commands, &reason);
+            return Ok(());
+        }
+        let (mut group, mut waiting) = (Group::default(), Vec::with_capacity(commands.len()));
+        for command in commands {
+            match command {
+                Command::OpenLane { key, next_seq, reply } => {
+                    self.open_lane(&mut group, &key, next_seq);
+                    waiting.push(Waiting::Lane { reply, key });
+                }
+                Command::Commit { batch, reply, room: _room } => {
+                    let key = batch.key.clone();
+                    let answer = self.judge(&mut group, *batch);
+                    waiting.push(Waiting::Batch { reply, key, answer });
+                }
+                Command::Attach { feed, reply } => self.attach(feed, reply),
+                Command::Stop => {}
+            }
+        }
+        group.close(&self.book, now_millis());
+        match self.write(&group) {
+            Ok(()) => {
+                self.book.keep();
+                self.newest = group.entries.last().map_or(self.newest, |entry| entry.pos);
+                self.answer(waiting);
+                self.publish(group);
+                self.checkpoint_if_due();
+            }
+            Err(error) => {
+                tracing::warn!(%error, dir = %self.options.dir.display(), "commit failed, batches are refused until the log can be opened again");
+                self.book.forget();
+                self.store = None;
+                self.failed_at = Instant::now();
+                self.refuse(waiting, &error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn open_lane(&mut self, group: &mut Group, key: &LaneKey, next_seq: Seq) {
+        let Some(no) = group.open_lane(&mut self.book, key) else { return };
+        let mark = self.book.counts(no).mark;
+        if next_seq <= mark {
+            tracing::warn!(lane = %key, next_seq, mark, "an agent is behind its own past, it must begin a new epoch");
+        }
+    }
+
+    fn judge(&mut self, group: &mut Group, batch: Prepared) -> CommitAnswer {
+        let latest = self.schemas.latest_ref(&batch.key.stream);
+        let rule = SchemaRule { latest, required: self.options.require_schema };
+        let no = batch.lane();
+        let count = batch.range().count();
+        match judge(&mut self.book, batch, rule) {
+            Judged::Apply { batch, trimmed } => {
+                self.gauges.duplicates.inc_by(trimmed);
+                let pos = group.entries.last().map_or(self.newest, |entry| entry.pos).next();
+                let (mark, applied) = (self.book.counts(no).mark, batch.range());
+                group.entries.push(GroupEntry { pos, batch });
+                CommitAnswer::Committed { mark, pos: Some(pos), applied: Some(applied) }
+            }
+            Judged::Answer(answer) => {
+                match &answer {
+                    CommitAnswer::Committed { .. } => self.gauges.duplicates.inc_by(count),
+                    CommitAnswer::Refused { code: RefuseCode::Gap, .. } => self.gauges.gaps.inc(),
+                    CommitAnswer::Refused { .. } => 0,
+                };
+                answer
+            }
+        }
+    }
+
+    fn attach(&mut self, feed: Feed, reply: oneshot::Sender<Result<LogPos, CommitError>>) {
+        self.feed = Some(feed);
+        // entries that this group is about to commit come after the attachment
+        let _ = reply.send(Ok(self.newest));
+    }
+
+    fn write(&mut self, group: &Group) -> Result<(), CommitError> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        let Some(store) = &mut self.store else { return Err(CommitError::Stopped) };
+        let started = Instant::now();
+        store.write(group)?;
+        self.gauges.seconds.observe(started.elapsed().as_secs_f64());
+        self.unmoved += group.entries.iter().map(|entry| entry.batch.columns.len() + PAGES_PER_ENTRY).sum::<usize>();
+        Ok(())
+    }
+
+    /// A receiver that is gone does not want its answer any more; the commit stands all the same.
+    fn answer(&self, waiting: Vec<Waiting>) {
+        for waiting in waiting {
+            match waiting {
+                Waiting::Lane { reply, key } => {
+                    let full = || CommitError::Unavailable("all lane numbers are taken".to_owned());
+                    let state = self.book.number(&key).map(|lane_no| {
+                        let mark = self.book.durable_mark(lane_no);
+                        LaneState { lane_no, mark }
+                    });
+                    let _ = reply.send(state.ok_or_else(full));
+                }
+                Waiting::Batch { reply, answer, .. } => {
+                    let _ = reply.send(Ok(answer));
+                }
+            }
+        }
+    }
+
+    /// Nothing of the group was stored: everyone goes on from the durable mark.
+    fn refuse(&self, waiting: Vec<Waiting>, reason: &str) {
+        for waiting in waiting {
+            match waiting {
+                Waiting::Lane { reply, .. } => {
+                    let _ = reply.send(Err(CommitError::Unavailable(reason.to_owned())));
+                }
+                Waiting::Batch { reply, key, .. } => {
+                    let mark = self.book.number(&key).map_or(0, |no| self.book.durable_mark(no));
+                    let _ = reply.send(Ok(CommitAnswer::Refused {
+                        expected: mark + 1,
+                        code: RefuseCode::Unavailable,
+                        message: format!("the commit log cannot store just now: {reason}"),
+                        retry_after_ms: UNAVAILABLE_RETRY_MS,
+                    }));
+                }
+            }
+        }
+    }
+
+    fn turn_away(&mut self, commands: Vec<Command>, reason: &str) {
+        let mut waiting = Vec::with_capacity(commands.len());
+        for command in commands {
+            match command {
+                Command::OpenLane { key, reply, .. } => waiting.push(Waiting::Lane { reply, key }),
+                Command::Commit { batch, reply, .. } => {
+                    let answer = CommitAnswer::Committed { mark: 0, pos: None, applied: None };
+                    waiting.push(Waiting::Batch { reply, key: batch.key, answer });
+                }
+                Command::Attach { feed, reply } => self.attach(feed, reply),
+                Command::Stop => {}
+            }
+        }
+        self.refuse(waiting, reason);
+    }
+
+    fn publish(&mut self, group: Group) {
+        if group.entries.is_empty() {
+            return;
+        }
+        self.gauges.count(&group);
+        self.committed.send_replace(self.newest);
+        let committed_at = group.committed_at;
+        for GroupEntry { pos, batch } in group.entries {
+            let Prepared { key, header, records, .. } = batch;
+            feed::send(&mut self.feed, Committed { pos, key, header, records, committed_at });
+        }
+    }
+
+    fn checkpoint_if_due(&mut self) {
+        let Some(store) = self.store.as_ref().filter(|_| self.unmoved >= CHECKPOINT_AFTER) else { return };
+        self.unmoved = 0;
+        match store.checkpoint() {
+            Ok(done) if done.moved < done.frames => {
+                tracing::debug!(frames = done.frames, moved = done.moved, "a reader holds the log's wal back");
+            }
+            Ok(_) => {}
+            // the commits stand; if the disk is full or broken, the next commit says so
+            Err(error) => tracing::warn!(%error, "checkpoint of the log failed"),
+        }
+    }
+
+    /// failed → open. The inner error says why it is still failed.
+    fn reopen(&mut self) -> Result<Result<(), String>, CommitError> {
+        if self.failed_at.elapsed() < REOPEN_AFTER {
+            return Ok(Err("the last write failed".to_owned()));
+        }
+        self.failed_at = Instant::now();
+        let opened = LogStore::open(&self.options.dir).and_then(|store| Ok((store.load()?, store)));
+        let (loaded, store) = match opened {
+            Ok(opened) => opened,
+            Err(damaged @ CommitError::Damaged { .. }) => return Err(damaged),
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let lost = self.book.lanes().any(|lane| {
+            let found = loaded.lanes.iter().find(|found| found.no == lane.no);
+            found.is_none_or(|found| found.counts.mark < lane.counts.mark)
+        });
+        if lost || loaded.newest < self.newest {
+            tracing::error!(newest = %loaded.newest, acknowledged = %self.newest, "the log lost entries that were acknowledged");
+            return Err(CommitError::Damaged { what: "entries that were acknowledged are gone".to_owned() });
+        }
+        self.feed_survivors(&store, loaded.newest)?;
+        self.book = LaneBook::new(loaded.lanes);
+        self.store = Some(store);
+        tracing::info!(newest = %self.newest, "the log is open again");
+        Ok(Ok(()))
+    }
+
+    /// The group whose commit failed may be on disk after all.
+    fn feed_survivors(&mut self, store: &LogStore, newest: LogPos) -> Result<(), CommitError> {
+        while self.newest < newest {
+            for entry in queries::entries(store.connection(), self.newest, MAX_GROUP, MAX_GROUP_BYTES)? {
+                self.newest = entry.pos;
+                feed::send(&mut self.feed, entry.decode()?);
+            }
+        }
+        self.committed.send_replace(self.newest);
+        Ok(())
+    }
+}
+
+/// What is queued, up to the bounds of one transaction; `true` when it ends with a request to stop.
+fn gather(first: Command, queue: &mut mpsc::Receiver<Command>) -> (Vec<Command>, bool) {
+    let mut group = Vec::new();
+    let mut bytes = 0;
+    let mut next = Some(first);
+    while let Some(command) = next {
+        match &command {
+            Command::Stop => return (group, true),
+            Command::Commit { batch, .. } => bytes += batch.columns.len(),
+            Command::OpenLane { .. } | Command::Attach { .. } => {}
+        }
+        group.push(command);
+        let full = group.len() >= MAX_GROUP || bytes >= MAX_GROUP_BYTES;
+        next = if full { None } else { queue.try_recv().ok() };
+    }
+    (group, false)
+}

@@ -1,0 +1,256 @@
+//! What is passed to and from the commit log.
+
+use arrow_array::RecordBatch;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tributary_shared::ids::{AgentId, LaneKey, LaneNo, Seq, SeqRange, StreamName};
+use tributary_shared::time::Millis;
+use tributary_shared::wire::{CommitHeader, DeadLetter, Reason, RefuseCode, SchemaRef, WireError};
+
+/// Position of an entry in the committed log. The first entry has 1; 0 is before everything. Positions rise
+/// by one with each entry, in commit order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LogPos(pub u64);
+
+impl LogPos {
+    /// The position after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl std::fmt::Display for LogPos {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A batch as it came from a gateway. `header.lane` must be the number that the log gave `key`.
+#[derive(Debug, Clone)]
+pub struct CommitRequest {
+    pub key: LaneKey,
+    pub header: CommitHeader,
+    pub body: Bytes,
+}
+
+/// A batch that was checked and decoded by [`super::prepare`], and may be submitted.
+///
+/// `header` describes what the log stores: its `columns_len` and `body_crc` are those of `columns` alone, and
+/// `dead_len` is 0, because dead letters are stored in a table of their own.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    pub(super) key: LaneKey,
+    pub(super) header: CommitHeader,
+    pub(super) columns: Bytes,
+    /// `None` when the batch has no valid row.
+    pub(super) records: Option<RecordBatch>,
+    /// One for each of `header.dead_seqs`, in that order.
+    pub(super) dead: Vec<DeadLetter>,
+}
+
+impl Prepared {
+    #[must_use]
+    pub fn lane(&self) -> LaneNo {
+        self.header.lane
+    }
+
+    #[must_use]
+    pub fn range(&self) -> SeqRange {
+        self.header.range()
+    }
+}
+
+/// The verdict on one submitted batch. `Committed` is told only after the fsync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitAnswer {
+    /// Everything of the lane up to `mark` is durable. `pos` and `applied` say what this batch added; they are
+    /// `None` when all of it was a duplicate.
+    Committed { mark: Seq, pos: Option<LogPos>, applied: Option<SeqRange> },
+    /// Nothing of the batch was taken. The sender goes on from `expected`, after `retry_after_ms`.
+    Refused { expected: Seq, code: RefuseCode, message: String, retry_after_ms: u32 },
+}
+
+/// Where a lane stands, durably.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneState {
+    pub lane_no: LaneNo,
+    /// Highest committed seq; 0 when none.
+    pub mark: Seq,
+}
+
+/// A committed entry on its way to the window engine, decoded.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    pub pos: LogPos,
+    pub key: LaneKey,
+    /// As stored: after trimming, see [`Prepared`].
+    pub header: CommitHeader,
+    /// The valid rows in seq order; `None` when there are none.
+    pub records: Option<RecordBatch>,
+    pub committed_at: Millis,
+}
+
+/// A committed entry as the log holds it.
+#[derive(Debug, Clone)]
+pub struct LogEntry {
+    pub pos: LogPos,
+    pub key: LaneKey,
+    pub header: CommitHeader,
+    /// One Arrow IPC stream; empty when there is no valid row. Its checksum is verified on reading.
+    pub columns: Bytes,
+    pub committed_at: Millis,
+}
+
+impl LogEntry {
+    /// Decodes the columns.
+    ///
+    /// # Errors
+    /// [`CommitError::Damaged`] when the stored bytes are not what was committed.
+    pub fn decode(self) -> Result<Committed, CommitError> {
+        let records = super::columns::decode_valid(&self.columns, self.header.valid())
+            .map_err(|error| CommitError::Damaged { what: format!("log entry {}: {error}", self.pos) })?;
+        let Self { pos, key, header, committed_at, .. } = self;
+        Ok(Committed { pos, key, header, records, committed_at })
+    }
+}
+
+/// The hop record of one entry: the entry without its columns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hop {
+    pub pos: LogPos,
+    pub key: LaneKey,
+    /// Gateway, times, trace, segments, schema, and verdict counts.
+    pub header: CommitHeader,
+    pub committed_at: Millis,
+}
+
+/// What became of one event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fate {
+    /// It is row `row` of the columns of entry `hop.pos`.
+    Valid { hop: Hop, row: usize },
+    Dead { hop: Hop, letter: StoredDeadLetter },
+    /// The agent dropped it, together with its neighbours in `range`.
+    Dropped { hop: Hop, reason: String, range: SeqRange },
+    /// It lies above its lane's mark: still held at the edge, or never produced.
+    NotCommitted { mark: Seq },
+    /// No such lane.
+    UnknownLane,
+}
+
+/// One lane's line in the books. `mark == valid + dead + dropped`, always.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneRow {
+    pub lane_no: LaneNo,
+    pub key: LaneKey,
+    pub mark: Seq,
+    pub valid: u64,
+    pub dead: u64,
+    pub dropped: u64,
+    pub opened_at: Millis,
+    /// `None` until the first commit.
+    pub last_committed_at: Option<Millis>,
+}
+
+/// A run of dropped events of one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DroppedRange {
+    pub range: SeqRange,
+    pub reason: String,
+    pub count: u64,
+}
+
+/// The ledger at one moment: every lane, and the sums over all lanes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    pub lanes: Vec<LedgerLane>,
+    pub totals: LedgerTotals,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerLane {
+    pub lane: LaneRow,
+    /// In seq order.
+    pub dropped: Vec<DroppedRange>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LedgerTotals {
+    /// Events that were accounted for: the sum of the marks. What agents still hold comes on top.
+    pub produced: u64,
+    pub valid: u64,
+    pub dead: u64,
+    pub dropped: u64,
+}
+
+/// A stream, summed over its lanes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamRow {
+    pub stream: StreamName,
+    pub lanes: u64,
+    pub agents: u64,
+    pub totals: LedgerTotals,
+    pub last_committed_at: Option<Millis>,
+}
+
+/// A dead letter with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredDeadLetter {
+    /// Rises in commit order.
+    pub id: i64,
+    pub lane_no: LaneNo,
+    pub seq: Seq,
+    pub agent: AgentId,
+    pub stream: StreamName,
+    pub pos: LogPos,
+    pub at: Millis,
+    pub schema: Option<SchemaRef>,
+    pub reasons: Vec<Reason>,
+    /// The original bytes.
+    pub payload: Vec<u8>,
+}
+
+/// Which dead letters to list, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct DeadLetterFilter {
+    pub stream: Option<StreamName>,
+    /// The rule of any of its reasons, for example `type` or `malformed`.
+    pub reason: Option<String>,
+    /// Only ids below this one: the next page.
+    pub before: Option<i64>,
+    /// At most [`super::MAX_DEAD_LETTER_PAGE`]; 0 means that.
+    pub limit: u32,
+}
+
+/// Size of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogStats {
+    pub newest: LogPos,
+    pub dead_letters: u64,
+    /// Database and WAL on disk.
+    pub bytes: u64,
+}
+
+/// Why the commit log cannot do something.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Nothing was stored; trying again later may succeed (disk full, IO error).
+    #[error("the commit log cannot store just now: {0}")]
+    Unavailable(String),
+    #[error("the commit log has stopped")]
+    Stopped,
+    #[error("the commit log is damaged: {what}; restore it from a copy, or move it away to begin a new log")]
+    Damaged { what: String },
+    #[error("{dir} is in use by another aggregator")]
+    InUse { dir: String },
+    #[error("log.db has format {found}, this program reads up to {known}; use a newer program")]
+    FormatTooNew { found: i64, known: i64 },
+    #[error("the commit log's database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("the commit log's files: {0}")]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Wire(#[from] WireError),
+}

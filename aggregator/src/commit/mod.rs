@@ -1,0 +1,46 @@
+//! The commit log: the one place where an event becomes counted.
+//!
+//! `log.db` holds every committed batch, the mark of every lane, the dead letters, the hop records and the
+//! ledger of drops. A batch, its lane's mark and all its lines in the books are written in one transaction, and
+//! nobody is told "committed" before that transaction is on disk (`ack-after-fsync`, `contiguous-lanes`,
+//! `conservation`). Window state is a function of this log and is kept elsewhere.
+//!
+//! ```text
+//! session ── prepare() ──► CommitHandle ──[128, 32 MiB]──► commit thread ──[the engine's bound]──► window engine
+//!            checks, decodes             open_lane, submit   judge, one transaction,   Arc<Committed>
+//!                                                            one fsync, answers
+//! API, replay ──► LogReader (read-only connections)
+//! ```
+//!
+//! Constraints: one writer a directory (locked); marks live in memory and are reloaded and verified at start
+//! and after every failed write; memory grows with lanes, never with events. Not here: deleting old entries.
+
+mod actor;
+mod columns;
+mod dead_letters;
+mod feed;
+mod gauges;
+mod group;
+mod handle;
+mod inflated;
+pub mod invariants;
+mod lane;
+mod messages;
+mod prepare;
+mod queries;
+mod reader;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+pub use actor::{CommitOptions, CommitThread, open};
+pub use dead_letters::MAX_DEAD_LETTER_PAGE;
+pub use handle::{CommitHandle, Feed, PendingAnswer};
+pub use messages::{
+    CommitAnswer, CommitError, CommitRequest, Committed, DeadLetterFilter, DroppedRange, Fate, Hop, LaneRow, LaneState,
+    Ledger, LedgerLane, LedgerTotals, LogEntry, LogPos, LogStats, Prepared, StoredDeadLetter, StreamRow,
+};
+pub use prepare::prepare;
+pub use reader::LogReader;
+pub use store::LOG_FILE;

@@ -1,0 +1,187 @@
+//! Reading log.db: rows to types. Used by the write connection (at start) and by the read connections.
+
+use bytes::Bytes;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use tributary_shared::ids::{AgentId, Epoch, LaneKey, LaneNo, Seq, SeqRange, StreamName};
+use tributary_shared::wire::frame::checksum;
+use tributary_shared::wire::{CommitHeader, Reason, SchemaRef, WireError};
+
+use super::lane::{Lane, LaneCounts};
+use super::messages::{CommitError, DroppedRange, Hop, LaneRow, LogEntry, LogPos};
+
+/// A text column that holds an id; what is stored was checked when it came in.
+struct Id<T>(T);
+
+impl<T: TryFrom<String, Error: std::error::Error + Send + Sync + 'static>> FromSql for Id<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let text = String::column_result(value)?;
+        T::try_from(text).map(Self).map_err(|error| FromSqlError::Other(Box::new(error)))
+    }
+}
+
+impl FromSql for LogPos {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        u64::column_result(value).map(Self)
+    }
+}
+
+pub(super) fn encode_header(header: &CommitHeader) -> Result<Vec<u8>, WireError> {
+    rmp_serde::to_vec_named(header)
+        .map_err(|error| WireError::Encode { what: "hop record", reason: error.to_string() })
+}
+
+pub(super) fn encode_reasons(reasons: &[Reason]) -> Result<String, WireError> {
+    serde_json::to_string(reasons).map_err(|error| WireError::Encode { what: "reasons", reason: error.to_string() })
+}
+
+pub(super) fn decode_reasons(id: i64, text: &str) -> Result<Vec<Reason>, CommitError> {
+    serde_json::from_str(text)
+        .map_err(|error| CommitError::Damaged { what: format!("the reasons of dead letter {id}: {error}") })
+}
+
+/// Columns `agent, stream, epoch`, from column `at` on.
+pub(super) fn lane_key(row: &Row<'_>, at: usize) -> rusqlite::Result<LaneKey> {
+    Ok(LaneKey {
+        agent: row.get::<_, Id<AgentId>>(at)?.0,
+        stream: row.get::<_, Id<StreamName>>(at + 1)?.0,
+        epoch: Epoch(row.get(at + 2)?),
+    })
+}
+
+/// Columns `schema_id, schema_version`, from column `at` on.
+pub(super) fn schema_ref(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<SchemaRef>> {
+    let id: Option<u32> = row.get(at)?;
+    let version: Option<u32> = row.get(at + 1)?;
+    Ok(id.zip(version).map(|(id, version)| SchemaRef { id, version }))
+}
+
+const LANE_COLUMNS: &str =
+    "no, agent, stream, epoch, mark, valid, dead, dropped, opened_at, last_committed_at FROM lanes";
+
+fn lane_row(row: &Row<'_>) -> rusqlite::Result<LaneRow> {
+    Ok(LaneRow {
+        lane_no: LaneNo(row.get(0)?),
+        key: lane_key(row, 1)?,
+        mark: row.get(4)?,
+        valid: row.get(5)?,
+        dead: row.get(6)?,
+        dropped: row.get(7)?,
+        opened_at: row.get(8)?,
+        last_committed_at: row.get(9)?,
+    })
+}
+
+pub(super) fn to_lane(row: LaneRow) -> Lane {
+    let LaneRow { lane_no, key, mark, valid, dead, dropped, .. } = row;
+    Lane { no: lane_no, key, counts: LaneCounts { mark, valid, dead, dropped } }
+}
+
+/// All lanes, by number.
+pub(super) fn lanes(db: &Connection) -> Result<Vec<LaneRow>, CommitError> {
+    let mut select = db.prepare_cached(&format!("SELECT {LANE_COLUMNS} ORDER BY no"))?;
+    let rows = select.query_map([], lane_row)?.collect::<rusqlite::Result<_>>()?;
+    Ok(rows)
+}
+
+pub(super) fn lane_by_no(db: &Connection, no: LaneNo) -> Result<Option<LaneRow>, CommitError> {
+    let mut select = db.prepare_cached(&format!("SELECT {LANE_COLUMNS} WHERE no = ?1"))?;
+    Ok(select.query_row([no.0], lane_row).optional()?)
+}
+
+pub(super) fn lane_by_key(db: &Connection, key: &LaneKey) -> Result<Option<LaneRow>, CommitError> {
+    let mut select =
+        db.prepare_cached(&format!("SELECT {LANE_COLUMNS} WHERE agent = ?1 AND stream = ?2 AND epoch = ?3"))?;
+    Ok(select.query_row(params![key.agent.as_str(), key.stream.as_str(), key.epoch.0], lane_row).optional()?)
+}
+
+/// Position of the newest entry; 0 for an empty log.
+pub(super) fn newest(db: &Connection) -> Result<LogPos, CommitError> {
+    Ok(db.query_row("SELECT coalesce(max(pos), 0) FROM log", [], |row| row.get(0))?)
+}
+
+/// Where the newest entry of a lane ends.
+pub(super) fn last_seq(db: &Connection, lane: LaneNo) -> Result<Option<Seq>, CommitError> {
+    let mut select = db.prepare_cached("SELECT max(last_seq) FROM log WHERE lane = ?1")?;
+    Ok(select.query_row([lane.0], |row| row.get(0))?)
+}
+
+/// All ranges of a lane, in log order.
+pub(super) fn ranges(db: &Connection, lane: LaneNo) -> Result<Vec<SeqRange>, CommitError> {
+    let mut select = db.prepare_cached("SELECT first_seq, last_seq FROM log WHERE lane = ?1 ORDER BY pos")?;
+    let rows = select
+        .query_map([lane.0], |row| Ok(SeqRange { first: row.get(0)?, last: row.get(1)? }))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(rows)
+}
+
+/// The dropped ranges of all lanes, by lane and seq.
+pub(super) fn dropped(db: &Connection) -> Result<Vec<(LaneNo, DroppedRange)>, CommitError> {
+    let mut select = db.prepare_cached("SELECT lane, first, last, reason, count FROM ledger ORDER BY lane, last")?;
+    let rows = select
+        .query_map([], |row| {
+            let range = SeqRange { first: row.get(1)?, last: row.get(2)? };
+            Ok((LaneNo(row.get(0)?), DroppedRange { range, reason: row.get(3)?, count: row.get(4)? }))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(rows)
+}
+
+const HOP_COLUMNS: &str = "log.pos, agent, stream, epoch, committed_at, header";
+
+fn hop(row: &Row<'_>) -> Result<Hop, CommitError> {
+    let pos: LogPos = row.get(0)?;
+    let header = rmp_serde::from_slice(row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?)
+        .map_err(|error| CommitError::Damaged { what: format!("the hop record of log entry {pos}: {error}") })?;
+    Ok(Hop { pos, key: lane_key(row, 1)?, header, committed_at: row.get(4)? })
+}
+
+/// The hop record of the entry that holds a seq of a lane.
+pub(super) fn hop_of(db: &Connection, lane: LaneNo, seq: Seq) -> Result<Option<Hop>, CommitError> {
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {HOP_COLUMNS} FROM log JOIN lanes ON lanes.no = log.lane
+         WHERE log.lane = ?1 AND last_seq >= ?2 ORDER BY last_seq LIMIT 1"
+    ))?;
+    let mut rows = select.query(params![lane.0, seq])?;
+    let found = rows.next()?.map(hop).transpose()?;
+    Ok(found.filter(|hop| hop.header.range().contains(seq)))
+}
+
+fn entry(row: &Row<'_>) -> Result<LogEntry, CommitError> {
+    let Hop { pos, key, header, committed_at } = hop(row)?;
+    let columns = Bytes::copy_from_slice(row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?);
+    if checksum(&columns) != header.body_crc {
+        return Err(CommitError::Damaged { what: format!("the columns of log entry {pos} fail their checksum") });
+    }
+    Ok(LogEntry { pos, key, header, columns, committed_at })
+}
+
+/// Entries after a position, in order: at most `limit`, and no further one once `max_bytes` of columns are
+/// reached. At least one, if there is one.
+pub(super) fn entries(
+    db: &Connection,
+    after: LogPos,
+    limit: usize,
+    max_bytes: usize,
+) -> Result<Vec<LogEntry>, CommitError> {
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {HOP_COLUMNS}, body FROM log JOIN lanes ON lanes.no = log.lane
+         WHERE log.pos > ?1 ORDER BY log.pos LIMIT ?2"
+    ))?;
+    let mut rows = select.query(params![after.0, limit])?;
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while bytes < max_bytes || found.is_empty() {
+        let Some(row) = rows.next()? else { break };
+        let entry = entry(row)?;
+        bytes += entry.columns.len();
+        found.push(entry);
+    }
+    Ok(found)
+}
+
+/// One entry.
+pub(super) fn entry_at(db: &Connection, pos: LogPos) -> Result<Option<LogEntry>, CommitError> {
+    let Some(before) = pos.0.checked_sub(1) else { return Ok(None) };
+    let found = entries(db, LogPos(before), 1, 0)?.pop();
+    Ok(found.filter(|entry| entry.pos == pos))
+}

@@ -1,0 +1,232 @@
+//! Read-only connections to log.db, for replay and for the HTTP API. Every call blocks on the disk (use
+//! `actix_web::web::block` or a thread), reads in one short transaction, and so never holds the WAL back.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, OpenFlags};
+use tributary_shared::ids::{LaneKey, LaneNo, Seq, SeqRange};
+use tributary_shared::wire::BatchContent;
+
+use super::messages::{
+    CommitError, DeadLetterFilter, DroppedRange, Fate, Hop, LaneRow, Ledger, LedgerLane, LedgerTotals, LogEntry, LogPos,
+    LogStats, StoredDeadLetter, StreamRow,
+};
+use super::store::log_path;
+use super::{dead_letters, invariants, queries};
+
+/// Connections, and so readers at one time; more wait. API calls are short, and replay takes one.
+const READERS: usize = 4;
+
+/// A handle on the committed log; clones share the connections.
+#[derive(Debug, Clone)]
+pub struct LogReader {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    connections: [Mutex<Connection>; READERS],
+}
+
+impl LogReader {
+    /// Opens the log of a directory; it must exist.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn open(dir: &Path) -> Result<Self, CommitError> {
+        let path = log_path(dir);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || Connection::open_with_flags(&path, flags).map(Mutex::new);
+        let connections = [open()?, open()?, open()?, open()?];
+        Ok(Self { shared: Arc::new(Shared { path, connections }) })
+    }
+
+    /// Runs `read` in one transaction: all it sees is of one moment.
+    fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, CommitError>) -> Result<T, CommitError> {
+        let free = self.shared.connections.iter().find_map(|connection| connection.try_lock().ok());
+        let db = free.unwrap_or_else(|| self.shared.connections[0].lock().unwrap_or_else(PoisonError::into_inner));
+        let transaction = db.unchecked_transaction()?;
+        read(&transaction)
+    }
+
+    /// A name that tells this log from any other, for who keeps state derived from it.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn log_id(&self) -> Result<String, CommitError> {
+        self.with(|db| Ok(db.query_row("SELECT value FROM meta WHERE key = 'log_id'", [], |row| row.get(0))?))
+    }
+
+    /// Replay: entries after a position, in order, at most `limit`, and no further one once `max_bytes` of
+    /// columns are reached. Empty at the end of the log.
+    ///
+    /// # Errors
+    /// [`CommitError::Damaged`] at an entry that is not what was committed.
+    pub fn scan(&self, after: LogPos, limit: usize, max_bytes: usize) -> Result<Vec<LogEntry>, CommitError> {
+        self.with(|db| queries::entries(db, after, limit, max_bytes))
+    }
+
+    /// One entry with its columns.
+    ///
+    /// # Errors
+    /// As [`Self::scan`].
+    pub fn entry(&self, pos: LogPos) -> Result<Option<LogEntry>, CommitError> {
+        self.with(|db| queries::entry_at(db, pos))
+    }
+
+    /// All lanes, by number.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn lanes(&self) -> Result<Vec<LaneRow>, CommitError> {
+        self.with(queries::lanes)
+    }
+
+    /// # Errors
+    /// Those of SQLite.
+    pub fn lane(&self, no: LaneNo) -> Result<Option<LaneRow>, CommitError> {
+        self.with(|db| queries::lane_by_no(db, no))
+    }
+
+    /// # Errors
+    /// Those of SQLite.
+    pub fn lane_by_key(&self, key: &LaneKey) -> Result<Option<LaneRow>, CommitError> {
+        self.with(|db| queries::lane_by_key(db, key))
+    }
+
+    /// The ledger of this moment.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn ledger(&self) -> Result<Ledger, CommitError> {
+        self.with(|db| Ok(to_ledger(queries::lanes(db)?, queries::dropped(db)?)))
+    }
+
+    /// What became of one event.
+    ///
+    /// # Errors
+    /// [`CommitError::Damaged`] when the log does not hold what the lane's mark promises.
+    pub fn find(&self, lane: LaneNo, seq: Seq) -> Result<Fate, CommitError> {
+        self.with(|db| {
+            let Some(row) = queries::lane_by_no(db, lane)? else { return Ok(Fate::UnknownLane) };
+            if seq == 0 || seq > row.mark {
+                return Ok(Fate::NotCommitted { mark: row.mark });
+            }
+            let hop = queries::hop_of(db, lane, seq)?.ok_or_else(|| missing(&row, seq, "log entry"))?;
+            fate(db, &row, hop, seq)
+        })
+    }
+
+    /// Dead letters, newest first.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn dead_letters(&self, filter: &DeadLetterFilter) -> Result<Vec<StoredDeadLetter>, CommitError> {
+        self.with(|db| dead_letters::list(db, filter))
+    }
+
+    /// # Errors
+    /// Those of SQLite.
+    pub fn dead_letter(&self, id: i64) -> Result<Option<StoredDeadLetter>, CommitError> {
+        self.with(|db| dead_letters::by_id(db, id))
+    }
+
+    /// All streams that were ever seen, by name.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn streams(&self) -> Result<Vec<StreamRow>, CommitError> {
+        self.with(|db| Ok(to_streams(queries::lanes(db)?)))
+    }
+
+    /// # Errors
+    /// Those of SQLite, or of the file system.
+    pub fn stats(&self) -> Result<LogStats, CommitError> {
+        let mut wal = self.shared.path.clone().into_os_string();
+        wal.push("-wal");
+        let wal_bytes = std::fs::metadata(&wal).map_or(0, |file| file.len());
+        let bytes = std::fs::metadata(&self.shared.path)?.len() + wal_bytes;
+        self.with(|db| {
+            let dead_letters = db.query_row("SELECT coalesce(sum(dead), 0) FROM lanes", [], |row| row.get(0))?;
+            Ok(LogStats { newest: queries::newest(db)?, dead_letters, bytes })
+        })
+    }
+
+    /// Checks every named invariant over the whole log; reads all of the index, none of the columns.
+    ///
+    /// # Errors
+    /// [`CommitError::Damaged`] naming the first violation.
+    pub fn verify(&self) -> Result<(), CommitError> {
+        self.with(|db| {
+            let ledger = to_ledger(queries::lanes(db)?, queries::dropped(db)?);
+            for LedgerLane { lane, dropped } in &ledger.lanes {
+                invariants::conservation(lane)?;
+                invariants::contiguous_lanes(lane, queries::ranges(db, lane.lane_no)?)?;
+                invariants::ledger_adds_up(lane, dropped)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn missing(lane: &LaneRow, seq: Seq, what: &str) -> CommitError {
+    CommitError::Damaged { what: format!("no {what} for {}/{seq}, though the mark is {}", lane.key, lane.mark) }
+}
+
+fn fate(db: &Connection, lane: &LaneRow, hop: Hop, seq: Seq) -> Result<Fate, CommitError> {
+    if let BatchContent::Dropped { reason } = &hop.header.content {
+        let reason = reason.clone();
+        let range = hop.header.range();
+        return Ok(Fate::Dropped { hop, reason, range });
+    }
+    let dead_before = hop.header.dead_seqs.partition_point(|dead| *dead < seq);
+    if hop.header.dead_seqs.get(dead_before) == Some(&seq) {
+        let letter = dead_letters::by_seq(db, lane.lane_no, seq)?.ok_or_else(|| missing(lane, seq, "dead letter"))?;
+        return Ok(Fate::Dead { hop, letter });
+    }
+    // at most MAX_BATCH_ROWS, so it fits
+    let row = SeqRange { first: hop.header.first_seq, last: seq }.count() as usize - 1 - dead_before;
+    Ok(Fate::Valid { hop, row })
+}
+
+fn add(totals: &mut LedgerTotals, lane: &LaneRow) {
+    totals.produced += lane.mark;
+    totals.valid += lane.valid;
+    totals.dead += lane.dead;
+    totals.dropped += lane.dropped;
+}
+
+fn to_ledger(lanes: Vec<LaneRow>, dropped: Vec<(LaneNo, DroppedRange)>) -> Ledger {
+    let mut totals = LedgerTotals::default();
+    let mut dropped = dropped.into_iter().peekable();
+    let mut books = Vec::with_capacity(lanes.len());
+    for lane in lanes {
+        add(&mut totals, &lane);
+        let mut own = Vec::new();
+        while let Some((_, range)) = dropped.next_if(|(no, _)| *no <= lane.lane_no) {
+            own.push(range);
+        }
+        books.push(LedgerLane { lane, dropped: own });
+    }
+    Ledger { lanes: books, totals }
+}
+
+fn to_streams(mut lanes: Vec<LaneRow>) -> Vec<StreamRow> {
+    lanes.sort_by(|a, b| (&a.key.stream, &a.key.agent).cmp(&(&b.key.stream, &b.key.agent)));
+    let one_stream = |a: &LaneRow, b: &LaneRow| a.key.stream == b.key.stream;
+    let one_agent = |a: &LaneRow, b: &LaneRow| a.key.agent == b.key.agent;
+    let sum = |lanes: &[LaneRow]| {
+        let mut totals = LedgerTotals::default();
+        lanes.iter().for_each(|lane| add(&mut totals, lane));
+        StreamRow {
+            stream: lanes[0].key.stream.clone(),
+            lanes: lanes.len() as u64,
+            agents: lanes.chunk_by(one_agent).count() as u64,
+            totals,
+            last_committed_at: lanes.iter().filter_map(|lane| lane.last_committed_at).max(),
+        }
+    };
+    lanes.chunk_by(one_stream).map(sum).collect()
+}

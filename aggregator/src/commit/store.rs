@@ -1,0 +1,235 @@
+//! log.db: the write connection. IO without decisions; the schema is in `schema.sql`.
+//!
+//! WAL with `synchronous=FULL`: when [`LogStore::write`] returns, the group is on disk. Checkpoints run on
+//! purpose, in [`LogStore::checkpoint`], never inside a commit.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use tributary_shared::ids::{LaneKey, LaneNo};
+use tributary_shared::wire::BatchContent;
+
+use super::group::{Group, GroupEntry, verdicts};
+use super::invariants;
+use super::lane::Lane;
+use super::messages::{CommitError, LogPos};
+use super::queries;
+
+/// File name within the aggregator's directory.
+pub const LOG_FILE: &str = "log.db";
+/// What this program writes, and the newest that it reads.
+pub const FORMAT_VERSION: i64 = 1;
+/// Bodies are blobs of 50 to 300 KB and headers a few hundred bytes. See `docs/adr/` for the measurement.
+const PAGE_SIZE: u32 = 16 << 10;
+/// A WAL that grew past this (a reader held it back) is cut to this size when it restarts.
+const WAL_SIZE_LIMIT: u64 = 64 << 20;
+/// Nothing else writes; only a copy in progress (`VACUUM INTO`, a person's shell) can make us wait.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the file says when it is opened.
+#[derive(Debug)]
+pub struct Loaded {
+    pub lanes: Vec<Lane>,
+    pub newest: LogPos,
+}
+
+/// Frames of the WAL, and how many of them are in the database file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub frames: u64,
+    pub moved: u64,
+}
+
+/// The one connection that writes.
+#[derive(Debug)]
+pub struct LogStore {
+    db: Connection,
+}
+
+/// Path of the log in a directory.
+#[must_use]
+pub fn log_path(dir: &Path) -> PathBuf {
+    dir.join(LOG_FILE)
+}
+
+impl LogStore {
+    /// Opens the log, and creates it at first contact.
+    ///
+    /// # Errors
+    /// [`CommitError::FormatTooNew`], [`CommitError::Damaged`], or SQLite's own.
+    pub fn open(dir: &Path) -> Result<Self, CommitError> {
+        let db = Connection::open(log_path(dir))?;
+        db.busy_timeout(BUSY_TIMEOUT)?;
+        db.pragma_update(None, "page_size", PAGE_SIZE)?;
+        db.pragma_update(None, "journal_mode", "WAL")?;
+        db.pragma_update(None, "synchronous", "FULL")?;
+        db.pragma_update(None, "wal_autocheckpoint", 0)?;
+        db.pragma_update(None, "journal_size_limit", WAL_SIZE_LIMIT)?;
+        create(&db)?;
+        Ok(Self { db })
+    }
+
+    /// Reads lanes and newest position, and checks them.
+    ///
+    /// # Errors
+    /// [`CommitError::Damaged`] when a lane breaks an invariant.
+    pub fn load(&self) -> Result<Loaded, CommitError> {
+        let rows = queries::lanes(&self.db)?;
+        for row in &rows {
+            invariants::conservation(row)?;
+            let last = queries::last_seq(&self.db, row.lane_no)?;
+            invariants::log_ends_at_mark(row, last)?;
+        }
+        let lanes = rows.into_iter().map(queries::to_lane).collect();
+        Ok(Loaded { lanes, newest: queries::newest(&self.db)? })
+    }
+
+    /// For reading what a failed commit may have left.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.db
+    }
+
+    /// Writes a group in one transaction. It is durable when this returns `Ok`; after `Err` the file must be
+    /// opened again, because nothing is known.
+    ///
+    /// # Errors
+    /// Those of SQLite: disk full, IO error.
+    pub fn write(&mut self, group: &Group) -> Result<(), CommitError> {
+        let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        for lane in &group.opened {
+            insert_lane(&transaction, &lane.key, lane.no, group.committed_at)?;
+        }
+        for entry in &group.entries {
+            append(&transaction, entry, group.committed_at)?;
+        }
+        for (no, counts) in &group.lanes {
+            transaction
+                .prepare_cached(
+                    "UPDATE lanes SET mark = ?2, valid = ?3, dead = ?4, dropped = ?5, last_committed_at = ?6
+                     WHERE no = ?1",
+                )?
+                .execute(params![
+                    no.0,
+                    counts.mark,
+                    counts.valid,
+                    counts.dead,
+                    counts.dropped,
+                    group.committed_at
+                ])?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Moves the WAL into the database file, as far as no reader needs it. Does not wait for readers.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn checkpoint(&self) -> Result<Checkpoint, CommitError> {
+        self.run_checkpoint("PRAGMA wal_checkpoint(PASSIVE)")
+    }
+
+    /// The same, and empties the WAL file; for an orderly stop.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn truncate_wal(&self) -> Result<Checkpoint, CommitError> {
+        self.run_checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")
+    }
+
+    fn run_checkpoint(&self, pragma: &str) -> Result<Checkpoint, CommitError> {
+        let (frames, moved) =
+            self.db.query_row(pragma, [], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
+        // -1 when the file is not in WAL mode, which it always is
+        Ok(Checkpoint { frames: frames.max(0).unsigned_abs(), moved: moved.max(0).unsigned_abs() })
+    }
+}
+
+fn create(db: &Connection) -> Result<(), CommitError> {
+    let exists: bool = db.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'", [], |row| row.get(0))?;
+    if !exists {
+        db.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {} INSERT INTO meta VALUES ('format_version', '{FORMAT_VERSION}'),
+             ('log_id', lower(hex(randomblob(16)))); COMMIT;",
+            include_str!("schema.sql")
+        ))?;
+        return Ok(());
+    }
+    let found: Option<String> = db
+        .query_row("SELECT value FROM meta WHERE key = 'format_version'", [], |row| row.get(0))
+        .optional()?;
+    let found = found.and_then(|text| text.parse::<i64>().ok());
+    match found {
+        Some(FORMAT_VERSION) => Ok(()),
+        Some(found) => Err(CommitError::FormatTooNew { found, known: FORMAT_VERSION }),
+        None => Err(CommitError::Damaged { what: "log.db has no format version".to_owned() }),
+    }
+}
+
+fn insert_lane(db: &Connection, key: &LaneKey, no: LaneNo, now: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT INTO lanes (no, agent, stream, epoch, opened_at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![no.0, key.agent.as_str(), key.stream.as_str(), key.epoch.0, now])?;
+    Ok(())
+}
+
+fn append(db: &Connection, entry: &GroupEntry, now: i64) -> Result<(), CommitError> {
+    let GroupEntry { pos, batch } = entry;
+    let (header, range) = (&batch.header, batch.range());
+    let (valid, dead, dropped) = verdicts(batch);
+    let schema = header.schema.map(|schema| (schema.id, schema.version)).unzip();
+    db.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")?.execute(
+        params![
+            pos.0,
+            header.lane.0,
+            range.first,
+            range.last,
+            valid,
+            dead,
+            i64::from(dropped > 0),
+            schema.0,
+            schema.1,
+            now,
+            queries::encode_header(header)?,
+            &batch.columns[..],
+        ],
+    )?;
+    insert_dead_letters(db, entry, now)?;
+    if let BatchContent::Dropped { reason } = &header.content {
+        let values = params![header.lane.0, range.first, range.last, reason, dropped];
+        let merged = db
+            .prepare_cached(
+                "UPDATE ledger SET last = ?3, count = count + ?5 WHERE lane = ?1 AND last = ?2 - 1 AND reason = ?4",
+            )?
+            .execute(values)?;
+        if merged == 0 {
+            db.prepare_cached("INSERT INTO ledger (lane, first, last, reason, count) VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(values)?;
+        }
+    }
+    Ok(())
+}
+
+fn insert_dead_letters(db: &Connection, entry: &GroupEntry, now: i64) -> Result<(), CommitError> {
+    let GroupEntry { pos, batch } = entry;
+    let schema = batch.header.schema.map(|schema| (schema.id, schema.version)).unzip();
+    let mut insert = db.prepare_cached(
+        "INSERT INTO dead_letters (lane, seq, pos, at, schema_id, schema_version, reasons, payload)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for letter in &batch.dead {
+        let reasons = queries::encode_reasons(&letter.reasons)?;
+        insert.execute(params![
+            batch.header.lane.0,
+            letter.seq,
+            pos.0,
+            now,
+            schema.0,
+            schema.1,
+            reasons,
+            letter.payload
+        ])?;
+    }
+    Ok(())
+}

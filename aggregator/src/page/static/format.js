@@ -1,0 +1,73 @@
+// Numbers and times as people read them. Everything here is pure but for `serverNow`.
+
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const few = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+const small = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const clockSeconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+
+let clockOffset = 0;
+
+/** Takes the server's clock as the truth, so that a wrong clock in the browser shows no event as "in 3 h". */
+export function setServerNow(rfc3339) {
+  const server = Date.parse(rfc3339);
+  if (Number.isFinite(server)) clockOffset = server - Date.now();
+}
+
+/** Milliseconds of the server's clock. */
+export function serverNow() {
+  return Date.now() + clockOffset;
+}
+
+export function integer(value) {
+  return whole.format(value);
+}
+
+/** A measured value: whole numbers exactly, others with two decimals, tiny ones with three digits. */
+export function measure(value) {
+  if (Number.isInteger(value)) return whole.format(value);
+  return Math.abs(value) >= 0.1 ? few.format(value) : small.format(value);
+}
+
+export function bytes(value) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${unit === 0 || value >= 100 ? whole.format(value) : few.format(value)} ${units[unit]}`;
+}
+
+/** "4 s ago", "in 2 min": one unit, rounded down. */
+export function relative(millis, now = serverNow()) {
+  const delta = now - millis;
+  const ahead = delta < -1500;
+  const seconds = Math.floor(Math.abs(delta) / 1000);
+  if (!ahead && seconds < 2) return "just now";
+  const steps = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  const [size, unit] = steps.find(([step]) => seconds >= step) ?? [1, "s"];
+  const text = `${Math.floor(seconds / size)} ${unit}`;
+  return ahead ? `in ${text}` : `${text} ago`;
+}
+
+export function absolute(millis) {
+  return `${new Date(millis).toLocaleString()} (${new Date(millis).toISOString()})`;
+}
+
+/** "12:03 – 12:04", with the day in front when it is not today's, with seconds for windows that need them. */
+export function span(start, end) {
+  const needsSeconds = start % 60000 !== 0 || end % 60000 !== 0;
+  const time = needsSeconds ? clockSeconds : clock;
+  const date = new Date(start);
+  const today = new Date(serverNow()).toDateString() === date.toDateString();
+  const prefix = today ? "" : `${day.format(date)}, `;
+  return `${prefix}${time.format(date)} – ${time.format(new Date(end))}`;
+}
+
+/** Local wall time without a zone, which is what the chart library draws as it stands. */
+export function chartTime(millis) {
+  const date = new Date(millis);
+  return new Date(millis - date.getTimezoneOffset() * 60000).toISOString().slice(0, -1);
+}

@@ -1,0 +1,100 @@
+// Wires the page: reads once, then follows the live stream.
+
+import { follow, get } from "./api.js";
+import { Spark } from "./charts.js";
+import { byId, setAttribute, setText, startClock } from "./dom.js";
+import { integer, serverNow, setServerNow } from "./format.js";
+import { Agents, DeadLetters, Streams } from "./tables.js";
+import { Views } from "./views.js";
+
+/** Seconds of throughput that the sparkline shows, and over how many "now" is averaged. */
+const SPARK_SECONDS = 600;
+const RATE_SECONDS = 5;
+
+const STATES = { connecting: "Connecting", live: "Live", lost: "Connection lost, trying again" };
+
+const views = new Views();
+const agents = new Agents();
+const streams = new Streams();
+const letters = new DeadLetters();
+const spark = new Spark(byId("spark"));
+/** Unix second → events of that second. */
+const throughput = new Map();
+let wasLost = false;
+
+function takeBuckets(buckets) {
+  for (const bucket of buckets) {
+    throughput.set(Math.floor(Date.parse(bucket.at) / 1000), bucket.valid + bucket.dead + bucket.dropped);
+  }
+  const last = Math.floor(serverNow() / 1000) - 1;
+  const times = [];
+  const values = [];
+  for (let second = last - SPARK_SECONDS + 1; second <= last; second += 1) {
+    times.push(second * 1000);
+    values.push(throughput.get(second) ?? 0);
+  }
+  for (const second of throughput.keys()) if (second < last - SPARK_SECONDS) throughput.delete(second);
+  const recent = values.slice(-RATE_SECONDS);
+  const rate = recent.reduce((sum, value) => sum + value, 0) / RATE_SECONDS;
+  setText(byId("events-rate"), rate > 0 && rate < 10 ? rate.toFixed(1) : integer(rate));
+  spark.draw(times, values);
+}
+
+function takeLedger({ totals, balanced, lanes }) {
+  setText(byId("events-total"), integer(totals.produced));
+  const dropped = totals.dropped > 0 ? `, ${integer(totals.dropped)} dropped` : "";
+  setText(byId("events-detail"), `${integer(totals.valid)} valid${dropped}`);
+  setText(byId("dead-total"), integer(totals.dead));
+  const state = byId("ledger-state");
+  setText(state, balanced ? "Balanced" : "Not balanced");
+  setAttribute(state, "data-state", balanced ? "good" : "bad");
+  const count = `${integer(lanes)} ${lanes === 1 ? "lane" : "lanes"}`;
+  setText(byId("ledger-detail"), balanced ? `${count}, each event accounted for` : `${count}, see /api/v1/ledger`);
+}
+
+function takeAgents(list) {
+  const connected = list.filter((agent) => agent.connected).length;
+  setText(byId("agents-connected"), integer(connected));
+  setText(byId("agents-detail"), `of ${integer(list.length)} known`);
+  agents.update(list);
+}
+
+function takeOverview(overview) {
+  setServerNow(overview.now);
+  takeBuckets(overview.throughput);
+  takeLedger(overview.ledger);
+  takeAgents(overview.agents);
+  streams.update(overview.streams);
+  quietly(letters.refresh(overview.ledger.totals.dead));
+  quietly(views.refresh(overview.views));
+}
+
+/** A read that failed is told in the console; the next overview tries again. */
+function quietly(promise) {
+  promise.catch((error) => console.warn(error.message));
+}
+
+function takeState(state) {
+  const node = byId("link-state");
+  setText(node, STATES[state]);
+  setAttribute(node, "data-state", state);
+  if (state === "live" && wasLost) quietly(views.reload());
+  wasLost = state === "lost" || (wasLost && state !== "live");
+}
+
+setText(byId("zone"), Intl.DateTimeFormat().resolvedOptions().timeZone);
+startClock();
+quietly(
+  get("/api/v1/throughput").then(({ now, buckets }) => {
+    setServerNow(now);
+    takeBuckets(buckets);
+  }),
+);
+follow(
+  {
+    overview: takeOverview,
+    window: (message) => views.take(message),
+    missed: () => quietly(views.reload()),
+  },
+  takeState,
+);

@@ -1,0 +1,153 @@
+// Agents, streams and dead letters.
+
+import { Refresher, get } from "./api.js";
+import { KeyedTable, byId, el, emptyState, setText, showOr, timeNode } from "./dom.js";
+import { bytes, integer } from "./format.js";
+
+/** Dead letters that the page lists. */
+const LETTERS = 20;
+/** A clock that is this far off is worth a word. */
+const SKEW_WORTH_SHOWING = 2000;
+const SEND_ONE = `curl -X POST http://127.0.0.1:8603/v1/streams/demo/events -H 'content-type: application/json' \\
+  -d '{"device":"d-1","value":42}'`;
+
+function optional(value, show) {
+  return value === null || value === undefined ? "–" : show(value);
+}
+
+function spool(agent) {
+  if (agent.spool_bytes === null || agent.spool_bytes === undefined) return "–";
+  return `${bytes(agent.spool_bytes)} of ${bytes(agent.spool_limit)}`;
+}
+
+function skew(agent) {
+  const off = agent.clock_skew_ms;
+  if (off === null || off === undefined) return "–";
+  if (Math.abs(off) < SKEW_WORTH_SHOWING) return "in step";
+  return `${integer(Math.abs(off) / 1000)} s ${off > 0 ? "ahead" : "behind"}`;
+}
+
+export class Agents {
+  constructor() {
+    this.panel = byId("agents-panel");
+    this.table = new KeyedTable({
+      caption: "Agents",
+      rowKey: (agent) => agent.agent,
+      rowAttribute: "data-agent",
+      stack: true,
+      columns: [
+        { key: "agent", label: "Agent", className: "name", text: (a) => a.agent },
+        {
+          key: "connected",
+          label: "State",
+          text: (a) => (a.connected ? "connected" : "away"),
+          state: (a) => (a.connected ? "good" : "warn"),
+        },
+        { key: "last_seen", label: "Last seen", time: (a) => a.last_seen },
+        { key: "lag_events", label: "Lag", numeric: true, text: (a) => optional(a.lag_events, (n) => `${integer(n)} events`) },
+        { key: "held", label: "Held", numeric: true, text: (a) => optional(a.held_bytes, bytes) },
+        { key: "spool", label: "Spool", numeric: true, text: spool },
+        { key: "clock", label: "Clock", text: skew },
+        { key: "gateway", label: "Gateway", text: (a) => a.gateway ?? "–" },
+        { key: "remote", label: "Address", className: "quiet", text: (a) => a.remote ?? "–" },
+        { key: "software", label: "Software", className: "quiet", text: (a) => a.software ?? "–" },
+      ],
+    });
+    this.empty = emptyState(
+      "No agent has connected yet. An agent needs a certificate of this mesh's CA and the address of a gateway:",
+      "tributary agent --config agent.toml",
+    );
+  }
+
+  update(agents) {
+    this.table.update(agents);
+    showOr(this.panel, this.table.node, agents.length > 0, this.empty);
+  }
+}
+
+export class Streams {
+  constructor() {
+    this.panel = byId("streams-panel");
+    this.table = new KeyedTable({
+      caption: "Streams",
+      rowKey: (stream) => stream.stream,
+      rowAttribute: "data-stream",
+      stack: true,
+      columns: [
+        { key: "stream", label: "Stream", className: "name", text: (s) => s.stream },
+        { key: "valid", label: "Valid", numeric: true, text: (s) => integer(s.valid) },
+        { key: "dead", label: "Dead letters", numeric: true, text: (s) => integer(s.dead) },
+        { key: "dropped", label: "Dropped", numeric: true, text: (s) => integer(s.dropped) },
+        { key: "last_seen", label: "Last event", time: (s) => s.last_seen },
+        { key: "lanes", label: "Lanes", numeric: true, text: (s) => integer(s.lanes) },
+        { key: "schema", label: "Schema", text: (s) => optional(s.schema, (one) => `version ${one.version}`) },
+        { key: "views", label: "Views", className: "quiet", text: (s) => s.views.join(", ") || "–" },
+      ],
+    });
+    this.empty = emptyState("No event has arrived yet. Send one to an agent's intake:", SEND_ONE);
+  }
+
+  update(streams) {
+    this.table.update(streams);
+    showOr(this.panel, this.table.node, streams.length > 0, this.empty);
+  }
+}
+
+export class DeadLetters {
+  constructor() {
+    this.panel = byId("dead-panel");
+    this.list = el("ul", { class: "letters" });
+    this.empty = emptyState(
+      "None. An event that does not fit its stream's schema ends here whole, with the field and the rule that it broke.",
+    );
+    this.nodes = new Map();
+    this.refresher = new Refresher(() => this.#read());
+  }
+
+  /** Reads the list again when the number of dead letters changed. */
+  refresh(total) {
+    return this.refresher.offer(total);
+  }
+
+  async #read() {
+    const { dead_letters: letters } = await get(`/api/v1/dead-letters?limit=${LETTERS}`);
+    const nodes = letters.map((letter) => this.nodes.get(letter.id) ?? letterNode(letter));
+    this.nodes = new Map(letters.map((letter, at) => [letter.id, nodes[at]]));
+    // kept nodes stay as they are: an opened payload remains open
+    this.list.replaceChildren(...nodes);
+    showOr(this.panel, this.list, letters.length > 0, this.empty);
+  }
+}
+
+function letterNode(letter) {
+  const reasons = letter.reasons.map((reason) =>
+    el("li", { "data-path": reason.path }, el("code", {}, reason.path || "(whole event)"), ` ${reason.message} `, el("span", { class: "quiet" }, `rule ${reason.rule}`)),
+  );
+  const payload = el("pre");
+  setText(payload, pretty(letter.payload));
+  return el(
+    "li",
+    { "data-letter": letter.id },
+    el(
+      "div",
+      { class: "head" },
+      el("strong", {}, letter.stream),
+      el("span", {}, `from ${letter.agent}`),
+      el("span", {}, letter.schema ? `schema version ${letter.schema.version}` : "no schema"),
+      el("a", { href: `/api/v1/events/${encodeURIComponent(letter.lineage_id)}` }, "path of this event"),
+      el("span", { class: "at" }, timeNode(letter.at)),
+    ),
+    el("ul", { class: "reasons" }, ...reasons),
+    el("details", {}, el("summary", {}, "Payload"), payload),
+  );
+}
+
+/** The payload as it came; JSON is indented for reading. */
+function pretty(payload) {
+  if (typeof payload !== "string") return JSON.stringify(payload, null, 2);
+  try {
+    return JSON.stringify(JSON.parse(payload), null, 2);
+  } catch {
+    return payload;
+  }
+}

@@ -1,0 +1,195 @@
+// One card for each view: chart of one measure, a line for each group, and the newest windows as a table.
+
+import { Refresher, get } from "./api.js";
+import { MAX_SERIES, ViewChart } from "./charts.js";
+import { KeyedTable, byId, el, emptyState, setText } from "./dom.js";
+import { absolute, integer, measure, span } from "./format.js";
+
+/** Window rows that a card keeps, and how many of them its table shows. */
+const MAX_ROWS = 1000;
+const TABLE_ROWS = 50;
+const META = new Set(["window_start", "window_end", "revision", "final", "completeness"]);
+const NUMERIC = new Set(["integer", "float", "number", "double", "bigint"]);
+
+function title(row) {
+  return absolute(Date.parse(row.window_start));
+}
+
+class ViewCard {
+  constructor(view) {
+    this.view = view;
+    this.rows = new Map();
+    this.keys = view.columns.filter((column) => !META.has(column.name) && column.role === "key");
+    this.measures = view.columns.filter((column) => !META.has(column.name) && column.role === "measure" && NUMERIC.has(column.type));
+    this.#build();
+  }
+
+  #build() {
+    const { name, sql, stream } = this.view;
+    this.select = el("select", { id: `measure-${name}`, "data-testid": "measure" });
+    this.select.append(...this.measures.map((column) => el("option", { value: column.name }, column.name)));
+    this.select.addEventListener("change", () => this.render());
+    const label = el("label", { for: `measure-${name}` }, "Measure");
+    this.meta = el("p", { class: "meta" }, `over stream ${stream}`);
+    this.chartNode = el("div", { class: "chart", role: "img" });
+    this.chart = new ViewChart(this.chartNode);
+    this.waiting = el("p", { class: "chart-empty" }, "No window yet. Windows appear here with the first event of the stream.");
+    this.chartNode.hidden = true;
+    this.table = new KeyedTable({
+      caption: `Newest windows of ${name}`,
+      columns: this.#columns(),
+      rowKey: (row) => this.#rowKey(row),
+      rowAttribute: "data-row",
+    });
+    this.node = el(
+      "article",
+      { class: "view", "data-view": name, "aria-label": `View ${name}` },
+      el("header", {}, el("h3", {}, name), el("div", { class: "controls" }, label, this.select)),
+      this.meta,
+      this.waiting,
+      this.chartNode,
+      this.table.node,
+      el("details", {}, el("summary", {}, "SQL"), el("pre", {}, sql)),
+    );
+    if (this.measures.length < 2) this.node.querySelector(".controls").hidden = true;
+  }
+
+  #columns() {
+    const plain = (column) => ({
+      key: column.name,
+      label: column.name,
+      numeric: NUMERIC.has(column.type),
+      text: (row) => cellText(row[column.name]),
+    });
+    const shown = this.view.columns.filter((column) => !META.has(column.name));
+    return [
+      { key: "window", label: "Window", title, text: (row) => span(Date.parse(row.window_start), Date.parse(row.window_end)) },
+      ...shown.map(plain),
+      {
+        key: "final",
+        label: "State",
+        text: (row) => (row.final ? "final" : "open"),
+        state: (row) => (row.final ? "quiet" : "good"),
+      },
+    ];
+  }
+
+  #rowKey(row) {
+    return JSON.stringify([row.window_start, row.window_end, ...this.keys.map((column) => row[column.name])]);
+  }
+
+  /** The rows that the server has, for a start or after some were missed. */
+  async load() {
+    const answer = await get(`/api/v1/views/${encodeURIComponent(this.view.name)}/windows?limit=${MAX_ROWS}`);
+    this.rows.clear();
+    for (const row of answer.rows) this.#put(row);
+    this.render();
+  }
+
+  take(row) {
+    this.#put(row);
+    this.render();
+  }
+
+  #put(row) {
+    const key = this.#rowKey(row);
+    const known = this.rows.get(key);
+    if (!known || known.revision <= row.revision) this.rows.set(key, row);
+  }
+
+  /** Oldest first, and no more than MAX_ROWS. */
+  #sorted() {
+    const rows = [...this.rows.entries()].sort(([, a], [, b]) => Date.parse(a.window_start) - Date.parse(b.window_start));
+    for (const [key] of rows.splice(0, Math.max(0, rows.length - MAX_ROWS))) this.rows.delete(key);
+    return rows.map(([, row]) => row);
+  }
+
+  render() {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    requestAnimationFrame(() => {
+      this.scheduled = false;
+      this.#draw();
+    });
+  }
+
+  #draw() {
+    const rows = this.#sorted();
+    this.waiting.hidden = rows.length > 0;
+    this.chartNode.hidden = rows.length === 0 || this.measures.length === 0;
+    this.table.node.hidden = rows.length === 0;
+    this.table.update(rows.slice(-TABLE_ROWS).reverse());
+    const chosen = this.select.value;
+    if (rows.length === 0 || !chosen) return;
+    const all = groups(rows, this.keys, chosen);
+    const shown = all.slice(0, MAX_SERIES).sort((a, b) => a.name.localeCompare(b.name));
+    const limited = all.length > shown.length ? `, ${shown.length} largest of ${integer(all.length)} groups drawn` : "";
+    setText(this.meta, `${chosen} over stream ${this.view.stream}${limited}`);
+    this.chartNode.setAttribute("aria-label", `${chosen} of ${this.view.name} over time; the table below has the values`);
+    this.chart.draw(shown, chosen);
+  }
+}
+
+function cellText(value) {
+  if (value === null || value === undefined) return "–";
+  return typeof value === "number" ? measure(value) : String(value);
+}
+
+/** The rows as one series a group, largest sum first: which lines are drawn then seldom changes. */
+function groups(rows, keys, chosen) {
+  const byName = new Map();
+  for (const row of rows) {
+    const name = keys.map((column) => cellText(row[column.name])).join(" · ") || chosen;
+    if (!byName.has(name)) byName.set(name, { name, points: [] });
+    byName.get(name).points.push({ at: Date.parse(row.window_start), value: row[chosen], open: !row.final });
+  }
+  const sum = (series) => series.points.reduce((total, point) => total + (point.value ?? 0), 0);
+  return [...byName.values()].map((series) => [sum(series), series]).sort(([a], [b]) => b - a).map(([, series]) => series);
+}
+
+/** All view cards. */
+export class Views {
+  constructor() {
+    this.grid = byId("view-grid");
+    this.empty = byId("views-empty");
+    this.cards = new Map();
+    this.refresher = new Refresher(() => this.#read());
+    const command = `curl -X PUT ${location.origin}/api/v1/views/per_minute -H 'content-type: application/json' -d @- <<'END'
+{"sql":"SELECT window_start, window_end, count(*) AS n FROM TUMBLE(host, ts, INTERVAL '1 minute') GROUP BY window_start, window_end"}
+END`;
+    this.empty.append(emptyState("No view yet. A view is one SELECT over a stream; make the first one:", command));
+  }
+
+  /** `fingerprint` changes when a view is made, replaced or removed; only then the list is read again. */
+  refresh(fingerprint) {
+    return this.refresher.offer(fingerprint);
+  }
+
+  async #read() {
+    const { views } = await get("/api/v1/views");
+    this.empty.hidden = views.length > 0;
+    const wanted = new Map(views.map((view) => [view.name, view]));
+    for (const [name, card] of this.cards) {
+      if (wanted.get(name)?.sql !== card.view.sql) {
+        card.node.remove();
+        this.cards.delete(name);
+      }
+    }
+    for (const view of views) {
+      if (this.cards.has(view.name)) continue;
+      const card = new ViewCard(view);
+      this.cards.set(view.name, card);
+      this.grid.append(card.node);
+      await card.load();
+    }
+  }
+
+  take({ view, row }) {
+    this.cards.get(view)?.take(row);
+  }
+
+  /** After a lost connection or missed rows, what is shown may be behind. */
+  async reload() {
+    await Promise.all([...this.cards.values()].map((card) => card.load()));
+  }
+}

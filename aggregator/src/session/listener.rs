@@ -1,0 +1,142 @@
+//! Accepts gateways: handshake, role check, one session actor each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use actix::prelude::*;
+use bytes::Bytes;
+use tokio::sync::{Mutex, mpsc, watch};
+use tributary_shared::identity::{Identity, Peer, explain};
+use tributary_shared::ids::GatewayId;
+use tributary_shared::metrics::{self, MetricName};
+use tributary_shared::protocol::{AggregatorLink, HELLO_TIMEOUT};
+use tributary_shared::time::Monotonic;
+use tributary_shared::transport::{CONTROL_QUEUE, ControlReader, write_control};
+use tributary_shared::wire::{Limits, ToAggregator};
+
+use super::messages::{Ended, FromGateway};
+use super::receive::accept_batches;
+use super::{MAX_IN_FLIGHT, SchemaChanged, Session, SessionSetup, Stop};
+use crate::agents::AgentDirectory;
+use crate::commit::CommitHandle;
+use crate::registry::SchemaCache;
+
+/// What all sessions share.
+#[derive(Debug)]
+pub struct Shared {
+    pub commit: CommitHandle,
+    pub schemas: SchemaCache,
+    pub agents: Arc<AgentDirectory>,
+    /// Our own name, as gateways see it.
+    pub name: String,
+}
+
+type Sessions = Arc<Mutex<HashMap<u64, Addr<Session>>>>;
+
+/// Serves gateways until `shutdown` turns true; then tells each of them and waits for the last words.
+pub async fn listen(
+    endpoint: quinn::Endpoint,
+    identity: Arc<Identity>,
+    shared: Arc<Shared>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let sessions: Sessions = Arc::default();
+    let numbers = Arc::new(AtomicU64::new(0));
+    let mut changes = shared.schemas.changes();
+    loop {
+        tokio::select! {
+            incoming = endpoint.accept() => {
+                let Some(incoming) = incoming else { break };
+                let number = numbers.fetch_add(1, Ordering::Relaxed);
+                actix::spawn(serve(incoming, number, Arc::clone(&identity), Arc::clone(&shared), Arc::clone(&sessions)));
+            }
+            stream = changes.recv() => {
+                // after a lag the refusal of the next stale batch brings the schema along
+                if let Ok(stream) = stream {
+                    for session in sessions.lock().await.values() {
+                        let _ = session.try_send(SchemaChanged(stream.clone()));
+                    }
+                }
+            }
+            _ = shutdown.wait_for(|stop| *stop) => break,
+        }
+    }
+    for session in sessions.lock().await.values() {
+        let _ = session.try_send(Stop);
+    }
+    endpoint.set_server_config(None);
+    endpoint.wait_idle().await;
+}
+
+async fn serve(
+    incoming: quinn::Incoming,
+    number: u64,
+    identity: Arc<Identity>,
+    shared: Arc<Shared>,
+    sessions: Sessions,
+) {
+    let remote = incoming.remote_address();
+    let connection = match incoming.await {
+        Ok(connection) => connection,
+        Err(error) => {
+            metrics::counter(MetricName::AggregatorRefused, &[("reason", "handshake")]).inc();
+            tracing::warn!(%remote, reason = explain(&error, identity.paths()), "refused a connection");
+            return;
+        }
+    };
+    let gateway = match Peer::of(&connection).and_then(Peer::gateway) {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            metrics::counter(MetricName::AggregatorRefused, &[("reason", "role")]).inc();
+            tracing::warn!(%remote, %error, "refused a connection");
+            connection.close(quinn::VarInt::from_u32(1), b"wrong role");
+            return;
+        }
+    };
+    session(connection, gateway, number, &shared, &sessions).await;
+}
+
+async fn session(
+    connection: quinn::Connection,
+    gateway: GatewayId,
+    number: u64,
+    shared: &Arc<Shared>,
+    sessions: &Sessions,
+) {
+    let hello = std::time::Duration::from_millis(HELLO_TIMEOUT);
+    let Ok(Ok((send, receive))) = tokio::time::timeout(hello, connection.accept_bi()).await else {
+        connection.close(quinn::VarInt::from_u32(1), b"no control stream in time");
+        return;
+    };
+    let (control, frames) = mpsc::channel::<Bytes>(CONTROL_QUEUE);
+    let clock = Monotonic::start();
+    let limits = Limits { max_in_flight: MAX_IN_FLIGHT, ..Limits::default() };
+    let link = AggregatorLink::new(gateway, shared.name.clone(), limits, clock.tick());
+    let setup = SessionSetup { link, clock, connection: connection.clone(), control, shared: Arc::clone(shared) };
+    let addr = Session::new(setup).start();
+    sessions.lock().await.insert(number, addr.clone());
+    actix::spawn(write_control(send, frames));
+    actix::spawn(accept_batches(connection.clone(), addr.clone()));
+    let ended = read_control(ControlReader::new(receive), &addr).await;
+    let _ = addr.send(ended).await;
+    connection.closed().await;
+    sessions.lock().await.remove(&number);
+}
+
+async fn read_control(mut reader: ControlReader, addr: &Addr<Session>) -> Ended {
+    loop {
+        match reader.next::<ToAggregator>().await {
+            Ok(Some(message)) => {
+                if addr.send(FromGateway(message)).await.is_err() {
+                    return Ended { reason: "the session stopped".to_owned(), protocol_error: false };
+                }
+            }
+            Ok(None) => return Ended { reason: "the gateway ended it".to_owned(), protocol_error: false },
+            Err(error) => {
+                let protocol_error = matches!(error, tributary_shared::transport::TransportError::Wire(_));
+                return Ended { reason: error.to_string(), protocol_error };
+            }
+        }
+    }
+}

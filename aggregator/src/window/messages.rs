@@ -1,0 +1,243 @@
+//! What goes into the window engine and what comes out of it.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use tributary_shared::ids::{AgentId, LaneNo, StreamName};
+use tributary_shared::time::{Millis, to_rfc3339};
+
+use crate::commit::LogPos;
+use crate::view::{Column, Scalar};
+
+/// How the engine treats time and bounds its memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// A window is final when its stream's watermark is this far past its end, in ms.
+    pub allowed_lateness: Millis,
+    /// How far an event's time may run ahead of its commit before it stops to move the watermark, in ms.
+    pub future_tolerance: Millis,
+    /// A lane that committed nothing for this long (against the newest commit of its stream) holds no
+    /// watermark back, in ms.
+    pub idle_after: Millis,
+    /// Groups (rows of all windows) that one view may hold. Events for further groups are counted as
+    /// overflowed.
+    pub max_groups: usize,
+    /// Bytes of group key texts that one view may hold, bounded in the same way.
+    pub max_key_bytes: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            // devices are offline for days, and a weekend is 60 hours
+            allowed_lateness: 72 * 3_600_000,
+            // more than NTP ever corrects, less than the smallest window that people chart
+            future_tolerance: 60_000,
+            idle_after: 300_000,
+            // about 150 bytes each
+            max_groups: 1_000_000,
+            max_key_bytes: 256 * 1024 * 1024,
+        }
+    }
+}
+
+/// A committed log entry. Entries are applied in log order.
+#[derive(Debug, Clone, Copy)]
+pub struct AppliedBatch<'a> {
+    pub pos: LogPos,
+    pub lane: LaneNo,
+    pub agent: &'a AgentId,
+    pub stream: &'a StreamName,
+    pub committed_at: Millis,
+    /// The valid rows; `None` when the entry has none.
+    pub records: Option<&'a RecordBatch>,
+}
+
+/// A row of a view, by number. Valid until the view is replaced or dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupId(pub(crate) u32);
+
+/// The rows of one view that one batch changed. Read them with [`super::Engine::rows`], at leisure: what is
+/// read is the newest state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowChange {
+    pub view: Arc<str>,
+    /// Each row once.
+    pub groups: Vec<GroupId>,
+    /// Which version of the view they belong to.
+    pub(crate) generation: u64,
+}
+
+/// Which windows to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowQuery {
+    /// Windows that start at this time or later.
+    pub from: Option<Millis>,
+    /// Windows that start before this time.
+    pub to: Option<Millis>,
+    /// At most this many rows; the newest windows are kept.
+    pub limit: usize,
+    /// (column, value) pairs that must all match. The columns of the view, `window_start`, `window_end`,
+    /// `revision` and `final` can be named.
+    pub filters: Vec<(String, String)>,
+}
+
+impl Default for WindowQuery {
+    fn default() -> Self {
+        Self { from: None, to: None, limit: super::DEFAULT_WINDOW_LIMIT, filters: Vec::new() }
+    }
+}
+
+/// Rows of a view, newest window first, and by group within a window.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WindowPage {
+    pub view: Arc<str>,
+    pub columns: Arc<[Column]>,
+    pub rows: Vec<WindowRow>,
+    /// There are more rows than the limit.
+    pub truncated: bool,
+}
+
+/// One group of one window. Serialized as one object: the view's columns in SELECT order, then
+/// `window_start`, `window_end`, `revision`, `final` and `completeness`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowRow {
+    pub columns: Arc<[Column]>,
+    /// In the order of `columns`.
+    pub values: Vec<Scalar>,
+    pub window_start: Millis,
+    /// Exclusive.
+    pub window_end: Millis,
+    /// 1 at first, then 1 more for each batch that changed the row.
+    pub revision: u64,
+    /// No lane is expected to change the row any more. Data that comes still does.
+    pub is_final: bool,
+    /// Share of the stream's active lanes whose watermark passed the window's end, 0 to 1.
+    pub completeness: f64,
+}
+
+impl WindowRow {
+    /// The value of a column of the view.
+    #[must_use]
+    pub fn value(&self, column: &str) -> Option<&Scalar> {
+        let at = self.columns.iter().position(|c| c.name == column)?;
+        self.values.get(at)
+    }
+}
+
+impl Serialize for WindowRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (column, value) in self.columns.iter().zip(&self.values) {
+            if column.name != "window_start" && column.name != "window_end" {
+                map.serialize_entry(&column.name, value)?;
+            }
+        }
+        map.serialize_entry("window_start", &to_rfc3339(self.window_start))?;
+        map.serialize_entry("window_end", &to_rfc3339(self.window_end))?;
+        map.serialize_entry("revision", &self.revision)?;
+        map.serialize_entry("final", &self.is_final)?;
+        map.serialize_entry("completeness", &self.completeness)?;
+        map.end()
+    }
+}
+
+/// Why a query has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    #[error("there is no view {0:?}; GET /api/v1/views lists them")]
+    UnknownView(String),
+    #[error("view {view:?} has no column {column:?}; it has {known}")]
+    UnknownColumn { view: String, column: String, known: String },
+}
+
+/// A row that one event went into: the last hop of its lineage.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WindowHit {
+    pub view: Arc<str>,
+    #[serde(with = "tributary_shared::time::rfc3339")]
+    pub window_start: Millis,
+    #[serde(with = "tributary_shared::time::rfc3339")]
+    pub window_end: Millis,
+    /// The group key by column.
+    pub group: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What was counted instead of guessed, since the view began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ViewCounters {
+    /// Events in windows: they passed WHERE and have a time.
+    pub applied: u64,
+    /// Events that would have needed one group more than the bound allows.
+    pub overflowed: u64,
+    /// Events without a usable value in the view's time column.
+    pub without_time: u64,
+    /// Operations that gave NULL: division by zero, overflow, a cast that does not fit.
+    pub arithmetic: u64,
+}
+
+/// A view's state in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ViewStats {
+    pub groups: usize,
+    pub windows: usize,
+    /// The view covers the log up to here.
+    pub position: LogPos,
+    /// It keeps up with the log. False while it is back-filled.
+    pub live: bool,
+    #[serde(flatten)]
+    pub counters: ViewCounters,
+}
+
+/// A lane's clock, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneWatermark {
+    pub lane: LaneNo,
+    pub stream: StreamName,
+    /// Highest event time; `None` before the first valid row.
+    pub watermark: Option<Millis>,
+    pub last_commit: Millis,
+}
+
+/// What changed since the snapshot before, and the position that it belongs to. A snapshot must be saved
+/// before the next one, in order, and saved again if that fails.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    pub position: LogPos,
+    pub lanes: Vec<LaneWatermark>,
+    pub views: Vec<ViewSnapshot>,
+}
+
+/// One view's part of a snapshot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ViewSnapshot {
+    pub view: Arc<str>,
+    /// The definition that the state belongs to: state of another definition is not stored.
+    pub sql: Arc<str>,
+    /// Forget what was stored: the state began anew.
+    pub reset: bool,
+    pub position: LogPos,
+    pub counters: ViewCounters,
+    pub groups: Vec<GroupState>,
+}
+
+/// One group in stored form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupState {
+    pub window_start: Millis,
+    pub key: Vec<u8>,
+    pub state: Vec<u8>,
+}
+
+/// Stored state that this program cannot read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    #[error("the state has format {0}, which this program does not know")]
+    Format(u8),
+    #[error("the state's bytes end early or do not fit the view")]
+    Malformed,
+    #[error("there is no such view")]
+    UnknownView,
+}

@@ -1,0 +1,235 @@
+//! What an operator types.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use tributary_shared::ids::{AgentId, StreamName};
+
+use crate::role::{self, Role};
+use crate::up::configs::Tail;
+use crate::workload::Workload;
+
+const EXAMPLES: &str = "\
+Examples:
+  tributary up                                  a whole mesh on this host; the page is at http://127.0.0.1:8600/
+  tributary up --tail app='/var/log/app/*.log'  the same, following files of JSON lines
+  tributary check --config agent.toml           every problem of a configuration at once
+  tributary load --intake http://127.0.0.1:8603 --stream readings --events 100000
+  tributary bench e2e --events 2000000          how fast this machine is, measured end to end
+
+Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration";
+
+/// Edge-to-cloud event mesh: agents spool and ship, gateways validate, aggregators keep live windows
+#[derive(Debug, Parser)]
+#[command(name = "tributary", after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a whole mesh on this host: agent, gateway and aggregator
+    Up(UpArgs),
+    /// Run an agent: takes events in, spools them, ships them to a gateway
+    Agent(RunArgs),
+    /// Run a gateway: validates the events of agents and forwards them to the aggregator
+    Gateway(RunArgs),
+    /// Run an aggregator: commits events, keeps windows, serves the API and the page
+    Aggregator(RunArgs),
+    /// Check a configuration file and print every problem
+    Check(CheckArgs),
+    /// Post generated events to an agent's intake
+    Load(LoadArgs),
+    /// Measure a mesh on this machine
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Make a certificate authority, and certificates for roles
+    #[command(subcommand)]
+    Cert(CertCommand),
+    /// Make a directory to copy to another host, with all that an agent needs to join
+    AgentBundle(AgentBundleArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Port 0 picks a free port and keeps it for this --dir. Files under --tail hold one JSON object a line.
+A gateway for agents on other hosts: --gateway 0.0.0.0:8602, then `tributary agent-bundle`.")]
+pub struct UpArgs {
+    /// Where certificates, configurations and data are kept
+    #[arg(long, default_value = ".tributary")]
+    pub dir: PathBuf,
+    /// Address of the page and the API
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8600")]
+    pub http: SocketAddr,
+    /// Address of the schema registry
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    pub registry: SocketAddr,
+    /// Address (QUIC, UDP) at which the gateway takes agents
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8602")]
+    pub gateway: SocketAddr,
+    /// Address at which the agent takes events over HTTP
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8603")]
+    pub intake: SocketAddr,
+    /// Address (QUIC, UDP) at which the aggregator takes gateways
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub aggregator: SocketAddr,
+    /// Follow files into a stream; repeat for more
+    #[arg(long, value_name = "STREAM=GLOB", value_parser = Tail::parse)]
+    pub tail: Vec<Tail>,
+    /// Write addresses, process ids and directories here, as JSON, once everything serves
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// Do not collect this host's own metrics
+    #[arg(long)]
+    pub no_host_metrics: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The role's configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Stop when standard input is closed: how `up` makes sure that nothing outlives it
+    #[arg(long, hide = true)]
+    pub parent_pipe: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The configuration to check
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Whose configuration it is; found out from its keys when not given
+    #[arg(long, value_parser = role::parser())]
+    pub role: Option<Role>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The schemas of the workloads are at `tributary load --print-schema sensor` and `... text`.
+A full spool is waited for, as long as the agent says. With --rate, events are spread evenly.")]
+pub struct LoadArgs {
+    /// Print the JSON Schema of a workload, and nothing else
+    #[arg(long, value_name = "WORKLOAD", exclusive = true)]
+    pub print_schema: Option<Workload>,
+    /// URL of the agent's intake
+    #[arg(long, value_name = "URL", required_unless_present = "print_schema")]
+    pub intake: Option<String>,
+    /// Stream to post to
+    #[arg(long, required_unless_present = "print_schema")]
+    pub stream: Option<StreamName>,
+    /// How many events
+    #[arg(long, value_name = "N", required_unless_present = "print_schema", value_parser = clap::value_parser!(u64).range(1..))]
+    pub events: Option<u64>,
+    /// Events per second [default: as fast as they are taken]
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rate: Option<u64>,
+    /// What the events look like
+    #[arg(long, value_enum, default_value = "sensor")]
+    pub workload: Workload,
+    /// Events are the same for the same seed, but for their times
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// From a tailed file to a queryable window: events/s, latency, CPU, memory, wire and disk bytes
+    E2e(E2eArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Everything is durable, as in production. The mesh lives in a temporary directory; use --dir to choose the
+disk to measure. The figures mean something only from a release build on an otherwise idle machine.")]
+pub struct E2eArgs {
+    /// How many events, all agents together
+    #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    pub events: u64,
+    /// How many agents
+    #[arg(long, value_name = "A", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub agents: u64,
+    /// What the events look like
+    #[arg(long, value_enum, default_value = "text")]
+    pub workload: Workload,
+    /// Events are the same for the same seed, but for their times
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    pub seed: u64,
+    /// Where to make the temporary directory [default: the system's]
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CertCommand {
+    /// Make a certificate authority in a directory
+    Ca {
+        /// Where to write ca.pem and ca.key
+        #[arg(long)]
+        dir: PathBuf,
+    },
+    /// Issue a certificate
+    Issue {
+        /// The directory of the certificate authority
+        #[arg(long)]
+        dir: PathBuf,
+        /// What the holder may be
+        #[arg(long, value_parser = role::parser())]
+        role: Role,
+        /// The holder's id: the name of its events' source
+        #[arg(long)]
+        id: AgentId,
+        /// Where to write cert.pem, key.pem and ca.pem
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Copy the directory to the other host and run there: edge-agent --config agent.toml (in that directory).
+The gateway must be reachable from there: `tributary up --gateway 0.0.0.0:8602` on this host.")]
+pub struct AgentBundleArgs {
+    /// The directory of the `tributary up` to join
+    #[arg(long, default_value = ".tributary")]
+    pub dir: PathBuf,
+    /// The new agent's id: no other agent may have it
+    #[arg(long)]
+    pub id: AgentId,
+    /// Where the other host reaches the gateway; repeat for more
+    #[arg(long, value_name = "HOST:PORT", required = true)]
+    pub gateway: Vec<String>,
+    /// Where to write cert.pem, key.pem, ca.pem and agent.toml
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_usage_is_told() {
+        let bad: [&[&str]; 5] = [
+            &["up", "--http", "nowhere"],
+            &["up", "--tail", "app"],
+            &["load", "--stream", "s", "--events", "1"],
+            &["bench", "e2e", "--agents", "0"],
+            &["cert", "issue", "--dir", "d", "--role", "king", "--id", "a", "--out", "o"],
+        ];
+        for args in bad {
+            let error = Cli::try_parse_from(["tributary"].iter().chain(args)).expect_err("wrong usage");
+            assert_eq!(error.exit_code(), 2, "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! One request to the intake, and what its answer means for the events in it.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tributary_shared::api_error::ErrorBody;
+use tributary_shared::ids::{AgentId, Epoch, Seq, StreamName};
+use ureq::Agent;
+
+use crate::http;
+
+/// The wait when a refusal does not say one.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The intake's answer to a request that it took.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Accepted {
+    pub accepted: u64,
+    pub agent: AgentId,
+    pub stream: StreamName,
+    pub epoch: Epoch,
+    pub first_seq: Seq,
+    pub last_seq: Seq,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Answer {
+    Accepted(Accepted),
+    /// The spool is full; nothing was taken.
+    Full { retry_after: Duration },
+    /// Certainly nothing was taken, and a later try may succeed.
+    NotTaken(String),
+}
+
+/// Posts NDJSON.
+///
+/// # Errors
+/// When a repetition would be wrong: the intake refuses the events themselves, or the answer was lost, so that
+/// nobody here knows whether they were taken.
+pub fn post(client: &Agent, url: &str, body: &[u8]) -> anyhow::Result<Answer> {
+    let mut response = match client.post(url).content_type("application/x-ndjson").send(body) {
+        Ok(response) => response,
+        Err(ureq::Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+            return Ok(Answer::NotTaken(error.to_string()));
+        }
+        Err(error) => anyhow::bail!("{url}: {error}; whether the last request was taken is not known"),
+    };
+    let status = response.status().as_u16();
+    match status {
+        200 => Ok(Answer::Accepted(http::json(url, &mut response)?)),
+        429 => Ok(Answer::Full { retry_after: retry_after(&response) }),
+        503 => Ok(Answer::NotTaken(reason(&http::text(&mut response)?))),
+        _ => anyhow::bail!("{url}: the intake answers {status}: {}", reason(&http::text(&mut response)?)),
+    }
+}
+
+fn retry_after<B>(response: &ureq::http::Response<B>) -> Duration {
+    let seconds = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    seconds.map_or(DEFAULT_RETRY_AFTER, Duration::from_secs)
+}
+
+/// The message of an error body, or the whole text when it is none.
+fn reason(text: &str) -> String {
+    match serde_json::from_str::<ErrorBody>(text) {
+        Ok(body) => format!("{} ({})", body.error.message, body.error.code),
+        Err(_) => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Answers one request with these bytes.
+    fn intake(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let url = format!("http://{}/v1/streams/s/events", listener.local_addr().expect("address"));
+        std::thread::spawn(move || {
+            let (socket, _) = listener.accept().expect("accept");
+            let mut reader = BufReader::new(socket);
+            let (mut line, mut length) = (String::new(), 0);
+            while reader.read_line(&mut line).expect("header") > 2 {
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().expect("length");
+                }
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).expect("body");
+            reader.into_inner().write_all(answer.as_bytes()).expect("answer");
+        });
+        url
+    }
+
+    #[test]
+    fn an_answer_says_what_was_taken() {
+        let ok = "HTTP/1.1 200 OK\r\ncontent-length: 84\r\n\r\n{\"accepted\":2,\"agent\":\"a\",\"stream\":\"s\",\"epoch\":7,\"first_seq\":11,\"last_seq\":12}       ";
+        let answer = post(&http::client(), &intake(ok), b"{}\n{}\n").expect("taken");
+        assert!(matches!(answer, Answer::Accepted(Accepted { accepted: 2, first_seq: 11, .. })), "{answer:?}");
+    }
+
+    #[test]
+    fn a_full_spool_says_when_to_come_back() {
+        let full = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 3\r\ncontent-length: 0\r\n\r\n";
+        let answer = post(&http::client(), &intake(full), b"{}\n").expect("refused for now");
+        assert!(matches!(answer, Answer::Full { retry_after } if retry_after == Duration::from_secs(3)), "{answer:?}");
+    }
+
+    #[test]
+    fn a_lost_answer_and_a_refused_event_are_not_repeated() {
+        let error = post(&http::client(), &intake(""), b"{}\n").expect_err("lost");
+        assert!(error.to_string().contains("not known"), "{error}");
+        let bad = "HTTP/1.1 400 Bad Request\r\ncontent-length: 57\r\n\r\n{\"error\":{\"code\":\"malformed\",\"message\":\"line 1: no JSON\"}}";
+        let error = post(&http::client(), &intake(bad), b"{\n").expect_err("refused");
+        assert!(error.to_string().contains("line 1: no JSON (malformed)"), "{error}");
+    }
+
+    #[test]
+    fn nobody_listening_is_certainly_not_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let url = format!("http://{}/", listener.local_addr().expect("address"));
+        drop(listener);
+        assert!(matches!(post(&http::client(), &url, b"{}\n"), Ok(Answer::NotTaken(_))));
+    }
+}

@@ -1,0 +1,116 @@
+//! Keeps one child running: started again with back-off whenever it dies, until told to stop.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use super::backoff::Backoff;
+use super::child::{Child, ChildSpec, DRAIN};
+use super::ready::RoleReady;
+
+/// A child died and serves again.
+#[derive(Debug, Clone)]
+pub struct Restarted {
+    pub name: String,
+    pub ready: RoleReady,
+}
+
+/// The task that keeps a child.
+#[derive(Debug)]
+pub struct Keeper {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Keeper {
+    /// Takes over a child that serves. Restarts are told to `restarts`.
+    #[must_use]
+    pub fn new(spec: ChildSpec, child: Child, restarts: mpsc::Sender<Restarted>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(keep(spec, child, restarts, stopped));
+        Self { stop, task }
+    }
+
+    /// Stops the child, with time to drain, and waits for its end.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "keeper of a process failed");
+        }
+    }
+}
+
+async fn keep(
+    spec: ChildSpec,
+    child: Child,
+    restarts: mpsc::Sender<Restarted>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut backoff = Backoff::default();
+    let mut running = Some(child);
+    loop {
+        let lived = match running.take() {
+            Some(mut child) => {
+                let status = tokio::select! {
+                    status = child.ended() => status,
+                    _ = stopped.wait_for(|stop| *stop) => return child.stop(DRAIN).await,
+                };
+                let lived = child.started.elapsed();
+                let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                tracing::warn!(process = %spec.name, pid = child.pid(), status, "process ended and is started again");
+                lived
+            }
+            None => Duration::ZERO,
+        };
+        tokio::select! {
+            () = sleep(backoff.after_crash(lived, rand::random())) => {}
+            _ = stopped.wait_for(|stop| *stop) => return,
+        }
+        running = match restart(&spec, &restarts, &mut stopped).await {
+            Attempt::Serves(child) => Some(child),
+            Attempt::Failed => None,
+            Attempt::Stopped => return,
+        };
+    }
+}
+
+enum Attempt {
+    Serves(Child),
+    Failed,
+    Stopped,
+}
+
+async fn restart(
+    spec: &ChildSpec,
+    restarts: &mpsc::Sender<Restarted>,
+    stopped: &mut watch::Receiver<bool>,
+) -> Attempt {
+    let mut child = match Child::spawn(spec) {
+        Ok(child) => child,
+        Err(error) => {
+            tracing::error!(process = %spec.name, %error, "process could not be started");
+            return Attempt::Failed;
+        }
+    };
+    let ready = tokio::select! {
+        ready = child.ready(spec) => ready,
+        _ = stopped.wait_for(|stop| *stop) => {
+            child.stop(DRAIN).await;
+            return Attempt::Stopped;
+        }
+    };
+    match ready {
+        Ok(ready) => {
+            tracing::info!(process = %spec.name, pid = child.pid(), "process serves again");
+            // when nobody listens any more, the whole mesh is being stopped
+            let _ = restarts.send(Restarted { name: spec.name.clone(), ready }).await;
+            Attempt::Serves(child)
+        }
+        Err(error) => {
+            tracing::error!(process = %spec.name, %error, "process could not be started");
+            Attempt::Failed
+        }
+    }
+}

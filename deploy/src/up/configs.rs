@@ -1,0 +1,203 @@
+//! The three roles' configuration files, as `up` writes them. Pure.
+
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+use tributary_shared::identity::TlsPaths;
+use tributary_shared::ids::StreamName;
+
+/// Files to follow for one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail {
+    pub stream: StreamName,
+    /// A glob over absolute paths.
+    pub pattern: String,
+}
+
+impl Tail {
+    /// Reads `STREAM=GLOB`; a relative glob counts from the working directory.
+    ///
+    /// # Errors
+    /// With what is wrong, for the command line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (stream, pattern) = text.split_once('=').ok_or("write STREAM=GLOB, for example app=/var/log/app/*.log")?;
+        if pattern.is_empty() {
+            return Err("the glob after = is empty".to_owned());
+        }
+        let stream = StreamName::new(stream).map_err(|error| error.to_string())?;
+        let pattern = std::path::absolute(pattern).map_err(|error| error.to_string())?;
+        Ok(Self { stream, pattern: text_of(&pattern) })
+    }
+}
+
+/// What an agent's configuration says.
+#[derive(Debug, Clone)]
+pub struct AgentSettings<'a> {
+    pub id: &'a str,
+    pub dir: PathBuf,
+    pub gateways: &'a [String],
+    pub ready_file: Option<PathBuf>,
+    pub tls: TlsPaths,
+    pub intake: String,
+    pub host_metrics: bool,
+    pub tails: &'a [Tail],
+}
+
+/// What a gateway's configuration says.
+#[derive(Debug, Clone)]
+pub struct GatewaySettings<'a> {
+    pub id: &'a str,
+    pub listen: String,
+    pub aggregator: String,
+    pub ready_file: PathBuf,
+    pub tls: TlsPaths,
+}
+
+/// What an aggregator's configuration says.
+#[derive(Debug, Clone)]
+pub struct AggregatorSettings {
+    pub dir: PathBuf,
+    pub listen: String,
+    pub http: String,
+    pub registry: String,
+    pub ready_file: PathBuf,
+    pub tls: TlsPaths,
+}
+
+fn text_of(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn tls(paths: &TlsPaths) -> Value {
+    let mut table = Table::new();
+    for (key, path) in [("ca", &paths.ca), ("cert", &paths.cert), ("key", &paths.key)] {
+        table.insert(key.to_owned(), text_of(path).into());
+    }
+    table.into()
+}
+
+fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn render(table: &Table) -> String {
+    table.to_string()
+}
+
+impl AgentSettings<'_> {
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut top = table([
+            ("id", self.id.into()),
+            ("dir", text_of(&self.dir).into()),
+            ("gateways", self.gateways.iter().cloned().map(Value::String).collect::<Vec<_>>().into()),
+            ("tls", tls(&self.tls)),
+            ("intake", table([("listen", self.intake.clone().into())]).into()),
+            ("host_metrics", table([("enabled", self.host_metrics.into())]).into()),
+        ]);
+        if let Some(path) = &self.ready_file {
+            top.insert("ready_file".to_owned(), text_of(path).into());
+        }
+        let files: Vec<Value> = self.tails.iter().map(|tail| {
+            let paths = vec![Value::String(tail.pattern.clone())];
+            table([
+                ("stream", tail.stream.as_str().into()),
+                ("paths", paths.into()),
+                ("read_from", "beginning".into()),
+            ])
+            .into()
+        }).collect();
+        if !files.is_empty() {
+            top.insert("files".to_owned(), files.into());
+        }
+        render(&top)
+    }
+}
+
+impl GatewaySettings<'_> {
+    #[must_use]
+    pub fn render(&self) -> String {
+        render(&table([
+            ("id", self.id.into()),
+            ("listen", self.listen.clone().into()),
+            ("aggregator", self.aggregator.clone().into()),
+            // health and metrics, for whoever debugs; the port is in the ready file
+            ("http", "127.0.0.1:0".into()),
+            ("ready_file", text_of(&self.ready_file).into()),
+            ("tls", tls(&self.tls)),
+        ]))
+    }
+}
+
+impl AggregatorSettings {
+    #[must_use]
+    pub fn render(&self) -> String {
+        render(&table([
+            ("dir", text_of(&self.dir).into()),
+            ("listen", self.listen.clone().into()),
+            ("http", self.http.clone().into()),
+            ("registry", self.registry.clone().into()),
+            ("ready_file", text_of(&self.ready_file).into()),
+            ("tls", tls(&self.tls)),
+        ]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tributary_shared::config::parse;
+
+    use super::*;
+
+    fn paths() -> TlsPaths {
+        TlsPaths { ca: "/p/ca.pem".into(), cert: "/p/cert.pem".into(), key: "/p/key.pem".into() }
+    }
+
+    #[test]
+    fn tails_are_stream_and_absolute_glob() {
+        let tail = Tail::parse("app=/var/log/*.log").expect("valid");
+        assert_eq!((tail.stream.as_str(), tail.pattern.as_str()), ("app", "/var/log/*.log"));
+        assert!(Tail::parse("app=logs/*.log").expect("valid").pattern.starts_with('/'));
+        for bad in ["app", "app=", "a b=/x", "=/x"] {
+            assert!(Tail::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_roles_take_what_up_writes() {
+        let agent = AgentSettings {
+            id: "edge \"quoted\"",
+            dir: "/d/agent".into(),
+            gateways: &["127.0.0.1:8602".to_owned()],
+            ready_file: Some("/d/run/agent.json".into()),
+            tls: paths(),
+            intake: "127.0.0.1:8603".into(),
+            host_metrics: true,
+            tails: &[Tail::parse("app=/var/log/*.log").expect("valid")],
+        };
+        let error = parse("agent", &agent.render(), edge_agent::config::AgentConfig::from_section)
+            .expect_err("an id has no quotes");
+        let keys: Vec<_> = error.problems.iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(keys, ["id"], "and all else is right: {error}");
+        let agent = AgentSettings { id: "edge-1", ..agent };
+        parse("agent", &agent.render(), edge_agent::config::AgentConfig::from_section).expect("agent");
+        let gateway = GatewaySettings {
+            id: "gateway-1",
+            listen: "127.0.0.1:0".into(),
+            aggregator: "127.0.0.1:8604".into(),
+            ready_file: "/d/run/gateway.json".into(),
+            tls: paths(),
+        };
+        parse("gateway", &gateway.render(), gateway::config::GatewayConfig::from_section).expect("gateway");
+        let aggregator = AggregatorSettings {
+            dir: "/d/aggregator".into(),
+            listen: "127.0.0.1:0".into(),
+            http: "127.0.0.1:0".into(),
+            registry: "127.0.0.1:0".into(),
+            ready_file: "/d/run/aggregator.json".into(),
+            tls: paths(),
+        };
+        parse("aggregator", &aggregator.render(), aggregator::config::AggregatorConfig::from_section)
+            .expect("aggregator");
+    }
+}

@@ -1,0 +1,465 @@
+//! Carries an [`AgentLink`]: what it says is sent, what it acknowledges is told to the spool.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tributary_shared::actors::{Backoff, DeathWatch};
+use tributary_shared::identity::Identity;
+use tributary_shared::metrics::{self, Counter, Gauge, MetricName};
+use tributary_shared::protocol::{AgentLink, AgentOutput, LaneView, Shipment};
+use tributary_shared::time::{Monotonic, now_millis};
+use tributary_shared::transport::{CONTROL_QUEUE, ControlReader, TransportError, send_batch, write_control};
+use tributary_shared::wire::{Limits, MAX_BATCH_HEADER, MAX_CONTROL_FRAME, ToAgent, ToGateway, frame};
+
+use super::dial::{Rota, dial};
+use super::messages::{Lost, Received, SpoolChanged, Stop};
+use super::pack::{Packed, pack};
+use super::trace::BatchTraces;
+use crate::intake::{ConnectionState, ConnectionStatus};
+use crate::spool::{Block, LaneId, LaneInfo, SpoolError, SpoolHandle, SpoolStatus};
+
+/// First and longest bound of the pause between attempts; full jitter lies below it.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+/// How often the link is given the time when nothing else happens.
+const TICK_EVERY: Duration = Duration::from_millis(500);
+/// One read of the spool: about what one batch holds, so that little is read in vain.
+const READ_ROWS: u32 = 8_192;
+const READ_BYTES: usize = 512 << 10;
+/// Messages that wait for this actor: acks of the batches in flight and the spool's changes.
+const MAILBOX: usize = 256;
+
+/// What the actor is made with.
+#[derive(Debug)]
+pub struct ShipperSetup {
+    pub spool: SpoolHandle,
+    pub gateways: Vec<String>,
+    pub endpoint: quinn::Endpoint,
+    pub identity: Arc<Identity>,
+    pub software: String,
+    pub status: watch::Sender<ConnectionStatus>,
+}
+
+#[derive(Debug)]
+struct Session {
+    link: AgentLink,
+    connection: quinn::Connection,
+    control: mpsc::Sender<Bytes>,
+    limits: Limits,
+    serial: u64,
+    address: String,
+}
+
+#[derive(Debug)]
+struct Meters {
+    connected: Gauge,
+    batches: Counter,
+    bytes: Counter,
+}
+
+/// The actor. See the module's text.
+#[derive(Debug)]
+pub struct Shipper {
+    setup: Arc<ShipperSetup>,
+    rota: Rota,
+    clock: Monotonic,
+    instance: u64,
+    session: Option<Session>,
+    serial: u64,
+    failures: u32,
+    /// A batch is being read or written: the next one waits for it, so that at most one is in memory.
+    shipping: bool,
+    /// Newest marks on their way into the spool; a lane's next one waits until the last is stored.
+    marks: HashMap<u32, (u64, bool)>,
+    traces: BatchTraces,
+    meters: Meters,
+    stopping: bool,
+    _death: DeathWatch,
+}
+
+impl Shipper {
+    #[must_use]
+    pub fn new(setup: Arc<ShipperSetup>, death: DeathWatch) -> Self {
+        Self {
+            rota: Rota::new(setup.gateways.clone(), rand::random()),
+            setup,
+            clock: Monotonic::start(),
+            instance: rand::random(),
+            session: None,
+            serial: 0,
+            failures: 0,
+            shipping: false,
+            marks: HashMap::new(),
+            traces: BatchTraces::default(),
+            meters: Meters {
+                connected: metrics::gauge(MetricName::ShipperConnected, &[]),
+                batches: metrics::counter(MetricName::ShipperBatches, &[]),
+                bytes: metrics::counter(MetricName::ShipperBytes, &[]),
+            },
+            stopping: false,
+            _death: death,
+        }
+    }
+
+    fn dial(&mut self, ctx: &mut Context<Self>) {
+        let Some(address) = self.rota.next() else { return };
+        self.publish(ConnectionState::Connecting, Some(&address), None);
+        let (endpoint, identity) = (self.setup.endpoint.clone(), Arc::clone(&self.setup.identity));
+        let attempt = dial(endpoint, identity, address.clone());
+        ctx.spawn(attempt.into_actor(self).map(move |outcome, actor, ctx| actor.dialled(outcome, address, ctx)));
+    }
+
+    fn dialled(&mut self, outcome: Result<quinn::Connection, String>, address: String, ctx: &mut Context<Self>) {
+        let label = if outcome.is_ok() { "connected" } else { "failed" };
+        metrics::counter(MetricName::ShipperReconnects, &[("outcome", label)]).inc();
+        match outcome {
+            Ok(connection) => self.connected(connection, address, ctx),
+            Err(reason) => {
+                tracing::warn!(gateway = address, reason, "cannot reach a gateway: events stay in the spool");
+                self.dial_later(0, Some(reason), ctx);
+            }
+        }
+    }
+
+    fn dial_later(&mut self, at_least: u64, reason: Option<String>, ctx: &mut Context<Self>) {
+        if self.stopping {
+            return;
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.publish(ConnectionState::Waiting, None, reason);
+        let pause = BACKOFF.delay(self.failures, rand::random());
+        let asked = Duration::from_millis(at_least).mul_f64(1.0 + rand::random::<f64>());
+        ctx.run_later(pause.max(asked), |actor, ctx| actor.dial(ctx));
+    }
+
+    fn publish(&self, state: ConnectionState, gateway: Option<&str>, error: Option<String>) {
+        self.meters.connected.set(f64::from(u8::from(state == ConnectionState::Connected)));
+        self.setup.status.send_modify(|status| {
+            if status.state != state {
+                status.since = now_millis();
+            }
+            status.state = state;
+            status.gateway = gateway.map(str::to_owned);
+            status.attempts = u64::from(self.failures);
+            if error.is_some() {
+                status.last_error = error;
+            }
+        });
+    }
+
+    fn connected(&mut self, connection: quinn::Connection, address: String, ctx: &mut Context<Self>) {
+        self.serial += 1;
+        let serial = self.serial;
+        let (control, frames) = mpsc::channel(CONTROL_QUEUE);
+        let agent = self.setup.spool.agent();
+        let link = AgentLink::new(agent, &self.setup.software, self.instance, self.clock.tick());
+        let (quic, addr) = (connection.clone(), ctx.address());
+        self.session =
+            Some(Session { link, connection, control, limits: Limits::default(), serial, address });
+        actix::spawn(async move {
+            let reason = control_stream(&quic, frames, &addr, serial).await;
+            let _ = addr.send(Lost { serial, reason }).await;
+        });
+        self.spool_changed();
+        self.pump(ctx);
+    }
+
+    fn spool_changed(&mut self) {
+        let status: SpoolStatus = self.setup.spool.watch().borrow().clone();
+        let now = self.clock.tick();
+        if let Some(session) = &mut self.session {
+            let views: Vec<LaneView> = status.lanes.iter().filter_map(view).collect();
+            session.link.spool_changed(now, &views, status.bytes, status.limit);
+        }
+    }
+
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        while let Some(output) = self.session.as_mut().and_then(|session| session.link.output()) {
+            self.act(output, ctx);
+        }
+        self.ship(ctx);
+    }
+
+    fn act(&mut self, output: AgentOutput, ctx: &mut Context<Self>) {
+        match output {
+            AgentOutput::Send(message) => self.send(&message, ctx),
+            AgentOutput::Connected { gateway, limits, gateway_now } => {
+                self.failures = 0;
+                let skew_ms = now_millis() - gateway_now;
+                let Some(session) = &mut self.session else { return };
+                session.limits = limits;
+                let address = session.address.clone();
+                tracing::info!(gateway, address, skew_ms, "connected to a gateway");
+                self.publish(ConnectionState::Connected, Some(&address), None);
+            }
+            AgentOutput::LaneOpened { lane, mark } => self.resume(lane, mark, ctx),
+            AgentOutput::Committed { lane, mark } => {
+                self.traces.committed(lane, mark, now_millis());
+                self.commit_mark(lane, mark, ctx);
+            }
+            AgentOutput::Refused { lane, code, message } => {
+                tracing::warn!(lane, ?code, message, "a batch was refused: it is sent again");
+                self.traces.forget(lane);
+            }
+            AgentOutput::Close { reason, retry_after } => self.lose(reason, retry_after, ctx),
+        }
+    }
+
+    fn send(&mut self, message: &ToGateway, ctx: &mut Context<Self>) {
+        let Some(session) = &self.session else { return };
+        let sent = frame::encode("control message", message, MAX_CONTROL_FRAME)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| session.control.try_send(bytes).map_err(|_| "the gateway does not read".to_owned()));
+        if let Err(reason) = sent {
+            self.lose(reason, 0, ctx);
+        }
+    }
+
+    /// The spool judges the aggregator's mark before the first batch of the lane.
+    fn resume(&mut self, lane: u32, mark: u64, ctx: &mut Context<Self>) {
+        let (spool, serial) = (self.setup.spool.clone(), self.serial);
+        let ask = async move { spool.lane_opened(LaneId(i64::from(lane)), mark).await };
+        ctx.spawn(ask.into_actor(self).map(move |answer, actor, ctx| {
+            match answer {
+                Ok(info) if info.lane == LaneId(i64::from(lane)) => {
+                    actor.spool_changed();
+                    if let Some(session) = actor.session.as_mut().filter(|session| session.serial == serial) {
+                        session.link.resume(lane, mark);
+                    }
+                }
+                Ok(info) => {
+                    tracing::warn!(stream = %info.stream, epoch = %info.epoch, mark,
+                        "the spool is behind its own past: the stream goes on in a new epoch");
+                    actor.spool_changed();
+                }
+                Err(SpoolError::UnknownLane | SpoolError::Closed) => {}
+                Err(error) => actor.lose(format!("the spool cannot open a lane: {error}"), 0, ctx),
+            }
+            actor.pump(ctx);
+        }));
+    }
+
+    /// Marks are stored one at a time a lane; while one is stored, only the newest waits.
+    fn commit_mark(&mut self, lane: u32, mark: u64, ctx: &mut Context<Self>) {
+        let entry = self.marks.entry(lane).or_insert((0, false));
+        entry.0 = entry.0.max(mark);
+        if entry.1 {
+            return;
+        }
+        entry.1 = true;
+        let (mark, spool) = (entry.0, self.setup.spool.clone());
+        let store = async move { spool.commit_mark(LaneId(i64::from(lane)), mark).await };
+        ctx.spawn(store.into_actor(self).map(move |stored, actor, ctx| {
+            if let Err(error) = stored
+                && error != SpoolError::UnknownLane
+            {
+                // the mark is told again at the next opening of the lane
+                tracing::warn!(lane, mark, %error, "cannot store a mark");
+            }
+            match actor.marks.remove(&lane) {
+                Some((newest, _)) if newest > mark => actor.commit_mark(lane, newest, ctx),
+                _ => {}
+            }
+        }));
+    }
+
+    fn ship(&mut self, ctx: &mut Context<Self>) {
+        if self.shipping || self.stopping {
+            return;
+        }
+        let now = self.clock.tick();
+        let Some(session) = &mut self.session else { return };
+        let Some(shipment) = session.link.next_shipment(now) else { return };
+        self.shipping = true;
+        let (spool, limits, serial) = (self.setup.spool.clone(), session.limits, session.serial);
+        let read = async move {
+            let Shipment { lane, from_seq, .. } = shipment;
+            let rows = READ_ROWS.min(limits.max_batch_rows);
+            let bytes = READ_BYTES.min(limits.max_batch_body as usize);
+            spool.read(LaneId(i64::from(lane)), from_seq, rows, bytes).await
+        };
+        ctx.spawn(read.into_actor(self).map(move |blocks, actor, ctx| {
+            let sent = match blocks {
+                Ok(blocks) => actor.dispatch(serial, shipment, &blocks, ctx),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read the spool");
+                    false
+                }
+            };
+            if !sent {
+                actor.shipping = false;
+            }
+        }));
+    }
+
+    /// Sends what was read; false when there is nothing (left) to send.
+    fn dispatch(&mut self, serial: u64, shipment: Shipment, blocks: &[Block], ctx: &mut Context<Self>) -> bool {
+        let now = self.clock.tick();
+        let Some(session) = self.session.as_mut().filter(|session| session.serial == serial) else { return false };
+        let Shipment { lane, from_seq, give_up } = shipment;
+        let Some(mut packed) = pack(lane, from_seq, blocks, give_up, &session.limits, now_millis()) else {
+            return false;
+        };
+        if give_up {
+            tracing::error!(lane, range = ?packed.range(), "a batch cannot be delivered and is given up");
+        }
+        let range = packed.range();
+        packed.header.traceparent = self.traces.begin(&packed.header, session.link.lane(lane));
+        session.link.shipped(now, lane, range);
+        self.setup.spool.set_in_flight(LaneId(i64::from(lane)), session.link.sent_up_to(lane));
+        self.meters.batches.inc();
+        self.meters.bytes.inc_by(u64::from(packed.header.body_len));
+        let write = write_batch(session.connection.clone(), packed);
+        ctx.spawn(write.into_actor(self).map(move |written, actor, ctx| {
+            actor.shipping = false;
+            if let Err(error) = written {
+                actor.lose_serial(serial, &error.to_string(), ctx);
+            }
+            actor.pump(ctx);
+        }));
+        true
+    }
+
+    fn lose_serial(&mut self, serial: u64, reason: &str, ctx: &mut Context<Self>) {
+        if self.session.as_ref().is_some_and(|session| session.serial == serial) {
+            self.lose(reason.to_owned(), 0, ctx);
+        }
+    }
+
+    fn lose(&mut self, reason: String, retry_after: u64, ctx: &mut Context<Self>) {
+        let Some(session) = self.session.take() else { return };
+        session.connection.close(quinn::VarInt::from_u32(0), b"");
+        for lane in self.setup.spool.watch().borrow().lanes.iter() {
+            self.setup.spool.set_in_flight(lane.lane, None);
+        }
+        self.traces.clear();
+        if !self.stopping {
+            tracing::warn!(gateway = session.address, reason, "lost the gateway: events stay in the spool");
+        }
+        self.dial_later(retry_after, Some(reason), ctx);
+    }
+}
+
+fn view(lane: &LaneInfo) -> Option<LaneView> {
+    Some(LaneView {
+        lane: u32::try_from(lane.lane.0).ok()?,
+        stream: lane.stream.clone(),
+        epoch: lane.epoch,
+        next_seq: lane.next_seq,
+        committed_seq: lane.committed_seq,
+        held_events: lane.held_events,
+        held_bytes: lane.held_bytes,
+    })
+}
+
+async fn write_batch(connection: quinn::Connection, mut packed: Packed) -> Result<(), TransportError> {
+    let header = frame::encode("batch header", &packed.header, MAX_BATCH_HEADER)?;
+    send_batch(&connection, header, &mut packed.body).await
+}
+
+/// Runs one connection's control stream until it ends; the reason is for people.
+async fn control_stream(
+    quic: &quinn::Connection,
+    frames: mpsc::Receiver<Bytes>,
+    actor: &Addr<Shipper>,
+    serial: u64,
+) -> String {
+    let (send, receive) = match quic.open_bi().await {
+        Ok(streams) => streams,
+        Err(error) => return error.to_string(),
+    };
+    let mut reader = ControlReader::new(receive);
+    let read = async {
+        loop {
+            match reader.next::<ToAgent>().await {
+                Ok(Some(message)) => {
+                    if actor.send(Received { serial, message }).await.is_err() {
+                        return "the agent stops".to_owned();
+                    }
+                }
+                Ok(None) => return "the gateway ended the session".to_owned(),
+                Err(error) => return error.to_string(),
+            }
+        }
+    };
+    let write = write_control(send, frames);
+    tokio::pin!(read);
+    tokio::select! {
+        reason = &mut read => reason,
+        written = write => match written {
+            Ok(()) => "the session was closed".to_owned(),
+            Err(error) => error.to_string(),
+        },
+    }
+}
+
+impl Actor for Shipper {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        let (mut status, addr) = (self.setup.spool.watch(), ctx.address().downgrade());
+        actix::spawn(async move {
+            // one message at a time: while the actor is busy, changes melt into one
+            while status.changed().await.is_ok() {
+                let Some(addr) = addr.upgrade() else { return };
+                if addr.send(SpoolChanged).await.is_err() {
+                    return;
+                }
+            }
+        });
+        ctx.run_interval(TICK_EVERY, |actor, ctx| {
+            let now = actor.clock.tick();
+            if let Some(session) = &mut actor.session {
+                session.link.tick(now, now_millis());
+            }
+            actor.pump(ctx);
+        });
+        self.dial(ctx);
+    }
+}
+
+impl Handler<Received> for Shipper {
+    type Result = ();
+
+    fn handle(&mut self, received: Received, ctx: &mut Self::Context) {
+        let now = self.clock.tick();
+        if let Some(session) = self.session.as_mut().filter(|session| session.serial == received.serial) {
+            session.link.receive(now, received.message);
+            self.pump(ctx);
+        }
+    }
+}
+
+impl Handler<Lost> for Shipper {
+    type Result = ();
+
+    fn handle(&mut self, lost: Lost, ctx: &mut Self::Context) {
+        self.lose_serial(lost.serial, &lost.reason, ctx);
+    }
+}
+
+impl Handler<SpoolChanged> for Shipper {
+    type Result = ();
+
+    fn handle(&mut self, _: SpoolChanged, ctx: &mut Self::Context) {
+        self.spool_changed();
+        self.pump(ctx);
+    }
+}
+
+impl Handler<Stop> for Shipper {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        self.stopping = true;
+        if let Some(session) = &mut self.session {
+            session.link.goodbye();
+        }
+        self.pump(ctx);
+        ctx.stop();
+    }
+}

@@ -1,0 +1,152 @@
+//! Blocks of the spool become one batch. Pure.
+
+use bytes::Bytes;
+use tributary_shared::ids::{Seq, SeqRange};
+use tributary_shared::protocol::UNDELIVERABLE;
+use tributary_shared::time::Millis;
+use tributary_shared::wire::{BatchContent, BatchHeader, Limits, Segment};
+
+use crate::spool::Block;
+
+/// What the aggregator forgot (it was restored from an older copy) and this agent has already deleted.
+pub const FORGOTTEN: &str = "forgotten_by_aggregator";
+/// Segments of one batch: their header entries must fit [`tributary_shared::wire::MAX_BATCH_HEADER`] also with
+/// long origins.
+const MAX_SEGMENTS: usize = 256;
+
+/// A batch that is ready to be sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Packed {
+    pub header: BatchHeader,
+    pub body: Vec<Bytes>,
+}
+
+impl Packed {
+    #[must_use]
+    pub fn range(&self) -> SeqRange {
+        self.header.range()
+    }
+}
+
+/// Packs the blocks' beginning into the largest batch that `limits` allow. `from_seq` is where the lane goes
+/// on; blocks that begin above it leave a hole which is reported as dropped, so that the loss is counted.
+/// `None` when there is nothing to send.
+#[must_use]
+pub fn pack(lane: u32, from_seq: Seq, blocks: &[Block], give_up: bool, limits: &Limits, now: Millis) -> Option<Packed> {
+    let first = blocks.first()?;
+    let range = first.range();
+    if range.first > from_seq {
+        let hole = SeqRange { first: from_seq, last: range.first - 1 };
+        return Some(dropped(lane, hole, FORGOTTEN, now));
+    }
+    match first {
+        Block::Dropped { range, reason } => Some(dropped(lane, *range, reason, now)),
+        Block::Rows(rows) if give_up => Some(dropped(lane, rows.range, UNDELIVERABLE, now)),
+        Block::Rows(_) => Some(rows(lane, blocks, limits, now)),
+    }
+}
+
+fn dropped(lane: u32, range: SeqRange, reason: &str, now: Millis) -> Packed {
+    let content = BatchContent::Dropped { reason: reason.to_owned() };
+    let count = u32::try_from(range.count()).unwrap_or(u32::MAX);
+    let header = header(lane, range.first, count, content, now);
+    Packed { header, body: Vec::new() }
+}
+
+fn header(lane: u32, first_seq: Seq, count: u32, content: BatchContent, now: Millis) -> BatchHeader {
+    BatchHeader {
+        lane,
+        first_seq,
+        count,
+        content,
+        segments: Vec::new(),
+        body_len: 0,
+        body_crc: crc32fast::hash(&[]),
+        sent_at: now,
+        traceparent: None,
+    }
+}
+
+fn rows(lane: u32, blocks: &[Block], limits: &Limits, now: Millis) -> Packed {
+    let mut segments: Vec<Segment> = Vec::new();
+    let mut body = Vec::new();
+    let mut crc = crc32fast::Hasher::new();
+    let (mut count, mut len, mut inflated) = (0u32, 0u32, 0u32);
+    for block in blocks {
+        let Block::Rows(rows) = block else { break };
+        let segment = rows.segment();
+        let fits = segments.len() < MAX_SEGMENTS
+            && count.saturating_add(segment.count) <= limits.max_batch_rows
+            && len.saturating_add(segment.len) <= limits.max_batch_body
+            && inflated.saturating_add(segment.raw_len) <= limits.max_inflated;
+        // the first block always goes: a gateway with smaller limits than its size says so
+        if !segments.is_empty() && !fits {
+            break;
+        }
+        count += segment.count;
+        len += segment.len;
+        inflated += segment.raw_len;
+        // the block's own checksum was verified when it was read
+        crc.combine(&crc32fast::Hasher::new_with_initial_len(rows.crc, u64::from(segment.len)));
+        body.push(rows.body.clone());
+        segments.push(segment);
+    }
+    let first_seq = blocks.first().map_or(0, |block| block.range().first);
+    let mut header = header(lane, first_seq, count, BatchContent::Rows, now);
+    header.segments = segments;
+    header.body_len = len;
+    header.body_crc = crc.finalize();
+    Packed { header, body }
+}
+
+#[cfg(test)]
+mod tests {
+    use tributary_shared::wire::Codec;
+
+    use super::*;
+    use crate::spool::RowsBlock;
+
+    fn block(first: Seq, last: Seq, body: &'static [u8]) -> Block {
+        Block::Rows(RowsBlock {
+            range: SeqRange { first, last },
+            collected_at: 1,
+            spooled_at: 2,
+            codec: Codec::None,
+            raw_len: body.len() as u32,
+            origin: None,
+            body: Bytes::from_static(body),
+            crc: crc32fast::hash(body),
+        })
+    }
+
+    #[test]
+    fn blocks_are_joined_and_the_checksum_is_that_of_the_whole_body() {
+        let packed = pack(7, 1, &[block(1, 2, b"one"), block(3, 3, b"two")], false, &Limits::default(), 9);
+        let packed = packed.expect("a batch");
+        assert_eq!(packed.range(), SeqRange { first: 1, last: 3 });
+        assert_eq!(packed.header.body_crc, crc32fast::hash(b"onetwo"));
+        assert_eq!(packed.header.body_len, 6);
+    }
+
+    #[test]
+    fn limits_end_the_batch_and_a_drop_record_does_too() {
+        let limits = Limits { max_batch_rows: 3, ..Limits::default() };
+        let drop = Block::Dropped { range: SeqRange { first: 4, last: 9 }, reason: "drop_oldest".into() };
+        let blocks = [block(1, 2, b"a"), block(3, 3, b"b"), drop.clone(), block(10, 10, b"c")];
+        assert_eq!(pack(1, 1, &blocks, false, &limits, 0).expect("rows").range().last, 3);
+        assert_eq!(pack(1, 1, &blocks[..1], false, &limits, 0).expect("rows").range().last, 2);
+        let packed = pack(1, 4, &[drop], false, &limits, 0).expect("drop");
+        assert_eq!(packed.header.content, BatchContent::Dropped { reason: "drop_oldest".to_owned() });
+        assert_eq!(packed.header.count, 6);
+    }
+
+    #[test]
+    fn a_hole_and_an_undeliverable_block_are_reported_as_dropped() {
+        let hole = pack(1, 5, &[block(8, 9, b"a")], false, &Limits::default(), 0).expect("hole");
+        assert_eq!(hole.range(), SeqRange { first: 5, last: 7 });
+        assert_eq!(hole.header.content, BatchContent::Dropped { reason: FORGOTTEN.to_owned() });
+        let bad = pack(1, 8, &[block(8, 9, b"a")], true, &Limits::default(), 0).expect("bad");
+        assert_eq!(bad.header.content, BatchContent::Dropped { reason: UNDELIVERABLE.to_owned() });
+        assert_eq!(pack(1, 1, &[], false, &Limits::default(), 0), None);
+    }
+}

@@ -1,0 +1,239 @@
+//! Checks of one field's value, made while it is read.
+//!
+//! They prove validity and never invalidity: a value that fails one is judged again by the whole validator.
+//! So they may be stricter than JSON Schema (huge integers, rare ways to write a time), never laxer.
+
+use std::collections::HashSet;
+
+use jsonschema::{Draft, Validator};
+use serde_json::{Map, Value};
+
+use super::column::Kind;
+use super::time::EventTime;
+
+/// Integers up to here are exact as a float; limits and values beyond are left to the validator.
+const MAX_EXACT: i64 = 1 << 53;
+
+/// What a field's value must be. The default lets everything through.
+#[derive(Debug)]
+pub(super) struct Checks {
+    /// The field may not be there at all.
+    pub forbidden: bool,
+    pub null: bool,
+    pub range: Option<Range>,
+    pub text: TextCheck,
+    /// First byte of the value: of an object or of an array.
+    pub opens_with: Option<u8>,
+    /// For all that the checks above cannot say.
+    pub validator: Option<Box<Validator>>,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { forbidden: false, null: true, range: None, text: TextCheck::default(), opens_with: None, validator: None }
+    }
+}
+
+/// Limits of a number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Range {
+    min: f64,
+    max: f64,
+    above: f64,
+    below: f64,
+}
+
+impl Range {
+    #[inline]
+    pub(super) fn has_float(&self, value: f64) -> bool {
+        self.min <= value && value <= self.max && self.above < value && value < self.below
+    }
+
+    #[inline]
+    pub(super) fn has_int(&self, value: i64) -> bool {
+        (-MAX_EXACT..=MAX_EXACT).contains(&value) && self.has_float(value as f64)
+    }
+}
+
+/// Rules for a text.
+#[derive(Debug, Default)]
+pub(super) struct TextCheck {
+    /// Code points.
+    min_chars: Option<u64>,
+    /// Code points.
+    max_chars: Option<u64>,
+    one_of: Option<Choices>,
+    pub date_time: bool,
+}
+
+impl TextCheck {
+    /// `time` is what the text says as event time, when it is the event-time field and was parsed already.
+    #[inline]
+    pub(super) fn allows(&self, text: &str, time: Option<EventTime>) -> bool {
+        self.allows_length(text)
+            && self.one_of.as_ref().is_none_or(|choices| choices.has(text))
+            && (!self.date_time
+                || matches!(time.unwrap_or_else(|| EventTime::of_text(text)), EventTime::Common(_)))
+    }
+
+    #[inline]
+    fn allows_length(&self, text: &str) -> bool {
+        if self.min_chars.is_none() && self.max_chars.is_none() {
+            return true;
+        }
+        let bytes = text.len() as u64;
+        // a code point has one to four bytes: most texts need no counting
+        let min = self.min_chars.unwrap_or(0);
+        let max = self.max_chars.unwrap_or(u64::MAX);
+        if bytes <= max && bytes / 4 >= min {
+            return true;
+        }
+        (min..=max).contains(&(text.chars().count() as u64))
+    }
+}
+
+/// The texts of an `enum`.
+#[derive(Debug)]
+enum Choices {
+    Few(Vec<Box<str>>),
+    Many(HashSet<Box<str>>),
+}
+
+/// Up to here, comparing beats hashing.
+const FEW: usize = 12;
+
+impl Choices {
+    fn new(texts: Vec<Box<str>>) -> Self {
+        if texts.len() <= FEW { Self::Few(texts) } else { Self::Many(texts.into_iter().collect()) }
+    }
+
+    fn has(&self, text: &str) -> bool {
+        match self {
+            Self::Few(texts) => texts.iter().any(|choice| choice.as_ref() == text),
+            Self::Many(texts) => texts.contains(text),
+        }
+    }
+}
+
+/// Keywords that say nothing about validity.
+pub(super) fn is_annotation(keyword: &str) -> bool {
+    keyword.starts_with("x-")
+        || matches!(
+            keyword,
+            "title" | "description" | "default" | "examples" | "deprecated" | "readOnly" | "writeOnly" | "$comment"
+        )
+}
+
+/// The checks of a property's schema; `None` when it cannot be judged apart from the whole schema.
+/// `outside` is for a property without a column, which only a validator can check.
+pub(super) fn compile(schema: &Value, kind: Kind, outside: bool, draft: Draft) -> Option<Checks> {
+    if schema == &Value::Bool(true) {
+        return Some(Checks::default());
+    }
+    if !outside
+        && let Some(keywords) = schema.as_object()
+        && let Some(checks) = native(keywords, kind)
+    {
+        return Some(checks);
+    }
+    if refers(schema) {
+        return None;
+    }
+    let validator = super::schema::options().with_draft(draft).build(schema).ok()?;
+    Some(Checks { validator: Some(Box::new(validator)), ..Checks::default() })
+}
+
+/// Keywords that give a schema a place in a larger whole, or look at one.
+fn refers(schema: &Value) -> bool {
+    match schema {
+        Value::Object(map) => map.iter().any(|(key, value)| {
+            let reference = matches!(
+                key.as_str(),
+                "$ref" | "$dynamicRef" | "$recursiveRef" | "$id" | "id" | "$anchor" | "$dynamicAnchor" | "$schema"
+            );
+            (reference && value.is_string()) || refers(value)
+        }),
+        Value::Array(items) => items.iter().any(refers),
+        _ => false,
+    }
+}
+
+/// Checks without a validator; `None` when a keyword needs one.
+fn native(keywords: &Map<String, Value>, kind: Kind) -> Option<Checks> {
+    if keywords.keys().all(|keyword| is_annotation(keyword)) {
+        return Some(Checks::default());
+    }
+    let mut checks = Checks { null: may_be_null(keywords.get("type")?)?, ..Checks::default() };
+    if kind == Kind::Json {
+        checks.opens_with = Some(opening(keywords.get("type")?)?);
+    }
+    for (keyword, value) in keywords {
+        match keyword.as_str() {
+            "type" => {}
+            "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" => {
+                let limit = exact_limit(value)?;
+                let range = checks.range.get_or_insert(Range {
+                    min: f64::NEG_INFINITY,
+                    max: f64::INFINITY,
+                    above: f64::NEG_INFINITY,
+                    below: f64::INFINITY,
+                });
+                match keyword.as_str() {
+                    "minimum" => range.min = limit,
+                    "maximum" => range.max = limit,
+                    "exclusiveMinimum" => range.above = limit,
+                    _ => range.below = limit,
+                }
+            }
+            "minLength" => checks.text.min_chars = Some(value.as_u64()?),
+            "maxLength" => checks.text.max_chars = Some(value.as_u64()?),
+            "enum" | "const" if kind == Kind::Text => {
+                let values = if keyword == "enum" { value.as_array()?.as_slice() } else { std::slice::from_ref(value) };
+                if checks.text.one_of.is_some() {
+                    return None;
+                }
+                checks.null &= values.contains(&Value::Null);
+                let texts = values.iter().filter_map(Value::as_str).map(Into::into).collect();
+                checks.text.one_of = Some(Choices::new(texts));
+            }
+            "format" if value == "date-time" && kind == Kind::Text => checks.text.date_time = true,
+            other if is_annotation(other) => {}
+            _ => return None,
+        }
+    }
+    Some(checks)
+}
+
+fn may_be_null(types: &Value) -> Option<bool> {
+    match types {
+        Value::String(name) => Some(name == "null"),
+        Value::Array(names) => Some(names.iter().any(|name| name == "null")),
+        _ => None,
+    }
+}
+
+/// The first byte of a value that may only be an object, or only an array.
+fn opening(types: &Value) -> Option<u8> {
+    let of_name = |name: &str| match name {
+        "object" => Some(b'{'),
+        "array" => Some(b'['),
+        _ => None,
+    };
+    match types {
+        Value::String(name) => of_name(name),
+        Value::Array(names) => {
+            let mut others = names.iter().filter(|name| *name != "null");
+            let only = others.next()?.as_str()?;
+            if others.next().is_some() { None } else { of_name(only) }
+        }
+        _ => None,
+    }
+}
+
+fn exact_limit(value: &Value) -> Option<f64> {
+    match value.as_i64() {
+        Some(limit) => (-MAX_EXACT..=MAX_EXACT).contains(&limit).then_some(limit as f64),
+        None if value.is_f64() => value.as_f64(),
+        None => None,
+    }
+}

@@ -1,0 +1,134 @@
+//! Columns under construction. A row that has nothing for a column costs nothing: a column is filled up with
+//! nulls when its next value comes, or at the end. A rejected row's cells are cut off again.
+
+use std::sync::Arc;
+
+use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::{ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray};
+use arrow_buffer::{ArrowNativeType, BooleanBuffer, BooleanBufferBuilder, NullBuffer, ScalarBuffer};
+use arrow_schema::ArrowError;
+
+use super::text::TextColumn;
+
+/// How a field's values are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Int,
+    Float,
+    Bool,
+    Text,
+    /// The value's JSON text: objects, arrays, and values of differing types.
+    Json,
+}
+
+/// The rows without a value, as ascending ranges.
+#[derive(Debug, Default)]
+pub(super) struct Gaps(Vec<(usize, usize)>);
+
+impl Gaps {
+    pub(super) fn add(&mut self, from: usize, to: usize) {
+        self.0.push((from, to));
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.0.iter().copied()
+    }
+
+    /// The validity of `rows` rows, and nothing left behind.
+    pub(super) fn take(&mut self, rows: usize) -> Option<NullBuffer> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut bits = BooleanBufferBuilder::new(rows);
+        for (from, to) in self.0.drain(..) {
+            bits.append_n(from - bits.len(), true);
+            bits.append_n(to - from, false);
+        }
+        bits.append_n(rows - bits.len(), true);
+        Some(NullBuffer::new(bits.finish()))
+    }
+}
+
+/// Values of a fixed size.
+#[derive(Debug, Default)]
+pub(super) struct Fixed<T> {
+    values: Vec<T>,
+    gaps: Gaps,
+}
+
+impl<T: Copy + Default> Fixed<T> {
+    fn fill_to(&mut self, row: usize) {
+        if self.values.len() < row {
+            self.gaps.add(self.values.len(), row);
+            self.values.resize(row, T::default());
+        }
+    }
+
+    /// Sets the value of `row`, which has none yet and is not before any row that has one.
+    #[inline]
+    pub(super) fn push(&mut self, row: usize, value: T) {
+        self.fill_to(row);
+        self.values.push(value);
+    }
+
+    fn take(&mut self, rows: usize) -> (Vec<T>, Option<NullBuffer>) {
+        self.fill_to(rows);
+        let next = Vec::with_capacity(rows);
+        (std::mem::replace(&mut self.values, next), self.gaps.take(rows))
+    }
+}
+
+impl<T: ArrowNativeType> Fixed<T> {
+    fn finish<P: ArrowPrimitiveType<Native = T>>(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        let (values, nulls) = self.take(rows);
+        Ok(Arc::new(PrimitiveArray::<P>::try_new(ScalarBuffer::from(values), nulls)?))
+    }
+}
+
+/// One column of any kind.
+#[derive(Debug)]
+pub(super) enum Column {
+    Int(Fixed<i64>),
+    Float(Fixed<f64>),
+    Bool(Fixed<bool>),
+    Text(TextColumn),
+    Json(TextColumn),
+}
+
+impl Column {
+    pub(super) fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Int => Self::Int(Fixed::default()),
+            Kind::Float => Self::Float(Fixed::default()),
+            Kind::Bool => Self::Bool(Fixed::default()),
+            Kind::Text => Self::Text(TextColumn::adaptive()),
+            Kind::Json => Self::Json(TextColumn::plain()),
+        }
+    }
+
+    /// Cuts off the cell of `row`, when there is one.
+    pub(super) fn truncate(&mut self, row: usize) {
+        match self {
+            Self::Int(column) => column.values.truncate(row),
+            Self::Float(column) => column.values.truncate(row),
+            Self::Bool(column) => column.values.truncate(row),
+            Self::Text(column) | Self::Json(column) => column.truncate(row),
+        }
+    }
+
+    /// The array of `rows` rows; the column is then empty and ready for the next batch.
+    ///
+    /// # Errors
+    /// None that a column filled through [`Fixed::push`] and [`TextColumn::push`] can cause.
+    pub(super) fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        match self {
+            Self::Int(column) => column.finish::<Int64Type>(rows),
+            Self::Float(column) => column.finish::<Float64Type>(rows),
+            Self::Bool(column) => {
+                let (values, nulls) = column.take(rows);
+                Ok(Arc::new(BooleanArray::new(BooleanBuffer::from(values), nulls)))
+            }
+            Self::Text(column) | Self::Json(column) => column.finish(rows),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The way of one batch through the gateway: header, admission, body, schema, decode, forward. Only the
+//! aggregator answers the agent, so a batch that is lost here on the way is simply sent again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::Addr;
+use bytes::Bytes;
+use quinn::RecvStream;
+use tokio::sync::Semaphore;
+use tributary_shared::ids::GatewayId;
+use tributary_shared::metrics::{self, MetricName};
+use tributary_shared::time::now_millis;
+use tributary_shared::transport::{TransportError, read_batch_body, read_batch_header, send_batch};
+use tributary_shared::wire::{
+    BatchContent, BatchHeader, CommitHeader, MAX_BATCH_HEADER, RefuseCode, SchemaRef, Segment, SegmentOrigin, frame,
+};
+
+use super::Session;
+use super::messages::{Admission, Admit, Ended, RefuseBatch};
+use crate::decode::{Decoded, encode_dead};
+use crate::pool::DecodePool;
+use crate::schemas::SchemaBook;
+use crate::upstream::{Link, Sent, SessionId, Upstream};
+
+/// An agent that opens a batch stream must finish it within this time.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an agent waits before it sends a batch again that this gateway could not judge.
+const RETRY_AFTER_MS: u32 = 1_000;
+
+/// What the batches of one session need.
+#[derive(Debug, Clone)]
+pub struct BatchContext {
+    pub id: SessionId,
+    pub gateway: GatewayId,
+    pub session: Addr<Session>,
+    pub upstream: Addr<Upstream>,
+    pub link: Link,
+    pub schemas: SchemaBook,
+    pub pool: DecodePool,
+    /// Bytes of bodies in work, all sessions together.
+    pub budget: Arc<Semaphore>,
+    pub max_in_flight: usize,
+}
+
+/// A batch that cannot go on, and who is told what.
+#[derive(Debug)]
+enum Trouble {
+    /// The agent is told to send it again.
+    Refuse(RefuseCode, String),
+    /// It will be sent again anyway: the connection or the aggregator is gone.
+    Gone,
+}
+
+/// Accepts batch streams until the connection ends, at most `max_in_flight` at a time.
+pub async fn accept_batches(connection: quinn::Connection, ctx: BatchContext) {
+    let slots = Arc::new(Semaphore::new(ctx.max_in_flight));
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let stream = match connection.accept_uni().await {
+            Ok(stream) => stream,
+            Err(error) => {
+                let ended = Ended { reason: error.to_string(), protocol_error: false };
+                let _ = ctx.session.send(ended).await;
+                return;
+            }
+        };
+        let ctx = ctx.clone();
+        actix::spawn(async move {
+            one_batch(stream, &ctx).await;
+            drop(slot);
+        });
+    }
+}
+
+async fn one_batch(mut stream: RecvStream, ctx: &BatchContext) {
+    let header: BatchHeader = match tokio::time::timeout(BODY_TIMEOUT, read_batch_header(&mut stream)).await {
+        Ok(Ok(header)) => header,
+        Ok(Err(TransportError::Wire(error))) => {
+            let ended = Ended { reason: error.to_string(), protocol_error: true };
+            let _ = ctx.session.send(ended).await;
+            return;
+        }
+        Ok(Err(_)) | Err(_) => return,
+    };
+    let Ok(Some(admission)) = ctx.session.send(Admit(header.clone())).await else {
+        let _ = stream.stop(quinn::VarInt::from_u32(0));
+        return;
+    };
+    if let Err(Trouble::Refuse(code, message)) = admitted(&mut stream, &header, &admission, ctx).await {
+        let retry_after_ms = if code == RefuseCode::Unavailable { RETRY_AFTER_MS } else { 0 };
+        let refuse = RefuseBatch { header, code, message, retry_after_ms };
+        let _ = ctx.session.send(refuse).await;
+    }
+}
+
+async fn admitted(
+    stream: &mut RecvStream,
+    header: &BatchHeader,
+    admission: &Admission,
+    ctx: &BatchContext,
+) -> Result<(), Trouble> {
+    let _bytes = ctx.budget.acquire_many(header.body_len.max(1)).await.map_err(|_| Trouble::Gone)?;
+    let body = read_batch_body(stream, header.body_len as usize, header.body_crc);
+    let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(TransportError::Wire(error))) => return Err(Trouble::Refuse(RefuseCode::Malformed, error.to_string())),
+        Ok(Err(_)) | Err(_) => return Err(Trouble::Gone),
+    };
+    let received_at = now_millis();
+    let (decoded, schema) = match &header.content {
+        BatchContent::Dropped { .. } => (None, None),
+        BatchContent::Rows => {
+            let (decoded, schema) = decode(header, body, admission, ctx).await?;
+            (Some(decoded), schema)
+        }
+        BatchContent::Columns => {
+            let message = "this gateway takes rows, not columns".to_owned();
+            return Err(Trouble::Refuse(RefuseCode::Malformed, message));
+        }
+    };
+    let (columns, dead) = decoded.map_or_else(Default::default, |d| (Bytes::from(d.columns), d.dead));
+    let dead_body = if dead.is_empty() { Bytes::new() } else { Bytes::from(encode_dead(&dead)) };
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&columns);
+    crc.update(&dead_body);
+    let commit = CommitHeader {
+        lane: admission.lane_no,
+        first_seq: header.first_seq,
+        count: header.count,
+        content: header.content.clone(),
+        dead_seqs: dead.iter().map(|letter| letter.seq).collect(),
+        schema,
+        columns_len: fits(columns.len())?,
+        dead_len: fits(dead_body.len())?,
+        body_crc: crc.finalize(),
+        gateway: ctx.gateway.clone(),
+        segments: header.segments.iter().map(origin).collect(),
+        sent_at: header.sent_at,
+        received_at,
+        admitted_at: now_millis(),
+        traceparent: header.traceparent.clone(),
+    };
+    forward(header, &commit, [columns, dead_body], ctx).await
+}
+
+fn fits(len: usize) -> Result<u32, Trouble> {
+    u32::try_from(len).map_err(|_| Trouble::Refuse(RefuseCode::Malformed, "the batch grows beyond 4 GiB".to_owned()))
+}
+
+fn origin(segment: &Segment) -> SegmentOrigin {
+    let Segment { count, collected_at, spooled_at, origin, .. } = segment.clone();
+    SegmentOrigin { count, collected_at, spooled_at, origin }
+}
+
+async fn decode(
+    header: &BatchHeader,
+    body: Bytes,
+    admission: &Admission,
+    ctx: &BatchContext,
+) -> Result<(Decoded, Option<SchemaRef>), Trouble> {
+    let stream = &admission.key.stream;
+    let unavailable = |error: String| Trouble::Refuse(RefuseCode::Unavailable, error);
+    let schema = ctx.schemas.get(stream).await.map_err(|error| unavailable(error.to_string()))?;
+    let schema_ref = schema.schema_ref();
+    let (first_seq, count, segments) = (header.first_seq, header.count, header.segments.clone());
+    let begun = Instant::now();
+    let job = move |decoder: &mut crate::decode::Decoder| decoder.decode_batch(&schema, first_seq, count, &segments, &body);
+    let decoded = ctx
+        .pool
+        .run(stream, job)
+        .await
+        .ok_or_else(|| Trouble::Refuse(RefuseCode::Malformed, "the batch broke the decoder".to_owned()))?
+        .map_err(|error| Trouble::Refuse(RefuseCode::Malformed, error.to_string()))?;
+    count_decoded(stream.as_str(), &decoded, begun);
+    Ok((decoded, schema_ref))
+}
+
+fn count_decoded(stream: &str, decoded: &Decoded, begun: Instant) {
+    metrics::histogram(MetricName::GatewayDecodeSeconds, &[]).observe(begun.elapsed().as_secs_f64());
+    metrics::counter(MetricName::GatewayBatches, &[]).inc();
+    metrics::counter(MetricName::GatewayValid, &[("stream", stream)]).inc_by(u64::from(decoded.valid));
+    if !decoded.dead.is_empty() {
+        metrics::counter(MetricName::GatewayRejected, &[("stream", stream)]).inc_by(decoded.dead.len() as u64);
+    }
+}
+
+async fn forward(
+    header: &BatchHeader,
+    commit: &CommitHeader,
+    mut body: [Bytes; 2],
+    ctx: &BatchContext,
+) -> Result<(), Trouble> {
+    let frame = frame::encode("commit header", commit, MAX_BATCH_HEADER)
+        .map_err(|error| Trouble::Refuse(RefuseCode::Malformed, error.to_string()))?;
+    let Some(connection) = ctx.link.borrow().clone() else { return Err(Trouble::Gone) };
+    connection.credit.acquire().await.map_err(|_| Trouble::Gone)?.forget();
+    let sent =
+        Sent { session: ctx.id, lane: header.lane, last: header.range().last, serial: connection.serial };
+    if !ctx.upstream.send(sent).await.unwrap_or(false) {
+        connection.credit.add_permits(1);
+        return Err(Trouble::Gone);
+    }
+    send_batch(&connection.quic, frame, &mut body).await.map_err(|_| Trouble::Gone)
+}
+

@@ -1,0 +1,10 @@
+//! The way to the aggregator: one actor that keeps one connection open, and shares it among all sessions.
+
+mod actor;
+mod dial;
+mod messages;
+
+pub use actor::Upstream;
+pub use messages::{
+    CloseSession, Link, OpenLane, Register, ReportAgent, Sent, SessionId, ToSession, UpstreamConnection,
+};

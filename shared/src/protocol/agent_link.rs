@@ -1,0 +1,366 @@
+//! The agent's end of the agent-gateway hop.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{ACK_TIMEOUT, HEARTBEAT_EVERY, HELLO_TIMEOUT, Tick};
+use crate::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
+use crate::time::Millis;
+use crate::wire::{
+    Ack, Bye, Hello, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport, OpenLane, Refuse, RefuseCode, ToAgent,
+    ToGateway, VERSION, Welcome,
+};
+
+/// After so many refusals as malformed at one seq, the batch there is given up and reported as dropped: the
+/// bytes on disk are damaged, and everything behind them waits.
+const MALFORMED_TRIES: u32 = 5;
+/// What such a drop is called in the ledger.
+pub const UNDELIVERABLE: &str = "undeliverable";
+
+/// A lane as the spool shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneView {
+    /// The spool's own number of the lane; also its handle in the session.
+    pub lane: u32,
+    pub stream: StreamName,
+    pub epoch: Epoch,
+    /// The seq that the next event will get.
+    pub next_seq: Seq,
+    pub committed_seq: Seq,
+    pub held_events: u64,
+    pub held_bytes: u64,
+}
+
+/// The next batch to read from the spool and send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shipment {
+    pub lane: u32,
+    pub from_seq: Seq,
+    /// The batch there cannot be delivered: report it as dropped instead.
+    pub give_up: bool,
+}
+
+/// What the caller must do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AgentOutput {
+    Send(ToGateway),
+    /// Welcomed: batches may flow.
+    Connected { gateway: String, limits: Limits, gateway_now: Millis },
+    /// Everything of the lane up to `mark` is committed: the spool may forget it.
+    Committed { lane: u32, mark: Seq },
+    /// The aggregator has committed the lane up to `mark`. The spool decides whether that is its own past:
+    /// answer with [`AgentLink::resume`] to ship from there, or give the lane a new epoch and let it vanish
+    /// from the views.
+    LaneOpened { lane: u32, mark: Seq },
+    /// The gateway refused a batch; the link already goes on from where it must.
+    Refused { lane: u32, code: RefuseCode, message: String },
+    /// The session is over. Come back after `retry_after` ms at the earliest.
+    Close { reason: String, retry_after: Tick },
+}
+
+#[derive(Debug)]
+struct Lane {
+    view: LaneView,
+    state: LaneState,
+    /// Batches sent and not acknowledged, in seq order.
+    in_flight: VecDeque<SeqRange>,
+    sent_up_to: Seq,
+    not_before: Tick,
+    malformed: (Seq, u32),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum LaneState {
+    Opening,
+    /// Waits for the spool's word on the mark.
+    Resuming,
+    Open,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    AwaitWelcome { until: Tick },
+    Open,
+    Closed,
+}
+
+/// One session with one gateway, from connect to close. Made anew for each connection: what must survive a
+/// session is in the spool.
+#[derive(Debug)]
+pub struct AgentLink {
+    state: State,
+    lanes: BTreeMap<u32, Lane>,
+    limits: Limits,
+    /// The lane that sent last; the next one in turn goes first.
+    turn: u32,
+    spool: (u64, u64),
+    next_report: Tick,
+    last_progress: Tick,
+    outputs: VecDeque<AgentOutput>,
+}
+
+impl AgentLink {
+    /// A session over a connection that was just established.
+    #[must_use]
+    pub fn new(agent: &AgentId, software: &str, instance: u64, now: Tick) -> Self {
+        let hello = Hello {
+            min_version: MIN_VERSION,
+            max_version: VERSION,
+            node: agent.to_string(),
+            software: software.to_owned(),
+            instance,
+        };
+        Self {
+            state: State::AwaitWelcome { until: now + HELLO_TIMEOUT },
+            lanes: BTreeMap::new(),
+            limits: Limits::default(),
+            turn: 0,
+            spool: (0, 0),
+            next_report: now,
+            last_progress: now,
+            outputs: VecDeque::from([AgentOutput::Send(ToGateway::Hello(hello))]),
+        }
+    }
+
+    /// The spool changed: new lanes are opened, drained ones are let go.
+    pub fn spool_changed(&mut self, now: Tick, views: &[LaneView], spool_bytes: u64, spool_limit: u64) {
+        self.spool = (spool_bytes, spool_limit);
+        self.lanes.retain(|lane, _| views.iter().any(|view| view.lane == *lane));
+        for view in views {
+            match self.lanes.get_mut(&view.lane) {
+                Some(lane) => lane.view = view.clone(),
+                None => self.add_lane(now, view),
+            }
+        }
+    }
+
+    fn add_lane(&mut self, now: Tick, view: &LaneView) {
+        let lane = Lane {
+            view: view.clone(),
+            state: LaneState::Opening,
+            in_flight: VecDeque::new(),
+            sent_up_to: view.committed_seq,
+            not_before: now,
+            malformed: (0, 0),
+        };
+        if self.state == State::Open {
+            self.outputs.push_back(open_message(&lane.view));
+        }
+        self.lanes.insert(view.lane, lane);
+    }
+
+    /// A message from the gateway.
+    pub fn receive(&mut self, now: Tick, message: ToAgent) {
+        match (message, &self.state) {
+            (_, State::Closed) => {}
+            (ToAgent::Bye(Bye { code, message }), _) => {
+                self.close(format!("the gateway closed the session ({code:?}): {message}"), 0);
+            }
+            (ToAgent::Welcome(welcome), State::AwaitWelcome { .. }) => self.welcomed(now, welcome),
+            (_, State::AwaitWelcome { .. }) => {
+                self.close("the gateway did not begin with a welcome".to_owned(), 0);
+            }
+            (ToAgent::Welcome(_), State::Open) => self.close("the gateway welcomed twice".to_owned(), 0),
+            (ToAgent::LaneOpened(opened), State::Open) => self.lane_opened(now, opened),
+            (ToAgent::Ack(ack), State::Open) => self.acked(now, ack),
+            (ToAgent::Refuse(refuse), State::Open) => self.refused(now, refuse),
+            (ToAgent::Drain(drain), State::Open) => {
+                self.close("the gateway is draining".to_owned(), Tick::from(drain.retry_after_ms));
+            }
+            (ToAgent::Heartbeat { .. }, State::Open) => {}
+        }
+    }
+
+    fn welcomed(&mut self, now: Tick, welcome: Welcome) {
+        if !(MIN_VERSION..=VERSION).contains(&welcome.version) {
+            self.close(format!("the gateway chose protocol {}, which was not offered", welcome.version), 0);
+            return;
+        }
+        self.state = State::Open;
+        self.limits = welcome.limits;
+        self.last_progress = now;
+        self.outputs.push_back(AgentOutput::Connected {
+            gateway: welcome.node,
+            limits: welcome.limits,
+            gateway_now: welcome.now,
+        });
+        let open: Vec<_> = self.lanes.values().map(|lane| open_message(&lane.view)).collect();
+        self.outputs.extend(open);
+        self.report(now, 0);
+    }
+
+    fn lane_opened(&mut self, now: Tick, opened: LaneOpened) {
+        let Some(lane) = self.lanes.get_mut(&opened.lane) else { return };
+        if lane.state == LaneState::Opening {
+            self.last_progress = now;
+            lane.state = LaneState::Resuming;
+            self.outputs.push_back(AgentOutput::LaneOpened { lane: opened.lane, mark: opened.mark });
+        }
+    }
+
+    /// The spool knows the mark as its own: the lane goes on behind it.
+    pub fn resume(&mut self, lane: u32, mark: Seq) {
+        if let Some(lane) = self.lanes.get_mut(&lane)
+            && lane.state == LaneState::Resuming
+        {
+            lane.state = LaneState::Open;
+            lane.sent_up_to = mark;
+        }
+    }
+
+    fn acked(&mut self, now: Tick, ack: Ack) {
+        let Some(lane) = self.lanes.get_mut(&ack.lane) else { return };
+        if lane.state != LaneState::Open {
+            return;
+        }
+        self.last_progress = now;
+        if ack.mark >= lane.view.next_seq && ack.mark > lane.sent_up_to {
+            // somebody else writes this lane: only the spool can tell, so it is asked as on opening
+            lane.state = LaneState::Resuming;
+            self.outputs.push_back(AgentOutput::LaneOpened { lane: ack.lane, mark: ack.mark });
+            return;
+        }
+        // an earlier session's batches may be committed behind this one's back: the mark is right all the same
+        lane.sent_up_to = lane.sent_up_to.max(ack.mark);
+        while lane.in_flight.front().is_some_and(|range| range.last <= ack.mark) {
+            lane.in_flight.pop_front();
+        }
+        self.outputs.push_back(AgentOutput::Committed { lane: ack.lane, mark: ack.mark });
+    }
+
+    fn refused(&mut self, now: Tick, refuse: Refuse) {
+        let Some(lane) = self.lanes.get_mut(&refuse.lane) else { return };
+        if lane.state != LaneState::Open || refuse.expected == 0 {
+            return;
+        }
+        self.last_progress = now;
+        lane.sent_up_to = refuse.expected - 1;
+        lane.in_flight.retain(|range| range.last < refuse.expected);
+        lane.not_before = now + Tick::from(refuse.retry_after_ms);
+        lane.malformed = match refuse.code {
+            RefuseCode::Malformed if lane.malformed.0 == refuse.expected => (refuse.expected, lane.malformed.1 + 1),
+            RefuseCode::Malformed => (refuse.expected, 1),
+            RefuseCode::Gap | RefuseCode::SchemaChanged | RefuseCode::Unavailable | RefuseCode::Throttled => (0, 0),
+        };
+        let Refuse { lane, code, message, .. } = refuse;
+        self.outputs.push_back(AgentOutput::Refused { lane, code, message });
+    }
+
+    /// The next batch that may be sent now: lanes in turn, within the gateway's credit.
+    pub fn next_shipment(&mut self, now: Tick) -> Option<Shipment> {
+        if self.state != State::Open || self.in_flight() >= self.limits.max_in_flight as usize {
+            return None;
+        }
+        let ready = |lane: &Lane| {
+            lane.state == LaneState::Open && now >= lane.not_before && lane.sent_up_to + 1 < lane.view.next_seq
+        };
+        let after = self.lanes.range(self.turn + 1..);
+        let (&id, lane) = after.chain(self.lanes.range(..=self.turn)).find(|(_, lane)| ready(lane))?;
+        self.turn = id;
+        let from_seq = lane.sent_up_to + 1;
+        let give_up = lane.malformed.0 == from_seq && lane.malformed.1 >= MALFORMED_TRIES;
+        Some(Shipment { lane: id, from_seq, give_up })
+    }
+
+    /// A batch of this range was handed to the transport.
+    pub fn shipped(&mut self, now: Tick, lane: u32, range: SeqRange) {
+        let idle = self.in_flight() == 0;
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.sent_up_to = lane.sent_up_to.max(range.last);
+            lane.in_flight.push_back(range);
+        }
+        if idle {
+            self.last_progress = now;
+        }
+    }
+
+    /// Batches sent and not yet acknowledged.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.lanes.values().map(|lane| lane.in_flight.len()).sum()
+    }
+
+    /// Highest seq of the lane that is in flight or committed: what the spool must not drop.
+    #[must_use]
+    pub fn sent_up_to(&self, lane: u32) -> Option<Seq> {
+        self.lanes.get(&lane).map(|lane| lane.sent_up_to)
+    }
+
+    /// The lane as the spool last showed it.
+    #[must_use]
+    pub fn lane(&self, lane: u32) -> Option<&LaneView> {
+        self.lanes.get(&lane).map(|lane| &lane.view)
+    }
+
+    /// Time passed; `wall` goes into the report.
+    pub fn tick(&mut self, now: Tick, wall: Millis) {
+        match self.state {
+            State::Closed => {}
+            State::AwaitWelcome { until } => {
+                if now >= until {
+                    self.close("the gateway did not answer the hello in time".to_owned(), 0);
+                }
+            }
+            State::Open => {
+                if self.in_flight() > 0 && now >= self.last_progress + ACK_TIMEOUT {
+                    self.close("batches are in flight and the gateway acknowledges nothing".to_owned(), 0);
+                } else if now >= self.next_report {
+                    self.report(now, wall);
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, now: Tick, wall: Millis) {
+        self.next_report = now + HEARTBEAT_EVERY;
+        let lanes = self.lanes.values().map(|lane| LaneReport {
+            stream: lane.view.stream.clone(),
+            epoch: lane.view.epoch,
+            next_seq: lane.view.next_seq,
+            committed_seq: lane.view.committed_seq,
+            held_events: lane.view.held_events,
+            held_bytes: lane.view.held_bytes,
+        });
+        let (spool_bytes, spool_limit) = self.spool;
+        let report = NodeReport { now: wall, spool_bytes, spool_limit, lanes: lanes.collect() };
+        self.outputs.push_back(AgentOutput::Send(ToGateway::Report(report)));
+    }
+
+    /// When [`AgentLink::tick`] or [`AgentLink::next_shipment`] has something to do at the latest.
+    #[must_use]
+    pub fn next_timeout(&self, now: Tick) -> Tick {
+        match self.state {
+            State::Closed => Tick::MAX,
+            State::AwaitWelcome { until } => until,
+            State::Open => {
+                let waiting = self.lanes.values().map(|lane| lane.not_before).filter(|at| *at > now);
+                waiting.min().unwrap_or(Tick::MAX).min(self.next_report)
+            }
+        }
+    }
+
+    /// The agent stops.
+    pub fn goodbye(&mut self) {
+        if self.state == State::Open {
+            self.outputs.push_back(AgentOutput::Send(ToGateway::Goodbye));
+        }
+    }
+
+    fn close(&mut self, reason: String, retry_after: Tick) {
+        self.state = State::Closed;
+        self.outputs.push_back(AgentOutput::Close { reason, retry_after });
+    }
+
+    /// What to do next, in order.
+    pub fn output(&mut self) -> Option<AgentOutput> {
+        self.outputs.pop_front()
+    }
+}
+
+fn open_message(view: &LaneView) -> AgentOutput {
+    AgentOutput::Send(ToGateway::OpenLane(OpenLane {
+        lane: view.lane,
+        stream: view.stream.clone(),
+        epoch: view.epoch,
+        next_seq: view.next_seq,
+    }))
+}
