@@ -28,17 +28,29 @@ impl AggregatorConfig {
     /// Reads every key; problems are left in the section.
     pub fn from_section(section: &mut Section) -> Option<Self> {
         let dir = section.required("dir", "where the log and the views are kept", |s| s.path("dir"));
-        let listen = section.required("listen", "the UDP address for gateways, for example \"0.0.0.0:8601\"", |s| {
-            s.address("listen")
+        let listen = section.required(
+            "listen",
+            "the UDP address for gateways, for example \"0.0.0.0:8601\"",
+            |s| s.address("listen"),
+        );
+        let http = section.required("http", "the API's address, for example \"127.0.0.1:8600\"", |s| {
+            s.address("http")
         });
-        let http = section.required("http", "the API's address, for example \"127.0.0.1:8600\"", |s| s.address("http"));
-        let registry = section
-            .required("registry", "the schema registry's address, for example \"127.0.0.1:8081\"", |s| {
-                s.address("registry")
-            });
-        let same = http.zip(registry).filter(|(http, registry)| http == registry && http.port() != 0);
+        let registry = section.required(
+            "registry",
+            "the schema registry's address, for example \"127.0.0.1:8081\"",
+            |s| s.address("registry"),
+        );
+        let same = http
+            .zip(registry)
+            .filter(|(http, registry)| http == registry && http.port() != 0);
         if let Some((http, _)) = same {
-            section.problem("registry", Some(http.to_string()), "is the address of http too", Some("give it a port of its own"));
+            section.problem(
+                "registry",
+                Some(http.to_string()),
+                "is the address of http too",
+                Some("give it a port of its own"),
+            );
         }
         let ready_file = section.path("ready_file");
         let require_schema = section.boolean("require_schema").unwrap_or(false);
@@ -76,10 +88,26 @@ mod tests {
 
     #[test]
     fn every_problem_is_reported_at_once() {
-        let text = "listen = 'here'\nhttp = '127.0.0.1:80'\nregistry = '127.0.0.1:80'\nrequire_shema = true\n";
+        let text =
+            "listen = 'here'\nhttp = '127.0.0.1:80'\nregistry = '127.0.0.1:80'\nrequire_shema = true\n";
         let error = parse("a.toml", text, AggregatorConfig::from_section).expect_err("many problems");
-        let mut keys: Vec<_> = error.problems.iter().map(|problem| problem.key.as_str()).collect();
+        let mut keys: Vec<_> = error
+            .problems
+            .iter()
+            .map(|problem| problem.key.as_str())
+            .collect();
         keys.sort_unstable();
-        assert_eq!(keys, ["dir", "listen", "registry", "require_shema", "tls.ca", "tls.cert", "tls.key"]);
+        assert_eq!(
+            keys,
+            [
+                "dir",
+                "listen",
+                "registry",
+                "require_shema",
+                "tls.ca",
+                "tls.cert",
+                "tls.key"
+            ]
+        );
     }
 }

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use tributary_shared::identity::{Authority, DEFAULT_LEAF_VALIDITY, TlsPaths, Validity};
+use tributary_shared::ready::write_atomically;
 use tributary_shared::time::now_millis;
 
 use crate::cli::{AgentBundleArgs, CertCommand};
 use crate::out;
 use crate::role::Role;
-use crate::supervise::write_atomically;
 use crate::up::configs::AgentSettings;
 use crate::up::{authority_of, identity};
 

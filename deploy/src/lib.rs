@@ -16,50 +16,54 @@ pub mod workload;
 
 use std::process::ExitCode;
 
-use cli::{BenchCommand, Cli, Command};
+use cli::{BenchCommand, CheckArgs, Cli, Command};
 use role::Role;
 use tributary_shared::config::ConfigError;
-
-/// The exit code of a command that failed while it ran.
-const FAILED: u8 = 1;
-/// The exit code of wrong usage or configuration, like clap's.
-const USAGE: u8 = 2;
+use tributary_shared::program::{EXIT_FAILED, EXIT_USAGE};
+use tributary_shared::telemetry;
 
 /// Runs a command. Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration.
 #[must_use]
 pub fn main(cli: Cli) -> ExitCode {
     match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if error.is::<ConfigError>() => {
             out::error_line(error);
-            ExitCode::from(USAGE)
+            ExitCode::from(EXIT_USAGE)
         }
         Err(error) => {
             out::error_line(format_args!("error: {error:#}"));
-            ExitCode::from(FAILED)
+            ExitCode::from(EXIT_FAILED)
         }
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let done = |()| ExitCode::SUCCESS;
     match command {
-        Command::Up(args) => operator()?.block_on(up::run(args)),
-        Command::Agent(args) => process::run(Role::Agent, &args),
-        Command::Gateway(args) => process::run(Role::Gateway, &args),
-        Command::Aggregator(args) => process::run(Role::Aggregator, &args),
-        Command::Check(args) => {
-            let role = args.role.map_or_else(|| role::of_file(&args.config), Ok)?;
-            role::check(role, &args.config)?;
-            Ok(out::line(format!("{}: a valid {role} configuration", args.config.display()))?)
-        }
-        Command::Load(args) => load::run(&args),
-        Command::Bench(BenchCommand::E2e(args)) => operator()?.block_on(bench::run(args)),
-        Command::Cert(command) => certs::run(&command),
-        Command::AgentBundle(args) => certs::agent_bundle(&args),
+        Command::Agent(args) => Ok(process::run(Role::Agent, &args)?),
+        Command::Gateway(args) => Ok(process::run(Role::Gateway, &args)?),
+        Command::Aggregator(args) => Ok(process::run(Role::Aggregator, &args)?),
+        Command::Up(args) => supervising("up", up::run(args)).map(done),
+        Command::Bench(BenchCommand::E2e(args)) => supervising("bench", bench::run(args)).map(done),
+        Command::Check(args) => check(&args).map(done),
+        Command::Load(args) => load::run(&args).map(done),
+        Command::Cert(command) => certs::run(&command).map(done),
+        Command::AgentBundle(args) => certs::agent_bundle(&args).map(done),
     }
 }
 
-/// What supervises processes needs one thread, and telemetry that only a person reads.
-fn operator() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+fn check(args: &CheckArgs) -> anyhow::Result<()> {
+    let role = args.role.map_or_else(|| role::of_file(&args.config), Ok)?;
+    role::check(role, &args.config)?;
+    Ok(out::line(format!("{}: a valid {role} configuration", args.config.display()))?)
+}
+
+/// Runs what supervises processes: it needs one thread, and logs for a person only.
+fn supervising(name: &'static str, run: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let _guard = telemetry::init_with(None, name, name);
+        run.await
+    })
 }

@@ -82,4 +82,26 @@ mod tests {
         assert_eq!(role("dir = 'd'\nlisten = 'h:2'"), None, "fits two");
         assert_eq!(role("gateways = []\naggregator = 'h:2'"), None, "fits two");
     }
+
+    #[test]
+    fn the_example_configurations_are_valid_and_show_their_role() {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        for role in ALL {
+            let path = examples.join(format!("{role}.toml"));
+            assert_eq!(of_file(&path).expect("shows its role"), role);
+            check(role, &path).expect("valid");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_missing_broken_or_unclear_is_a_configuration_problem() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("x.toml");
+        let problem = || of_file(&path).expect_err("no role").problems.remove(0).key;
+        assert_eq!(problem(), "(file)");
+        std::fs::write(&path, "id = ").expect("write");
+        assert_eq!(problem(), "(syntax)");
+        std::fs::write(&path, "dir = 'd'").expect("write");
+        assert_eq!(problem(), "(role)");
+    }
 }

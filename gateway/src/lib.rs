@@ -1,1 +1,16 @@
-//! placeholder
+//! The gateway: admits agents, validates their events against the stream's schema, turns them into columns and
+//! forwards them to the aggregator. It keeps nothing on disk that matters (`stateless-gateway`): kill it, add
+//! another, nothing is lost.
+
+pub mod config;
+pub mod decode;
+mod http;
+mod listener;
+mod pool;
+mod rate;
+mod run;
+mod schemas;
+mod session;
+mod upstream;
+
+pub use run::run;

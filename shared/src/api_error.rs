@@ -24,7 +24,11 @@ pub struct ErrorDetail {
 impl ErrorBody {
     #[must_use]
     pub fn new(code: &str, message: impl Into<String>) -> Self {
-        let error = ErrorDetail { code: code.to_owned(), message: message.into(), extra: Map::new() };
+        let error = ErrorDetail {
+            code: code.to_owned(),
+            message: message.into(),
+            extra: Map::new(),
+        };
         Self { error }
     }
 
@@ -37,6 +41,7 @@ impl ErrorBody {
 
     #[must_use]
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_else(|_| r#"{"error":{"code":"internal","message":""}}"#.to_owned())
+        serde_json::to_string(self)
+            .unwrap_or_else(|_| r#"{"error":{"code":"internal","message":""}}"#.to_owned())
     }
 }

@@ -22,12 +22,23 @@ mod tests {
             let documented = field["description"].as_str().is_some_and(|text| text.len() > 10);
             assert!(documented, "{name} has a description");
             let numeric = matches!(field["type"].as_str(), Some("integer" | "number"));
-            assert_eq!(numeric, field.get("x-unit").is_some(), "{name} has a unit exactly if it is a number");
+            assert_eq!(
+                numeric,
+                field.get("x-unit").is_some(),
+                "{name} has a unit exactly if it is a number"
+            );
         }
-        let marked: Vec<_> = fields.iter().filter(|(_, f)| f["x-event-time"] == true).map(|(n, _)| n).collect();
+        let marked: Vec<_> = fields
+            .iter()
+            .filter(|(_, f)| f["x-event-time"] == true)
+            .map(|(n, _)| n)
+            .collect();
         assert_eq!(marked, ["ts"]);
         for name in schema["required"].as_array().expect("required") {
-            assert!(fields.contains_key(name.as_str().expect("text")), "{name} is described");
+            assert!(
+                fields.contains_key(name.as_str().expect("text")),
+                "{name} is described"
+            );
         }
     }
 }

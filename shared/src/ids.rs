@@ -210,7 +210,13 @@ impl fmt::Display for LineageId {
 
 impl fmt::Debug for LineageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LineageId({} = lane {} seq {})", self.to_uuid(), self.lane, self.seq)
+        write!(
+            f,
+            "LineageId({} = lane {} seq {})",
+            self.to_uuid(),
+            self.lane,
+            self.seq
+        )
     }
 }
 
@@ -226,7 +232,10 @@ impl SeqRange {
     #[must_use]
     pub fn from_count(first: Seq, count: u32) -> Self {
         debug_assert!(count > 0, "a seq range is never empty");
-        Self { first, last: first.saturating_add(u64::from(count).saturating_sub(1)) }
+        Self {
+            first,
+            last: first.saturating_add(u64::from(count).saturating_sub(1)),
+        }
     }
 
     #[must_use]
@@ -259,7 +268,10 @@ mod tests {
 
     #[test]
     fn foreign_uuids_are_not_lineage_ids() {
-        for text in ["00000000-0000-0000-0000-000000000000", "f47ac10b-58cc-4372-a567-0e02b2c3d479"] {
+        for text in [
+            "00000000-0000-0000-0000-000000000000",
+            "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+        ] {
             assert_eq!(LineageId::from_uuid(text.parse().expect("uuid")), None);
         }
     }

@@ -33,7 +33,9 @@ impl Monotonic {
 
     #[must_use]
     pub fn tick(&self) -> Tick {
-        Tick::try_from(self.0.elapsed().as_millis()).unwrap_or(Tick::MAX).saturating_add(1)
+        Tick::try_from(self.0.elapsed().as_millis())
+            .unwrap_or(Tick::MAX)
+            .saturating_add(1)
     }
 }
 

@@ -50,7 +50,10 @@ impl From<ReadExactError> for TransportError {
 ///
 /// # Errors
 /// When the peer is gone.
-pub async fn write_control(mut stream: SendStream, mut queue: mpsc::Receiver<Bytes>) -> Result<(), TransportError> {
+pub async fn write_control(
+    mut stream: SendStream,
+    mut queue: mpsc::Receiver<Bytes>,
+) -> Result<(), TransportError> {
     while let Some(frame) = queue.recv().await {
         stream.write_chunk(frame).await?;
     }
@@ -70,7 +73,10 @@ pub struct ControlReader {
 impl ControlReader {
     #[must_use]
     pub fn new(stream: RecvStream) -> Self {
-        Self { stream, frames: FrameReader::new(MAX_CONTROL_FRAME) }
+        Self {
+            stream,
+            frames: FrameReader::new(MAX_CONTROL_FRAME),
+        }
     }
 
     /// The next message; `None` when the peer finished the stream.
@@ -94,11 +100,17 @@ impl ControlReader {
 ///
 /// # Errors
 /// When the connection is gone.
-pub async fn send_batch(connection: &Connection, header: Bytes, body: &mut [Bytes]) -> Result<(), TransportError> {
+pub async fn send_batch(
+    connection: &Connection,
+    header: Bytes,
+    body: &mut [Bytes],
+) -> Result<(), TransportError> {
     let mut stream = connection.open_uni().await?;
     stream.write_chunk(header).await?;
     stream.write_all_chunks(body).await?;
-    stream.finish().map_err(|error| TransportError::Stream(error.to_string()))
+    stream
+        .finish()
+        .map_err(|error| TransportError::Stream(error.to_string()))
 }
 
 /// Reads a batch's header; the body stays in the stream until the header was judged.
@@ -110,7 +122,12 @@ pub async fn read_batch_header<T: DeserializeOwned>(stream: &mut RecvStream) -> 
     stream.read_exact(&mut prefix).await?;
     let len = u32::from_be_bytes(prefix) as usize;
     if len > MAX_BATCH_HEADER {
-        return Err(WireError::TooLarge { what: "batch header", len, limit: MAX_BATCH_HEADER }.into());
+        return Err(WireError::TooLarge {
+            what: "batch header",
+            len,
+            limit: MAX_BATCH_HEADER,
+        }
+        .into());
     }
     let mut payload = vec![0; len];
     stream.read_exact(&mut payload).await?;
@@ -136,7 +153,11 @@ pub async fn read_batch_body(stream: &mut RecvStream, len: usize, crc: u32) -> R
     }
     let actual = frame::checksum(&body);
     if actual != crc {
-        return Err(WireError::Checksum { expected: crc, actual }.into());
+        return Err(WireError::Checksum {
+            expected: crc,
+            actual,
+        }
+        .into());
     }
     Ok(body.freeze())
 }

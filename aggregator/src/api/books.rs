@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tributary_shared::time::{now_millis, to_rfc3339};
 
 use super::{ApiError, ApiState};
-use crate::commit::{LaneRow, LedgerLane, LedgerTotals, StreamRow};
+use crate::commit::{LaneRow, LedgerLane, LedgerTotals, LogReader};
 use crate::throughput::SECONDS;
 use crate::window::ViewInfo;
 
@@ -25,22 +25,11 @@ async fn streams(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
 
 /// Every stream that was ever seen, with its schema and the views over it.
 pub(super) async fn stream_rows(state: &ApiState, views: &[ViewInfo]) -> Result<Vec<Value>, ApiError> {
-    let schemas = state.schemas.clone();
-    let rows = state
-        .read(move |log| {
-            let rows = log.streams()?;
-            let with_schema = |row: StreamRow| {
-                let schema = schemas.latest(&row.stream);
-                (row, schema)
-            };
-            Ok(rows.into_iter().map(with_schema).collect::<Vec<_>>())
-        })
-        .await?;
-    let mut shown = Vec::with_capacity(rows.len());
-    for (row, schema) in rows {
-        let schema = schema?.map(|schema| json!({ "id": schema.id, "version": schema.version }));
-        let over = views.iter().filter(|view| view.stream == row.stream.as_str()).map(|view| view.name.as_str());
-        shown.push(json!({
+    let rows = state.read(LogReader::streams).await?;
+    let schemas = state.schemas.cache();
+    let shown = rows.iter().map(|row| {
+        let over = views.iter().filter(|view| view.stream == row.stream).map(|view| view.name.as_str());
+        json!({
             "stream": row.stream,
             "lanes": row.lanes,
             "agents": row.agents,
@@ -49,20 +38,20 @@ pub(super) async fn stream_rows(state: &ApiState, views: &[ViewInfo]) -> Result<
             "dead": row.totals.dead,
             "dropped": row.totals.dropped,
             "last_seen": row.last_committed_at.map(to_rfc3339),
-            "schema": schema,
+            "schema": schemas.latest_ref(&row.stream),
             "views": over.collect::<Vec<_>>(),
-        }));
-    }
-    Ok(shown)
+        })
+    });
+    Ok(shown.collect())
 }
 
 async fn agents(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
-    let lanes = state.read(|log| log.lanes()).await?;
+    let lanes = state.read(LogReader::lanes).await?;
     Ok(HttpResponse::Ok().json(json!({ "agents": state.agents.list(&lanes) })))
 }
 
 async fn lanes(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
-    let lanes = state.read(|log| log.lanes()).await?;
+    let lanes = state.read(LogReader::lanes).await?;
     let rows: Vec<Value> = lanes.iter().map(lane_row).collect();
     Ok(HttpResponse::Ok().json(json!({ "lanes": rows })))
 }
@@ -83,7 +72,7 @@ fn lane_row(lane: &LaneRow) -> Value {
 }
 
 async fn ledger(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
-    let ledger = state.read(|log| log.ledger()).await?;
+    let ledger = state.read(LogReader::ledger).await?;
     let lanes: Vec<Value> = ledger.lanes.iter().map(ledger_row).collect();
     let balanced = ledger.lanes.iter().all(|lane| lane_balances(&lane.lane));
     Ok(HttpResponse::Ok().json(json!({ "lanes": lanes, "totals": totals(ledger.totals), "balanced": balanced })))

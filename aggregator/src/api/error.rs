@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use tributary_shared::api_error::ErrorBody;
 
 use crate::commit::CommitError;
-use crate::window::{EngineStopped, PutViewError, QueryError};
+use crate::window::{EngineStopped, PutViewError, QueryError, WindowsError};
 
 /// An error with its HTTP status. Its `From` impls say which inner error is whose fault.
 #[derive(Debug)]
@@ -85,6 +85,15 @@ impl From<QueryError> for ApiError {
     }
 }
 
+impl From<WindowsError> for ApiError {
+    fn from(error: WindowsError) -> Self {
+        match error {
+            WindowsError::Query(error) => error.into(),
+            WindowsError::Stopped(stopped) => stopped.into(),
+        }
+    }
+}
+
 impl From<PutViewError> for ApiError {
     fn from(error: PutViewError) -> Self {
         let text = error.to_string();
@@ -93,7 +102,6 @@ impl From<PutViewError> for ApiError {
                 .with("line", place.line)
                 .with("column", place.column)
                 .with("hint", place.hint),
-            PutViewError::Name(_) => Self::bad_request("invalid_name", text),
             PutViewError::TooMany { .. } => Self::bad_request("too_many_views", text),
             PutViewError::Stopped(stopped) => stopped.into(),
             PutViewError::Store(_) => Self::unavailable("views_unavailable", text),

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{ApiError, ApiState, views};
-use crate::window::LiveRow;
+use crate::window::LiveEvent;
 
 /// Between two comments on a quiet stream, so that proxies and readers see that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -37,12 +37,12 @@ fn slot(state: &ApiState) -> Result<OwnedSemaphorePermit, ApiError> {
 async fn view(state: web::Data<ApiState>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let name = views::find(&state, &name).await?.name;
     let slot = slot(&state)?;
-    let rows = state.engine.subscribe(&name).await?;
+    let rows = state.engine.subscribe(&name);
     Ok(answer(view_stream(rows, state.shutdown.clone(), slot)))
 }
 
 fn view_stream(
-    mut rows: broadcast::Receiver<Arc<LiveRow>>,
+    mut rows: broadcast::Receiver<Arc<LiveEvent>>,
     mut shutdown: watch::Receiver<bool>,
     slot: OwnedSemaphorePermit,
 ) -> impl futures_util::Stream<Item = Result<Bytes, actix_web::Error>> {
@@ -53,7 +53,7 @@ fn view_stream(
             tokio::select! {
                 _ = shutdown.wait_for(|stop| *stop) => break,
                 row = rows.recv() => match row {
-                    Ok(row) => yield Ok(window_event(row.id, &row.json)),
+                    Ok(event) => yield Ok(window_event(&event)),
                     Err(RecvError::Lagged(rows)) => yield Ok(missed_event(rows)),
                     Err(RecvError::Closed) => break,
                 },
@@ -72,7 +72,7 @@ async fn everything(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError
 
 fn page_stream(
     state: web::Data<ApiState>,
-    mut rows: broadcast::Receiver<Arc<LiveRow>>,
+    mut rows: broadcast::Receiver<Arc<LiveEvent>>,
     slot: OwnedSemaphorePermit,
 ) -> impl futures_util::Stream<Item = Result<Bytes, actix_web::Error>> {
     stream! {
@@ -83,7 +83,7 @@ fn page_stream(
             tokio::select! {
                 _ = shutdown.wait_for(|stop| *stop) => break,
                 row = rows.recv() => match row {
-                    Ok(row) => yield Ok(tagged_event(&row)),
+                    Ok(event) => yield Ok(tagged_event(&event)),
                     Err(RecvError::Lagged(rows)) => yield Ok(missed_event(rows)),
                     Err(RecvError::Closed) => break,
                 },
@@ -105,14 +105,21 @@ fn ticks(every: Duration) -> tokio::time::Interval {
     ticks
 }
 
-fn window_event(id: u64, json: &str) -> Bytes {
-    Bytes::from(format!("event: window\nid: {id}\ndata: {json}\n\n"))
+fn window_event(event: &LiveEvent) -> Bytes {
+    match event {
+        LiveEvent::Row { id, json, .. } => Bytes::from(format!("event: window\nid: {id}\ndata: {json}\n\n")),
+        LiveEvent::Flood { rows, .. } => missed_event(*rows),
+    }
 }
 
-fn tagged_event(row: &LiveRow) -> Bytes {
-    let LiveRow { id, view, json } = row;
-    // a view's name has no character that JSON escapes
-    Bytes::from(format!("event: window\nid: {id}\ndata: {{\"view\":\"{view}\",\"row\":{json}}}\n\n"))
+fn tagged_event(event: &LiveEvent) -> Bytes {
+    match event {
+        // a view's name has no character that JSON escapes
+        LiveEvent::Row { id, view, json } => {
+            Bytes::from(format!("event: window\nid: {id}\ndata: {{\"view\":\"{view}\",\"row\":{json}}}\n\n"))
+        }
+        LiveEvent::Flood { rows, .. } => missed_event(*rows),
+    }
 }
 
 fn missed_event(rows: u64) -> Bytes {

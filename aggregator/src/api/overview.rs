@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use tributary_shared::time::{Millis, now_millis, to_rfc3339};
 
 use super::{ApiError, ApiState, books};
-use crate::commit::{LaneRow, LedgerTotals};
+use crate::commit::{LaneRow, LedgerTotals, LogReader};
 
 /// A made overview serves everybody for this long, in ms: a little less than the streams' tick.
 const FRESH_FOR: Millis = 900;
@@ -38,7 +38,7 @@ impl Overview {
 
 async fn make(state: &ApiState, now: Millis) -> Result<String, ApiError> {
     let views = state.engine.views().await?;
-    let lanes = state.read(|log| log.lanes()).await?;
+    let lanes = state.read(LogReader::lanes).await?;
     let streams = books::stream_rows(state, &views).await?;
     // changes when a view is made, replaced or removed
     let fingerprint: Vec<String> =

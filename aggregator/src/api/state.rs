@@ -9,7 +9,7 @@ use super::ApiError;
 use super::overview::Overview;
 use crate::agents::AgentDirectory;
 use crate::commit::{CommitError, LogReader};
-use crate::registry::SchemaRegistry;
+use crate::registry::Registry;
 use crate::throughput::Throughput;
 use crate::window::EngineHandle;
 
@@ -23,7 +23,7 @@ pub struct ApiState {
     pub engine: EngineHandle,
     pub agents: Arc<AgentDirectory>,
     pub throughput: Arc<Throughput>,
-    pub schemas: SchemaRegistry,
+    pub schemas: Registry,
     /// Turns true when the aggregator stops: live streams end then.
     pub shutdown: watch::Receiver<bool>,
     pub(super) overview: Arc<Overview>,
@@ -37,7 +37,7 @@ impl ApiState {
         engine: EngineHandle,
         agents: Arc<AgentDirectory>,
         throughput: Arc<Throughput>,
-        schemas: SchemaRegistry,
+        schemas: Registry,
         shutdown: watch::Receiver<bool>,
     ) -> Self {
         let (overview, live_slots) = (Arc::default(), Arc::new(Semaphore::new(MAX_LIVE)));

@@ -6,7 +6,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{ApiError, ApiState, query};
-use crate::window::{DEFAULT_WINDOW_LIMIT, MAX_WINDOW_LIMIT, QueryError, ViewInfo, WindowQuery};
+use crate::window::{QueryError, ViewInfo, WindowQuery};
+
+/// Rows of an answer when the request names no limit, and the most that it may ask for.
+const DEFAULT_LIMIT: usize = 1_000;
+const MAX_LIMIT: usize = 10_000;
 
 pub fn configure(service: &mut web::ServiceConfig) {
     service
@@ -68,12 +72,12 @@ async fn windows(
 
 /// `from`, `to` and `limit` are ours; every other name is a column, which the engine checks.
 fn window_query(pairs: Vec<(String, String)>) -> Result<WindowQuery, ApiError> {
-    let mut query = WindowQuery { limit: DEFAULT_WINDOW_LIMIT, ..WindowQuery::default() };
+    let mut query = WindowQuery { limit: DEFAULT_LIMIT, ..WindowQuery::default() };
     for (name, value) in pairs {
         match name.as_str() {
             "from" => query.from = Some(query::time("from", &value)?),
             "to" => query.to = Some(query::time("to", &value)?),
-            "limit" => query.limit = query::count("limit", &value, MAX_WINDOW_LIMIT)?,
+            "limit" => query.limit = query::count("limit", &value, MAX_LIMIT)?,
             _ => query.filters.push((name, value)),
         }
     }

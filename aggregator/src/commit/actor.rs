@@ -4,13 +4,12 @@
 //! # States
 //! - **open**: the store works.
 //! - **failed**: a write failed and nothing is known about the file. Every batch is refused as unavailable;
-//!   with the next group, but not more often than [`REOPEN_AFTER`], the file is opened again and verified. What
-//!   turns out to be durable after all goes to the window engine like any other entry.
+//!   with the next group, but not more often than once in [`REOPEN_AFTER`], the file is opened again and
+//!   verified. What turns out to be durable after all goes to the window engine like any other entry.
 //! - **ended**: asked to stop, or the log lost entries that it had acknowledged.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -25,17 +24,19 @@ use super::handle::{Command, CommitHandle, Feed, QUEUE, Reply};
 use super::lane::LaneBook;
 use super::messages::{CommitAnswer, CommitError, Committed, LaneState, LogPos, Prepared};
 use super::reader::LogReader;
-use super::store::LogStore;
+use super::store::{LogStore, PAGE_SIZE};
 use super::{feed, queries};
 use crate::registry::SchemaCache;
 
-/// The most commands in one transaction, and the most bytes of columns: one fsync is then well spent, and
+/// The most commands in one transaction, and the most bytes to store: one fsync is then well spent, and
 /// nobody waits longer than some tens of milliseconds for it.
 const MAX_GROUP: usize = 64;
 const MAX_GROUP_BYTES: usize = 16 << 20;
 /// Move the WAL into the database file when about this much was written. Larger saves little, and makes the
 /// commit that waits for it wait longer.
 const CHECKPOINT_AFTER: usize = 24 << 20;
+/// A WAL of this many pages (48 MiB) has missed a restart and must be made to start over.
+const RESTART_FRAMES: u64 = (48 << 20) / PAGE_SIZE as u64;
 /// What a commit writes beside its columns: index, lane and header pages.
 const PAGES_PER_ENTRY: usize = 64 << 10;
 /// Between two attempts to open a failed log again.
@@ -90,7 +91,7 @@ pub fn open(
         book: LaneBook::new(loaded.lanes),
         newest: loaded.newest,
         store: Some(store),
-        failed_at: Instant::now(),
+        reopened_at: None,
         unmoved: 0,
         feed: None,
         options,
@@ -99,15 +100,23 @@ pub fn open(
         gauges,
         _lock: lock,
     };
-    let thread = std::thread::Builder::new().name("commit".to_owned()).spawn(move || committer.run(queue))?;
-    Ok((CommitHandle::new(commands, watcher), reader, CommitThread { thread }))
+    let thread = std::thread::Builder::new()
+        .name("commit".to_owned())
+        .spawn(move || committer.run(queue))?;
+    Ok((
+        CommitHandle::new(commands, watcher),
+        reader,
+        CommitThread { thread },
+    ))
 }
 
 fn lock(dir: &Path) -> Result<File, CommitError> {
     let file = File::create(dir.join(LOCK_FILE))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(CommitError::InUse { dir: dir.display().to_string() }),
+        Err(TryLockError::WouldBlock) => Err(CommitError::InUse {
+            dir: dir.display().to_string(),
+        }),
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
@@ -117,7 +126,7 @@ struct Committer {
     newest: LogPos,
     /// `None` while failed.
     store: Option<LogStore>,
-    failed_at: Instant,
+    reopened_at: Option<Instant>,
     /// Bytes written since the last checkpoint, about.
     unmoved: usize,
     feed: Option<Feed>,
@@ -130,8 +139,15 @@ struct Committer {
 
 /// Who waits for the group's end, and what to tell them if it is stored.
 enum Waiting {
-    Lane { reply: Reply<LaneState>, key: LaneKey },
-    Batch { reply: Reply<CommitAnswer>, key: LaneKey, answer: CommitAnswer },
+    Lane {
+        reply: Reply<LaneState>,
+        key: LaneKey,
+    },
+    Batch {
+        reply: Reply<CommitAnswer>,
+        key: LaneKey,
+        answer: CommitAnswer,
+    },
 }
 
 impl Committer {
@@ -163,9 +179,13 @@ impl Committer {
                     self.open_lane(&mut group, &key, next_seq);
                     waiting.push(Waiting::Lane { reply, key });
                 }
-                Command::Commit { batch, reply, room: _room } => {
+                Command::Commit {
+                    batch,
+                    reply,
+                    room: _room,
+                } => {
                     let key = batch.key.clone();
-                    let answer = self.judge(&mut group, *batch);
+                    let answer = self.judge(&mut group, batch);
                     waiting.push(Waiting::Batch { reply, key, answer });
                 }
                 Command::Attach { feed, reply } => self.attach(feed, reply),
@@ -182,10 +202,9 @@ impl Committer {
                 self.checkpoint_if_due();
             }
             Err(error) => {
-                tracing::warn!(%error, dir = %self.options.dir.display(), "commit failed, batches are refused until the log can be opened again");
+                tracing::warn!(%error, dir = %self.options.dir.display(), "commit failed, refusing until the log opens again");
                 self.book.forget();
                 self.store = None;
-                self.failed_at = Instant::now();
                 self.refuse(waiting, &error.to_string());
             }
         }
@@ -193,16 +212,21 @@ impl Committer {
     }
 
     fn open_lane(&mut self, group: &mut Group, key: &LaneKey, next_seq: Seq) {
-        let Some(no) = group.open_lane(&mut self.book, key) else { return };
+        let Some(no) = group.open_lane(&mut self.book, key) else {
+            return;
+        };
         let mark = self.book.counts(no).mark;
         if next_seq <= mark {
-            tracing::warn!(lane = %key, next_seq, mark, "an agent is behind its own past, it must begin a new epoch");
+            tracing::warn!(lane = %key, next_seq, mark, "agent is behind its own past");
         }
     }
 
-    fn judge(&mut self, group: &mut Group, batch: Prepared) -> CommitAnswer {
+    fn judge(&mut self, group: &mut Group, batch: Box<Prepared>) -> CommitAnswer {
         let latest = self.schemas.latest_ref(&batch.key.stream);
-        let rule = SchemaRule { latest, required: self.options.require_schema };
+        let rule = SchemaRule {
+            latest,
+            required: self.options.require_schema,
+        };
         let no = batch.lane();
         let count = batch.range().count();
         match judge(&mut self.book, batch, rule) {
@@ -211,12 +235,19 @@ impl Committer {
                 let pos = group.entries.last().map_or(self.newest, |entry| entry.pos).next();
                 let (mark, applied) = (self.book.counts(no).mark, batch.range());
                 group.entries.push(GroupEntry { pos, batch });
-                CommitAnswer::Committed { mark, pos: Some(pos), applied: Some(applied) }
+                CommitAnswer::Committed {
+                    mark,
+                    pos: Some(pos),
+                    applied: Some(applied),
+                }
             }
             Judged::Answer(answer) => {
                 match &answer {
                     CommitAnswer::Committed { .. } => self.gauges.duplicates.inc_by(count),
-                    CommitAnswer::Refused { code: RefuseCode::Gap, .. } => self.gauges.gaps.inc(),
+                    CommitAnswer::Refused {
+                        code: RefuseCode::Gap,
+                        ..
+                    } => self.gauges.gaps.inc(),
                     CommitAnswer::Refused { .. } => 0,
                 };
                 answer
@@ -234,11 +265,17 @@ impl Committer {
         if group.is_empty() {
             return Ok(());
         }
-        let Some(store) = &mut self.store else { return Err(CommitError::Stopped) };
+        let Some(store) = &mut self.store else {
+            return Err(CommitError::Stopped);
+        };
         let started = Instant::now();
         store.write(group)?;
         self.gauges.seconds.observe(started.elapsed().as_secs_f64());
-        self.unmoved += group.entries.iter().map(|entry| entry.batch.columns.len() + PAGES_PER_ENTRY).sum::<usize>();
+        self.unmoved += group
+            .entries
+            .iter()
+            .map(|entry| entry.batch.stored_bytes() + PAGES_PER_ENTRY)
+            .sum::<usize>();
         Ok(())
     }
 
@@ -287,8 +324,16 @@ impl Committer {
             match command {
                 Command::OpenLane { key, reply, .. } => waiting.push(Waiting::Lane { reply, key }),
                 Command::Commit { batch, reply, .. } => {
-                    let answer = CommitAnswer::Committed { mark: 0, pos: None, applied: None };
-                    waiting.push(Waiting::Batch { reply, key: batch.key, answer });
+                    let answer = CommitAnswer::Committed {
+                        mark: 0,
+                        pos: None,
+                        applied: None,
+                    };
+                    waiting.push(Waiting::Batch {
+                        reply,
+                        key: batch.key,
+                        answer,
+                    });
                 }
                 Command::Attach { feed, reply } => self.attach(feed, reply),
                 Command::Stop => {}
@@ -305,17 +350,35 @@ impl Committer {
         self.committed.send_replace(self.newest);
         let committed_at = group.committed_at;
         for GroupEntry { pos, batch } in group.entries {
-            let Prepared { key, header, records, .. } = batch;
-            feed::send(&mut self.feed, Committed { pos, key, header, records, committed_at });
+            let Prepared {
+                key, header, records, ..
+            } = *batch;
+            feed::send(
+                &mut self.feed,
+                Committed {
+                    pos,
+                    key,
+                    header,
+                    records,
+                    committed_at,
+                },
+            );
         }
     }
 
     fn checkpoint_if_due(&mut self) {
-        let Some(store) = self.store.as_ref().filter(|_| self.unmoved >= CHECKPOINT_AFTER) else { return };
+        let Some(store) = self.store.as_ref().filter(|_| self.unmoved >= CHECKPOINT_AFTER) else {
+            return;
+        };
         self.unmoved = 0;
-        match store.checkpoint() {
-            Ok(done) if done.moved < done.frames => {
-                tracing::debug!(frames = done.frames, moved = done.moved, "a reader holds the log's wal back");
+        let mut done = store.checkpoint();
+        if done.as_ref().is_ok_and(|done| done.frames >= RESTART_FRAMES) {
+            // readers kept the wal from starting over; their transactions are short, so waiting is too
+            done = store.restart_wal();
+        }
+        match done {
+            Ok(done) if done.held_back => {
+                tracing::warn!(frames = done.frames, "a reader keeps the log's wal growing");
             }
             Ok(_) => {}
             // the commits stand; if the disk is full or broken, the next commit says so
@@ -325,10 +388,10 @@ impl Committer {
 
     /// failed → open. The inner error says why it is still failed.
     fn reopen(&mut self) -> Result<Result<(), String>, CommitError> {
-        if self.failed_at.elapsed() < REOPEN_AFTER {
+        if self.reopened_at.is_some_and(|at| at.elapsed() < REOPEN_AFTER) {
             return Ok(Err("the last write failed".to_owned()));
         }
-        self.failed_at = Instant::now();
+        self.reopened_at = Some(Instant::now());
         let opened = LogStore::open(&self.options.dir).and_then(|store| Ok((store.load()?, store)));
         let (loaded, store) = match opened {
             Ok(opened) => opened,
@@ -340,8 +403,10 @@ impl Committer {
             found.is_none_or(|found| found.counts.mark < lane.counts.mark)
         });
         if lost || loaded.newest < self.newest {
-            tracing::error!(newest = %loaded.newest, acknowledged = %self.newest, "the log lost entries that were acknowledged");
-            return Err(CommitError::Damaged { what: "entries that were acknowledged are gone".to_owned() });
+            tracing::error!(newest = %loaded.newest, acknowledged = %self.newest, "acknowledged log entries are gone");
+            return Err(CommitError::Damaged {
+                what: "entries that were acknowledged are gone".to_owned(),
+            });
         }
         self.feed_survivors(&store, loaded.newest)?;
         self.book = LaneBook::new(loaded.lanes);
@@ -371,7 +436,7 @@ fn gather(first: Command, queue: &mut mpsc::Receiver<Command>) -> (Vec<Command>,
     while let Some(command) = next {
         match &command {
             Command::Stop => return (group, true),
-            Command::Commit { batch, .. } => bytes += batch.columns.len(),
+            Command::Commit { batch, .. } => bytes += batch.stored_bytes(),
             Command::OpenLane { .. } | Command::Attach { .. } => {}
         }
         group.push(command);

@@ -18,7 +18,10 @@ fn broken(message: impl Into<String>) -> WireError {
 }
 
 fn arrow(error: &ArrowError) -> WireError {
-    WireError::Decode { what: "columns", reason: error.to_string() }
+    WireError::Decode {
+        what: "columns",
+        reason: error.to_string(),
+    }
 }
 
 /// Decodes the columns of a batch with `valid` valid rows; `None` when there are none.
@@ -28,13 +31,19 @@ fn arrow(error: &ArrowError) -> WireError {
 /// first column is the event time.
 pub fn decode_valid(columns: &Bytes, valid: u32) -> Result<Option<RecordBatch>, WireError> {
     if columns.is_empty() {
-        return if valid == 0 { Ok(None) } else { Err(broken(format!("{valid} valid rows, but no columns"))) };
+        return if valid == 0 {
+            Ok(None)
+        } else {
+            Err(broken(format!("{valid} valid rows, but no columns")))
+        };
     }
     check_inflated_size(columns)?;
     let records = decode_stream(columns)?;
     if records.num_rows() != valid as usize {
         let rows = records.num_rows();
-        return Err(broken(format!("the header counts {valid} valid rows, the columns hold {rows}")));
+        return Err(broken(format!(
+            "the header counts {valid} valid rows, the columns hold {rows}"
+        )));
     }
     check_event_time(&records)?;
     Ok((valid > 0).then_some(records))
@@ -61,7 +70,11 @@ fn check_event_time(records: &RecordBatch) -> Result<(), WireError> {
     let expected = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
     match schema.fields().first() {
         Some(field) if field.name() == EVENT_TIME_COLUMN && *field.data_type() == expected => {}
-        _ => return Err(broken(format!("the first column is not {EVENT_TIME_COLUMN} in milliseconds UTC"))),
+        _ => {
+            return Err(broken(format!(
+                "the first column is not {EVENT_TIME_COLUMN} in milliseconds UTC"
+            )));
+        }
     }
     match records.column(0).null_count() {
         0 => Ok(()),
@@ -74,9 +87,13 @@ fn check_event_time(records: &RecordBatch) -> Result<(), WireError> {
 /// # Errors
 /// [`WireError::Encode`] when Arrow refuses.
 pub fn encode(records: &RecordBatch) -> Result<Bytes, WireError> {
-    let failed = |error: ArrowError| WireError::Encode { what: "columns", reason: error.to_string() };
-    let options =
-        IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).map_err(failed)?;
+    let failed = |error: ArrowError| WireError::Encode {
+        what: "columns",
+        reason: error.to_string(),
+    };
+    let options = IpcWriteOptions::default()
+        .try_with_compression(Some(CompressionType::LZ4_FRAME))
+        .map_err(failed)?;
     let mut writer =
         StreamWriter::try_new_with_options(Vec::new(), records.schema_ref(), options).map_err(failed)?;
     writer.write(records).map_err(failed)?;

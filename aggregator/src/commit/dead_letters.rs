@@ -12,7 +12,8 @@ pub const MAX_DEAD_LETTER_PAGE: u32 = 1_000;
 /// The most bytes of payload in one answer: a payload may have a megabyte.
 const MAX_PAGE_BYTES: usize = 8 << 20;
 
-const COLUMNS: &str = "id, lane, seq, pos, at, d.schema_id, d.schema_version, reasons, payload, agent, stream, epoch
+const COLUMNS: &str =
+    "id, lane, seq, pos, at, d.schema_id, d.schema_version, reasons, payload, agent, stream, epoch
     FROM dead_letters d JOIN lanes ON lanes.no = d.lane";
 
 fn letter(row: &Row<'_>) -> Result<StoredDeadLetter, CommitError> {
@@ -49,7 +50,11 @@ pub(super) fn list(db: &Connection, filter: &DeadLetterFilter) -> Result<Vec<Sto
         sql.push_str(" AND EXISTS (SELECT 1 FROM json_each(d.reasons) r WHERE r.value ->> 'rule' = ?)");
         values.push(reason.clone().into());
     }
-    let limit = if filter.limit == 0 { MAX_DEAD_LETTER_PAGE } else { filter.limit.min(MAX_DEAD_LETTER_PAGE) };
+    let limit = if filter.limit == 0 {
+        MAX_DEAD_LETTER_PAGE
+    } else {
+        filter.limit.min(MAX_DEAD_LETTER_PAGE)
+    };
     sql.push_str(" ORDER BY d.id DESC LIMIT ?");
     values.push(i64::from(limit).into());
     let mut select = db.prepare_cached(&sql)?;
@@ -70,7 +75,11 @@ pub(super) fn by_id(db: &Connection, id: i64) -> Result<Option<StoredDeadLetter>
     rows.next()?.map(letter).transpose()
 }
 
-pub(super) fn by_seq(db: &Connection, lane: LaneNo, seq: Seq) -> Result<Option<StoredDeadLetter>, CommitError> {
+pub(super) fn by_seq(
+    db: &Connection,
+    lane: LaneNo,
+    seq: Seq,
+) -> Result<Option<StoredDeadLetter>, CommitError> {
     let mut select = db.prepare_cached(&format!("SELECT {COLUMNS} WHERE d.lane = ?1 AND d.seq = ?2"))?;
     let mut rows = select.query(params![lane.0, seq])?;
     rows.next()?.map(letter).transpose()

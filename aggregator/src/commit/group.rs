@@ -15,7 +15,7 @@ const NO_SCHEMA_RETRY_MS: u32 = 5_000;
 #[derive(Debug)]
 pub struct GroupEntry {
     pub pos: LogPos,
-    pub batch: Prepared,
+    pub batch: Box<Prepared>,
 }
 
 /// Everything that goes into one transaction.
@@ -47,7 +47,11 @@ impl Group {
             return Some(no);
         }
         let no = book.open(key)?;
-        self.opened.push(Lane { no, key: key.clone(), counts: LaneCounts::default() });
+        self.opened.push(Lane {
+            no,
+            key: key.clone(),
+            counts: LaneCounts::default(),
+        });
         Some(no)
     }
 }
@@ -65,27 +69,37 @@ pub struct SchemaRule {
 #[derive(Debug)]
 pub enum Judged {
     /// It goes into the log; `trimmed` events were duplicates.
-    Apply { batch: Prepared, trimmed: u64 },
+    Apply { batch: Box<Prepared>, trimmed: u64 },
     /// Nothing of it goes into the log.
     Answer(CommitAnswer),
 }
 
 /// Judges a batch against its lane and its schema, and moves the lane's mark within the open group.
 #[must_use]
-pub fn judge(book: &mut LaneBook, batch: Prepared, rule: SchemaRule) -> Judged {
+pub fn judge(book: &mut LaneBook, mut batch: Box<Prepared>, rule: SchemaRule) -> Judged {
     let no = batch.lane();
     if book.lane(no).is_none_or(|lane| lane.key != batch.key) {
-        let message = format!("lane number {no} is not that of {}; open the lane first", batch.key);
+        let message = format!(
+            "lane number {no} is not that of {}; open the lane first",
+            batch.key
+        );
         let expected = book.number(&batch.key).map_or(0, |no| book.counts(no).mark) + 1;
         return refuse(expected, RefuseCode::Malformed, message);
     }
     let counts = book.counts(no);
     let trimmed = match decide(counts.mark, batch.range()) {
         Decision::Duplicate => {
-            return Judged::Answer(CommitAnswer::Committed { mark: counts.mark, pos: None, applied: None });
+            return Judged::Answer(CommitAnswer::Committed {
+                mark: counts.mark,
+                pos: None,
+                applied: None,
+            });
         }
         Decision::Gap { expected } => {
-            let message = format!("the batch starts at seq {}, expected {expected}", batch.range().first);
+            let message = format!(
+                "the batch starts at seq {}, expected {expected}",
+                batch.range().first
+            );
             return refuse(expected, RefuseCode::Gap, message);
         }
         Decision::Apply { trim } => trim,
@@ -93,17 +107,21 @@ pub fn judge(book: &mut LaneBook, batch: Prepared, rule: SchemaRule) -> Judged {
     if let Some(refused) = check_schema(&batch, rule, counts.mark + 1) {
         return Judged::Answer(refused);
     }
-    let batch = match trim(batch, trimmed) {
-        Ok(batch) => batch,
-        Err(error) => return refuse(counts.mark + 1, RefuseCode::Malformed, error.to_string()),
-    };
+    if let Err(error) = trim(&mut batch, trimmed) {
+        return refuse(counts.mark + 1, RefuseCode::Malformed, error.to_string());
+    }
     let (valid, dead, dropped) = verdicts(&batch);
     book.set(no, counts.plus(valid, dead, dropped));
     Judged::Apply { batch, trimmed }
 }
 
 fn refuse(expected: u64, code: RefuseCode, message: String) -> Judged {
-    Judged::Answer(CommitAnswer::Refused { expected, code, message, retry_after_ms: 0 })
+    Judged::Answer(CommitAnswer::Refused {
+        expected,
+        code,
+        message,
+        retry_after_ms: 0,
+    })
 }
 
 fn check_schema(batch: &Prepared, rule: SchemaRule, expected: u64) -> Option<CommitAnswer> {
@@ -122,12 +140,22 @@ fn check_schema(batch: &Prepared, rule: SchemaRule, expected: u64) -> Option<Com
             name(rule.latest)
         );
         let code = RefuseCode::SchemaChanged;
-        return Some(CommitAnswer::Refused { expected, code, message, retry_after_ms: 0 });
+        return Some(CommitAnswer::Refused {
+            expected,
+            code,
+            message,
+            retry_after_ms: 0,
+        });
     }
     if rule.required && rule.latest.is_none() {
         let message = format!("this aggregator requires a schema: register one for subject {stream}-value");
         let retry_after_ms = NO_SCHEMA_RETRY_MS;
-        return Some(CommitAnswer::Refused { expected, code: RefuseCode::Unavailable, message, retry_after_ms });
+        return Some(CommitAnswer::Refused {
+            expected,
+            code: RefuseCode::Unavailable,
+            message,
+            retry_after_ms,
+        });
     }
     None
 }

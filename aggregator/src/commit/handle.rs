@@ -12,8 +12,8 @@ use super::messages::{CommitAnswer, CommitError, Committed, LaneState, LogPos, P
 
 /// Commands that wait for the commit thread. Two full groups: while one is written, the next one gathers.
 pub(super) const QUEUE: usize = 128;
-/// Batch bytes that wait for the commit thread, in KiB: two full groups, as above.
-const QUEUE_KIB: u32 = 32 << 10;
+/// Memory of the batches that wait for the commit thread, in KiB: two full groups, stored and decoded.
+const QUEUE_KIB: u32 = 64 << 10;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, CommitError>>;
 /// Committed entries on their way to the window engine.
@@ -22,9 +22,20 @@ pub type Feed = mpsc::Sender<Arc<Committed>>;
 /// What the commit thread does.
 #[derive(Debug)]
 pub(super) enum Command {
-    OpenLane { key: LaneKey, next_seq: Seq, reply: Reply<LaneState> },
-    Commit { batch: Box<Prepared>, room: OwnedSemaphorePermit, reply: Reply<CommitAnswer> },
-    Attach { feed: Feed, reply: Reply<LogPos> },
+    OpenLane {
+        key: LaneKey,
+        next_seq: Seq,
+        reply: Reply<LaneState>,
+    },
+    Commit {
+        batch: Box<Prepared>,
+        room: OwnedSemaphorePermit,
+        reply: Reply<CommitAnswer>,
+    },
+    Attach {
+        feed: Feed,
+        reply: Reply<LogPos>,
+    },
     Stop,
 }
 
@@ -44,17 +55,26 @@ impl Future for PendingAnswer {
     type Output = Result<CommitAnswer, CommitError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or(Err(CommitError::Stopped)))
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|answer| answer.unwrap_or(Err(CommitError::Stopped)))
     }
 }
 
 impl CommitHandle {
     pub(super) fn new(commands: mpsc::Sender<Command>, committed: watch::Receiver<LogPos>) -> Self {
-        Self { commands, room: Arc::new(Semaphore::new(QUEUE_KIB as usize)), committed }
+        Self {
+            commands,
+            room: Arc::new(Semaphore::new(QUEUE_KIB as usize)),
+            committed,
+        }
     }
 
     async fn send(&self, command: Command) -> Result<(), CommitError> {
-        self.commands.send(command).await.map_err(|_| CommitError::Stopped)
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| CommitError::Stopped)
     }
 
     /// Where a lane stands; gives it its number at first contact. What is told is durable. `next_seq` is the
@@ -75,11 +95,18 @@ impl CommitHandle {
     /// # Errors
     /// [`CommitError::Stopped`].
     pub async fn enqueue(&self, batch: Prepared) -> Result<PendingAnswer, CommitError> {
-        let kib = u32::try_from(batch.columns.len() >> 10).unwrap_or(QUEUE_KIB) + 1;
-        let room = Arc::clone(&self.room).acquire_many_owned(kib.min(QUEUE_KIB)).await;
+        let kib = u32::try_from(batch.memory() >> 10).unwrap_or(QUEUE_KIB) + 1;
+        let room = Arc::clone(&self.room)
+            .acquire_many_owned(kib.min(QUEUE_KIB))
+            .await;
         let room = room.map_err(|_| CommitError::Stopped)?;
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Commit { batch: Box::new(batch), room, reply }).await?;
+        self.send(Command::Commit {
+            batch: Box::new(batch),
+            room,
+            reply,
+        })
+        .await?;
         Ok(PendingAnswer(answer))
     }
 
@@ -99,7 +126,7 @@ impl CommitHandle {
 
     /// Sends every entry after the returned position to `feed`, in log order, each once; what lies at or below
     /// it is read with [`super::LogReader::scan`]. Replaces an earlier feed. While the feed is full, the commit
-    /// thread waits: backpressure.
+    /// thread waits: backpressure. Whoever stops reading must drop the receiver, or nothing is committed any more.
     ///
     /// # Errors
     /// [`CommitError::Stopped`].

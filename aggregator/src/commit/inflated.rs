@@ -26,15 +26,21 @@ pub fn check_inflated_size(stream: &[u8]) -> Result<(), WireError> {
         if let Some(after) = rest.strip_prefix(&CONTINUATION) {
             rest = after;
         }
-        let (len, after) = rest.split_first_chunk::<4>().ok_or_else(|| broken("cut off in a length"))?;
+        let (len, after) = rest
+            .split_first_chunk::<4>()
+            .ok_or_else(|| broken("cut off in a length"))?;
         let len = u32::from_le_bytes(*len) as usize;
         if len == 0 {
             break;
         }
-        let (message, after) = after.split_at_checked(len).ok_or_else(|| broken("cut off in a message"))?;
+        let (message, after) = after
+            .split_at_checked(len)
+            .ok_or_else(|| broken("cut off in a message"))?;
         let message = root_as_message(message).map_err(|error| broken(&error.to_string()))?;
         let body_len = usize::try_from(message.bodyLength()).map_err(|_| broken("negative body length"))?;
-        let (body, after) = after.split_at_checked(body_len).ok_or_else(|| broken("cut off in a body"))?;
+        let (body, after) = after
+            .split_at_checked(body_len)
+            .ok_or_else(|| broken("cut off in a body"))?;
         let batch = match message.header_type() {
             MessageHeader::RecordBatch => message.header_as_record_batch(),
             MessageHeader::DictionaryBatch => message.header_as_dictionary_batch().and_then(|d| d.data()),
@@ -44,7 +50,11 @@ pub fn check_inflated_size(stream: &[u8]) -> Result<(), WireError> {
             total = total.saturating_add(inflated_size(&batch, body)?);
         }
         if total > LIMIT {
-            return Err(WireError::TooLarge { what: "inflated columns", len: total, limit: LIMIT });
+            return Err(WireError::TooLarge {
+                what: "inflated columns",
+                len: total,
+                limit: LIMIT,
+            });
         }
         rest = after;
     }
@@ -55,7 +65,9 @@ fn inflated_size(batch: &IpcRecordBatch<'_>, body: &[u8]) -> Result<usize, WireE
     let compressed = batch.compression().is_some();
     let mut total = 0usize;
     for buffer in batch.buffers().iter().flatten() {
-        let span = usize::try_from(buffer.offset()).ok().zip(usize::try_from(buffer.length()).ok());
+        let span = usize::try_from(buffer.offset())
+            .ok()
+            .zip(usize::try_from(buffer.length()).ok());
         let bytes = span
             .and_then(|(offset, len)| body.get(offset..offset.checked_add(len)?))
             .ok_or_else(|| broken("a buffer lies outside its body"))?;

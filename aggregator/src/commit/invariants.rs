@@ -5,7 +5,12 @@ use tributary_shared::ids::{Seq, SeqRange};
 use super::messages::{CommitError, DroppedRange, LaneRow};
 
 fn violated(name: &str, lane: &LaneRow, what: &str) -> CommitError {
-    CommitError::Damaged { what: format!("{name} does not hold for lane {} ({}): {what}", lane.lane_no, lane.key) }
+    CommitError::Damaged {
+        what: format!(
+            "{name} does not hold for lane {} ({}): {what}",
+            lane.lane_no, lane.key
+        ),
+    }
 }
 
 /// `conservation`: everything up to the mark is valid, dead or dropped.
@@ -17,7 +22,11 @@ pub fn conservation(lane: &LaneRow) -> Result<(), CommitError> {
     if sum == lane.mark {
         return Ok(());
     }
-    Err(violated("conservation", lane, &format!("the mark is {}, the verdicts add up to {sum}", lane.mark)))
+    Err(violated(
+        "conservation",
+        lane,
+        &format!("the mark is {}, the verdicts add up to {sum}", lane.mark),
+    ))
 }
 
 /// `contiguous-lanes`, seen from the log's end: the newest entry of a lane ends at its mark.
@@ -36,7 +45,10 @@ pub fn log_ends_at_mark(lane: &LaneRow, last_seq: Option<Seq>) -> Result<(), Com
 ///
 /// # Errors
 /// [`CommitError::Damaged`] naming the lane and the first seq that is missing or doubled.
-pub fn contiguous_lanes(lane: &LaneRow, entries: impl IntoIterator<Item = SeqRange>) -> Result<(), CommitError> {
+pub fn contiguous_lanes(
+    lane: &LaneRow,
+    entries: impl IntoIterator<Item = SeqRange>,
+) -> Result<(), CommitError> {
     let mut mark = 0;
     for range in entries {
         if range.first != mark + 1 {
@@ -53,12 +65,19 @@ pub fn contiguous_lanes(lane: &LaneRow, entries: impl IntoIterator<Item = SeqRan
 /// # Errors
 /// [`CommitError::Damaged`] naming the lane.
 pub fn ledger_adds_up(lane: &LaneRow, dropped: &[DroppedRange]) -> Result<(), CommitError> {
-    let counts_fit = dropped.iter().all(|drop| drop.range.count() == drop.count && drop.range.last <= lane.mark);
-    let disjoint = dropped.windows(2).all(|pair| pair[0].range.last < pair[1].range.first);
+    let counts_fit = dropped
+        .iter()
+        .all(|drop| drop.range.count() == drop.count && drop.range.last <= lane.mark);
+    let disjoint = dropped
+        .windows(2)
+        .all(|pair| pair[0].range.last < pair[1].range.first);
     let sum: u64 = dropped.iter().map(|drop| drop.count).sum();
     if counts_fit && disjoint && sum == lane.dropped {
         return Ok(());
     }
-    let what = format!("{} were dropped, the ledger's ranges account for {sum}: {dropped:?}", lane.dropped);
+    let what = format!(
+        "{} were dropped, the ledger's ranges account for {sum}: {dropped:?}",
+        lane.dropped
+    );
     Err(violated("conservation", lane, &what))
 }

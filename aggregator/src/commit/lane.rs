@@ -24,7 +24,9 @@ pub fn decide(mark: Seq, range: SeqRange) -> Decision {
     } else if range.first > expected {
         Decision::Gap { expected }
     } else {
-        Decision::Apply { trim: expected - range.first }
+        Decision::Apply {
+            trim: expected - range.first,
+        }
     }
 }
 
@@ -98,7 +100,11 @@ impl LaneBook {
     #[must_use]
     pub fn counts(&self, no: LaneNo) -> LaneCounts {
         let durable = || self.by_no.get(&no).map(|lane| lane.counts);
-        self.pending.get(&no).copied().or_else(durable).unwrap_or_default()
+        self.pending
+            .get(&no)
+            .copied()
+            .or_else(durable)
+            .unwrap_or_default()
     }
 
     /// The mark that is durable whatever becomes of the open group.
@@ -111,7 +117,11 @@ impl LaneBook {
     #[must_use]
     pub fn open(&mut self, key: &LaneKey) -> Option<LaneNo> {
         let no = LaneNo(self.highest.checked_add(1)?);
-        self.insert(Lane { no, key: key.clone(), counts: LaneCounts::default() });
+        self.insert(Lane {
+            no,
+            key: key.clone(),
+            counts: LaneCounts::default(),
+        });
         self.opened.push(no);
         Some(no)
     }
@@ -212,6 +222,10 @@ mod tests {
         assert_eq!((book.counts(first).mark, book.durable_mark(first)), (13, 4));
         book.forget();
         assert_eq!((book.counts(first).mark, book.number(&key(2))), (4, None));
-        assert_eq!(book.open(&key(3)), Some(second), "the number was never told, so it is free again");
+        assert_eq!(
+            book.open(&key(3)),
+            Some(second),
+            "the number was never told, so it is free again"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! What is passed to and from the commit log.
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tributary_shared::ids::{AgentId, LaneKey, LaneNo, Seq, SeqRange, StreamName};
@@ -60,6 +60,41 @@ impl Prepared {
     pub fn range(&self) -> SeqRange {
         self.header.range()
     }
+
+    /// Bytes that the log stores for it, headers aside.
+    #[must_use]
+    pub fn stored_bytes(&self) -> usize {
+        self.columns.len() + self.dead.iter().map(|letter| letter.payload.len()).sum::<usize>()
+    }
+
+    /// Bytes that it holds in memory while it waits, about.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let columns = self.records.iter().flat_map(RecordBatch::columns);
+        // an array that cannot say is counted by its whole buffers
+        let of = |array: &ArrayRef| {
+            array
+                .to_data()
+                .get_slice_memory_size()
+                .unwrap_or_else(|_| array.get_array_memory_size())
+        };
+        self.stored_bytes() + columns.map(of).sum::<usize>()
+    }
+
+    #[must_use]
+    pub fn key(&self) -> &LaneKey {
+        &self.key
+    }
+
+    #[must_use]
+    pub fn header(&self) -> &CommitHeader {
+        &self.header
+    }
+
+    /// Replaces the trace context that is stored with the batch, so that what follows the commit hangs below it.
+    pub fn set_traceparent(&mut self, traceparent: Option<String>) {
+        self.header.traceparent = traceparent;
+    }
 }
 
 /// The verdict on one submitted batch. `Committed` is told only after the fsync.
@@ -67,9 +102,18 @@ impl Prepared {
 pub enum CommitAnswer {
     /// Everything of the lane up to `mark` is durable. `pos` and `applied` say what this batch added; they are
     /// `None` when all of it was a duplicate.
-    Committed { mark: Seq, pos: Option<LogPos>, applied: Option<SeqRange> },
+    Committed {
+        mark: Seq,
+        pos: Option<LogPos>,
+        applied: Option<SeqRange>,
+    },
     /// Nothing of the batch was taken. The sender goes on from `expected`, after `retry_after_ms`.
-    Refused { expected: Seq, code: RefuseCode, message: String, retry_after_ms: u32 },
+    Refused {
+        expected: Seq,
+        code: RefuseCode,
+        message: String,
+        retry_after_ms: u32,
+    },
 }
 
 /// Where a lane stands, durably.
@@ -109,10 +153,25 @@ impl LogEntry {
     /// # Errors
     /// [`CommitError::Damaged`] when the stored bytes are not what was committed.
     pub fn decode(self) -> Result<Committed, CommitError> {
-        let records = super::columns::decode_valid(&self.columns, self.header.valid())
-            .map_err(|error| CommitError::Damaged { what: format!("log entry {}: {error}", self.pos) })?;
-        let Self { pos, key, header, committed_at, .. } = self;
-        Ok(Committed { pos, key, header, records, committed_at })
+        let records = super::columns::decode_valid(&self.columns, self.header.valid()).map_err(|error| {
+            CommitError::Damaged {
+                what: format!("log entry {}: {error}", self.pos),
+            }
+        })?;
+        let Self {
+            pos,
+            key,
+            header,
+            committed_at,
+            ..
+        } = self;
+        Ok(Committed {
+            pos,
+            key,
+            header,
+            records,
+            committed_at,
+        })
     }
 }
 
@@ -130,12 +189,24 @@ pub struct Hop {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fate {
     /// It is row `row` of the columns of entry `hop.pos`.
-    Valid { hop: Hop, row: usize },
-    Dead { hop: Hop, letter: StoredDeadLetter },
+    Valid {
+        hop: Hop,
+        row: usize,
+    },
+    Dead {
+        hop: Hop,
+        letter: StoredDeadLetter,
+    },
     /// The agent dropped it, together with its neighbours in `range`.
-    Dropped { hop: Hop, reason: String, range: SeqRange },
+    Dropped {
+        hop: Hop,
+        reason: String,
+        range: SeqRange,
+    },
     /// It lies above its lane's mark: still held at the edge, or never produced.
-    NotCommitted { mark: Seq },
+    NotCommitted {
+        mark: Seq,
+    },
     /// No such lane.
     UnknownLane,
 }

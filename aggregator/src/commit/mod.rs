@@ -6,7 +6,7 @@
 //! `conservation`). Window state is a function of this log and is kept elsewhere.
 //!
 //! ```text
-//! session ── prepare() ──► CommitHandle ──[128, 32 MiB]──► commit thread ──[the engine's bound]──► window engine
+//! session ── prepare() ──► CommitHandle ──[128, 64 MiB]──► commit thread ──[the engine's bound]──► window engine
 //!            checks, decodes             open_lane, submit   judge, one transaction,   Arc<Committed>
 //!                                                            one fsync, answers
 //! API, replay ──► LogReader (read-only connections)
@@ -38,8 +38,9 @@ pub use actor::{CommitOptions, CommitThread, open};
 pub use dead_letters::MAX_DEAD_LETTER_PAGE;
 pub use handle::{CommitHandle, Feed, PendingAnswer};
 pub use messages::{
-    CommitAnswer, CommitError, CommitRequest, Committed, DeadLetterFilter, DroppedRange, Fate, Hop, LaneRow, LaneState,
-    Ledger, LedgerLane, LedgerTotals, LogEntry, LogPos, LogStats, Prepared, StoredDeadLetter, StreamRow,
+    CommitAnswer, CommitError, CommitRequest, Committed, DeadLetterFilter, DroppedRange, Fate, Hop, LaneRow,
+    LaneState, Ledger, LedgerLane, LedgerTotals, LogEntry, LogPos, LogStats, Prepared, StoredDeadLetter,
+    StreamRow,
 };
 pub use prepare::prepare;
 pub use reader::LogReader;

@@ -6,7 +6,9 @@
 use bytes::Bytes;
 use tributary_shared::ids::{Seq, SeqRange};
 use tributary_shared::wire::frame::{checksum, decode};
-use tributary_shared::wire::{BatchContent, CommitHeader, DeadLetter, MAX_BATCH_ROWS, SegmentOrigin, WireError};
+use tributary_shared::wire::{
+    BatchContent, CommitHeader, DeadLetter, MAX_BATCH_ROWS, SegmentOrigin, WireError,
+};
 
 use super::columns::{decode_valid, encode};
 use super::messages::{CommitRequest, Prepared};
@@ -26,20 +28,35 @@ fn broken(message: impl Into<String>) -> WireError {
 /// # Errors
 /// [`WireError`] saying what does not add up. The batch is to be refused as malformed.
 pub fn prepare(request: CommitRequest) -> Result<Prepared, WireError> {
-    let CommitRequest { key, mut header, body } = request;
+    let CommitRequest {
+        key,
+        mut header,
+        body,
+    } = request;
     check_range(&header)?;
     if body.len() != header.body_len() {
         let (len, declared) = (body.len(), header.body_len());
-        return Err(broken(format!("the header declares a body of {declared} bytes, it has {len}")));
+        return Err(broken(format!(
+            "the header declares a body of {declared} bytes, it has {len}"
+        )));
     }
     let actual = checksum(&body);
     if actual != header.body_crc {
-        return Err(WireError::Checksum { expected: header.body_crc, actual });
+        return Err(WireError::Checksum {
+            expected: header.body_crc,
+            actual,
+        });
     }
     if let BatchContent::Dropped { reason } = &header.content {
         check_dropped(&header, reason)?;
         header.body_crc = checksum(&[]);
-        return Ok(Prepared { key, header, columns: Bytes::new(), records: None, dead: Vec::new() });
+        return Ok(Prepared {
+            key,
+            header,
+            columns: Bytes::new(),
+            records: None,
+            dead: Vec::new(),
+        });
     }
     check_dead_seqs(&header)?;
     let mut columns = body.slice(..header.columns_len as usize);
@@ -49,22 +66,41 @@ pub fn prepare(request: CommitRequest) -> Result<Prepared, WireError> {
         columns = Bytes::new();
     }
     // from here on the header describes what the log stores: the columns alone
-    header.body_crc = if columns.len() == body.len() { actual } else { checksum(&columns) };
+    header.body_crc = if columns.len() == body.len() {
+        actual
+    } else {
+        checksum(&columns)
+    };
     header.columns_len = length(&columns)?;
     header.dead_len = 0;
-    Ok(Prepared { key, header, columns, records, dead })
+    Ok(Prepared {
+        key,
+        header,
+        columns,
+        records,
+        dead,
+    })
 }
 
 fn length(columns: &Bytes) -> Result<u32, WireError> {
     let limit = u32::MAX as usize;
-    u32::try_from(columns.len()).map_err(|_| WireError::TooLarge { what: "columns", len: columns.len(), limit })
+    u32::try_from(columns.len()).map_err(|_| WireError::TooLarge {
+        what: "columns",
+        len: columns.len(),
+        limit,
+    })
 }
 
 fn check_range(header: &CommitHeader) -> Result<(), WireError> {
-    let last = header.first_seq.checked_add(u64::from(header.count)).map(|end| end.saturating_sub(1));
+    let last = header
+        .first_seq
+        .checked_add(u64::from(header.count))
+        .map(|end| end.saturating_sub(1));
     if header.first_seq == 0 || header.count == 0 || last.is_none_or(|last| last > MAX_SEQ) {
         let (first, count) = (header.first_seq, header.count);
-        return Err(broken(format!("{count} events from seq {first} are not a range of seqs")));
+        return Err(broken(format!(
+            "{count} events from seq {first} are not a range of seqs"
+        )));
     }
     Ok(())
 }
@@ -72,7 +108,9 @@ fn check_range(header: &CommitHeader) -> Result<(), WireError> {
 fn check_dropped(header: &CommitHeader, reason: &str) -> Result<(), WireError> {
     let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     if reason.is_empty() || reason.len() > MAX_DROP_REASON || !reason.bytes().all(word) {
-        return Err(broken("the reason of a drop is not a snake-case word of at most 64 letters"));
+        return Err(broken(
+            "the reason of a drop is not a snake-case word of at most 64 letters",
+        ));
     }
     if header.body_len() != 0 || !header.dead_seqs.is_empty() {
         return Err(broken("a batch that reports drops has a body"));
@@ -83,19 +121,33 @@ fn check_dropped(header: &CommitHeader, reason: &str) -> Result<(), WireError> {
 fn check_dead_seqs(header: &CommitHeader) -> Result<(), WireError> {
     if header.count > MAX_BATCH_ROWS {
         let (len, limit) = (header.count as usize, MAX_BATCH_ROWS as usize);
-        return Err(WireError::TooLarge { what: "batch (in rows)", len, limit });
+        return Err(WireError::TooLarge {
+            what: "batch (in rows)",
+            len,
+            limit,
+        });
     }
     let range = header.range();
     let ascending = header.dead_seqs.is_sorted_by(|a, b| a < b);
     if !ascending || !header.dead_seqs.iter().all(|seq| range.contains(*seq)) {
-        return Err(broken("the seqs of the dead letters are not ascending within the batch"));
+        return Err(broken(
+            "the seqs of the dead letters are not ascending within the batch",
+        ));
     }
     Ok(())
 }
 
 fn decode_dead(header: &CommitHeader, bytes: &[u8]) -> Result<Vec<DeadLetter>, WireError> {
-    let dead: Vec<DeadLetter> = if bytes.is_empty() { Vec::new() } else { decode("dead letters", bytes)? };
-    if !dead.iter().map(|letter| letter.seq).eq(header.dead_seqs.iter().copied()) {
+    let dead: Vec<DeadLetter> = if bytes.is_empty() {
+        Vec::new()
+    } else {
+        decode("dead letters", bytes)?
+    };
+    if !dead
+        .iter()
+        .map(|letter| letter.seq)
+        .eq(header.dead_seqs.iter().copied())
+    {
         return Err(broken("the dead letters are not those that the header names"));
     }
     Ok(dead)
@@ -104,16 +156,23 @@ fn decode_dead(header: &CommitHeader, bytes: &[u8]) -> Result<Vec<DeadLetter>, W
 /// Removes the first `trim` events, which are committed already. What stays is a batch like any other.
 ///
 /// # Errors
-/// [`WireError::Encode`] when the remaining rows cannot be encoded.
-pub fn trim(mut batch: Prepared, trim: u64) -> Result<Prepared, WireError> {
-    debug_assert!(trim < batch.range().count(), "a batch that is trimmed keeps at least one event");
+/// [`WireError::Encode`] when the remaining rows cannot be encoded; the batch must not be used then.
+pub fn trim(batch: &mut Prepared, trim: u64) -> Result<(), WireError> {
+    debug_assert!(
+        trim < batch.range().count(),
+        "a batch that is trimmed keeps at least one event"
+    );
     if trim == 0 {
-        return Ok(batch);
+        return Ok(());
     }
     let range = batch.range();
-    let kept = SeqRange { first: range.first + trim, last: range.last };
+    let kept = SeqRange {
+        first: range.first + trim,
+        last: range.last,
+    };
     batch.header.first_seq = kept.first;
-    batch.header.count = u32::try_from(kept.count()).map_err(|_| broken("a batch grew while it was trimmed"))?;
+    batch.header.count =
+        u32::try_from(kept.count()).map_err(|_| broken("a batch grew while it was trimmed"))?;
     trim_segments(&mut batch.header.segments, trim);
     let dead_gone = batch.header.dead_seqs.partition_point(|seq| *seq < kept.first);
     batch.header.dead_seqs.drain(..dead_gone);
@@ -130,7 +189,7 @@ pub fn trim(mut batch: Prepared, trim: u64) -> Result<Prepared, WireError> {
     }
     batch.header.columns_len = length(&batch.columns)?;
     batch.header.body_crc = checksum(&batch.columns);
-    Ok(batch)
+    Ok(())
 }
 
 fn trim_segments(segments: &mut Vec<SegmentOrigin>, mut trim: u64) {

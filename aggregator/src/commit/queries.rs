@@ -16,7 +16,9 @@ struct Id<T>(T);
 impl<T: TryFrom<String, Error: std::error::Error + Send + Sync + 'static>> FromSql for Id<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let text = String::column_result(value)?;
-        T::try_from(text).map(Self).map_err(|error| FromSqlError::Other(Box::new(error)))
+        T::try_from(text)
+            .map(Self)
+            .map_err(|error| FromSqlError::Other(Box::new(error)))
     }
 }
 
@@ -27,17 +29,23 @@ impl FromSql for LogPos {
 }
 
 pub(super) fn encode_header(header: &CommitHeader) -> Result<Vec<u8>, WireError> {
-    rmp_serde::to_vec_named(header)
-        .map_err(|error| WireError::Encode { what: "hop record", reason: error.to_string() })
+    rmp_serde::to_vec_named(header).map_err(|error| WireError::Encode {
+        what: "hop record",
+        reason: error.to_string(),
+    })
 }
 
 pub(super) fn encode_reasons(reasons: &[Reason]) -> Result<String, WireError> {
-    serde_json::to_string(reasons).map_err(|error| WireError::Encode { what: "reasons", reason: error.to_string() })
+    serde_json::to_string(reasons).map_err(|error| WireError::Encode {
+        what: "reasons",
+        reason: error.to_string(),
+    })
 }
 
 pub(super) fn decode_reasons(id: i64, text: &str) -> Result<Vec<Reason>, CommitError> {
-    serde_json::from_str(text)
-        .map_err(|error| CommitError::Damaged { what: format!("the reasons of dead letter {id}: {error}") })
+    serde_json::from_str(text).map_err(|error| CommitError::Damaged {
+        what: format!("the reasons of dead letter {id}: {error}"),
+    })
 }
 
 /// Columns `agent, stream, epoch`, from column `at` on.
@@ -73,8 +81,25 @@ fn lane_row(row: &Row<'_>) -> rusqlite::Result<LaneRow> {
 }
 
 pub(super) fn to_lane(row: LaneRow) -> Lane {
-    let LaneRow { lane_no, key, mark, valid, dead, dropped, .. } = row;
-    Lane { no: lane_no, key, counts: LaneCounts { mark, valid, dead, dropped } }
+    let LaneRow {
+        lane_no,
+        key,
+        mark,
+        valid,
+        dead,
+        dropped,
+        ..
+    } = row;
+    Lane {
+        no: lane_no,
+        key,
+        counts: LaneCounts {
+            mark,
+            valid,
+            dead,
+            dropped,
+        },
+    }
 }
 
 /// All lanes, by number.
@@ -90,9 +115,15 @@ pub(super) fn lane_by_no(db: &Connection, no: LaneNo) -> Result<Option<LaneRow>,
 }
 
 pub(super) fn lane_by_key(db: &Connection, key: &LaneKey) -> Result<Option<LaneRow>, CommitError> {
-    let mut select =
-        db.prepare_cached(&format!("SELECT {LANE_COLUMNS} WHERE agent = ?1 AND stream = ?2 AND epoch = ?3"))?;
-    Ok(select.query_row(params![key.agent.as_str(), key.stream.as_str(), key.epoch.0], lane_row).optional()?)
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {LANE_COLUMNS} WHERE agent = ?1 AND stream = ?2 AND epoch = ?3"
+    ))?;
+    Ok(select
+        .query_row(
+            params![key.agent.as_str(), key.stream.as_str(), key.epoch.0],
+            lane_row,
+        )
+        .optional()?)
 }
 
 /// Position of the newest entry; 0 for an empty log.
@@ -110,18 +141,34 @@ pub(super) fn last_seq(db: &Connection, lane: LaneNo) -> Result<Option<Seq>, Com
 pub(super) fn ranges(db: &Connection, lane: LaneNo) -> Result<Vec<SeqRange>, CommitError> {
     let mut select = db.prepare_cached("SELECT first_seq, last_seq FROM log WHERE lane = ?1 ORDER BY pos")?;
     let rows = select
-        .query_map([lane.0], |row| Ok(SeqRange { first: row.get(0)?, last: row.get(1)? }))?
+        .query_map([lane.0], |row| {
+            Ok(SeqRange {
+                first: row.get(0)?,
+                last: row.get(1)?,
+            })
+        })?
         .collect::<rusqlite::Result<_>>()?;
     Ok(rows)
 }
 
 /// The dropped ranges of all lanes, by lane and seq.
 pub(super) fn dropped(db: &Connection) -> Result<Vec<(LaneNo, DroppedRange)>, CommitError> {
-    let mut select = db.prepare_cached("SELECT lane, first, last, reason, count FROM ledger ORDER BY lane, last")?;
+    let mut select =
+        db.prepare_cached("SELECT lane, first, last, reason, count FROM ledger ORDER BY lane, last")?;
     let rows = select
         .query_map([], |row| {
-            let range = SeqRange { first: row.get(1)?, last: row.get(2)? };
-            Ok((LaneNo(row.get(0)?), DroppedRange { range, reason: row.get(3)?, count: row.get(4)? }))
+            let range = SeqRange {
+                first: row.get(1)?,
+                last: row.get(2)?,
+            };
+            Ok((
+                LaneNo(row.get(0)?),
+                DroppedRange {
+                    range,
+                    reason: row.get(3)?,
+                    count: row.get(4)?,
+                },
+            ))
         })?
         .collect::<rusqlite::Result<_>>()?;
     Ok(rows)
@@ -131,9 +178,17 @@ const HOP_COLUMNS: &str = "log.pos, agent, stream, epoch, committed_at, header";
 
 fn hop(row: &Row<'_>) -> Result<Hop, CommitError> {
     let pos: LogPos = row.get(0)?;
-    let header = rmp_serde::from_slice(row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?)
-        .map_err(|error| CommitError::Damaged { what: format!("the hop record of log entry {pos}: {error}") })?;
-    Ok(Hop { pos, key: lane_key(row, 1)?, header, committed_at: row.get(4)? })
+    let header = rmp_serde::from_slice(row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?).map_err(
+        |error| CommitError::Damaged {
+            what: format!("the hop record of log entry {pos}: {error}"),
+        },
+    )?;
+    Ok(Hop {
+        pos,
+        key: lane_key(row, 1)?,
+        header,
+        committed_at: row.get(4)?,
+    })
 }
 
 /// The hop record of the entry that holds a seq of a lane.
@@ -148,12 +203,25 @@ pub(super) fn hop_of(db: &Connection, lane: LaneNo, seq: Seq) -> Result<Option<H
 }
 
 fn entry(row: &Row<'_>) -> Result<LogEntry, CommitError> {
-    let Hop { pos, key, header, committed_at } = hop(row)?;
+    let Hop {
+        pos,
+        key,
+        header,
+        committed_at,
+    } = hop(row)?;
     let columns = Bytes::copy_from_slice(row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?);
     if checksum(&columns) != header.body_crc {
-        return Err(CommitError::Damaged { what: format!("the columns of log entry {pos} fail their checksum") });
+        return Err(CommitError::Damaged {
+            what: format!("the columns of log entry {pos} fail their checksum"),
+        });
     }
-    Ok(LogEntry { pos, key, header, columns, committed_at })
+    Ok(LogEntry {
+        pos,
+        key,
+        header,
+        columns,
+        committed_at,
+    })
 }
 
 /// Entries after a position, in order: at most `limit`, and no further one once `max_bytes` of columns are
@@ -181,7 +249,9 @@ pub(super) fn entries(
 
 /// One entry.
 pub(super) fn entry_at(db: &Connection, pos: LogPos) -> Result<Option<LogEntry>, CommitError> {
-    let Some(before) = pos.0.checked_sub(1) else { return Ok(None) };
+    let Some(before) = pos.0.checked_sub(1) else {
+        return Ok(None);
+    };
     let found = entries(db, LogPos(before), 1, 0)?.pop();
     Ok(found.filter(|entry| entry.pos == pos))
 }

@@ -9,8 +9,8 @@ use tributary_shared::ids::{LaneKey, LaneNo, Seq, SeqRange};
 use tributary_shared::wire::BatchContent;
 
 use super::messages::{
-    CommitError, DeadLetterFilter, DroppedRange, Fate, Hop, LaneRow, Ledger, LedgerLane, LedgerTotals, LogEntry, LogPos,
-    LogStats, StoredDeadLetter, StreamRow,
+    CommitError, DeadLetterFilter, DroppedRange, Fate, Hop, LaneRow, Ledger, LedgerLane, LedgerTotals,
+    LogEntry, LogPos, LogStats, StoredDeadLetter, StreamRow,
 };
 use super::store::log_path;
 use super::{dead_letters, invariants, queries};
@@ -40,13 +40,23 @@ impl LogReader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open = || Connection::open_with_flags(&path, flags).map(Mutex::new);
         let connections = [open()?, open()?, open()?, open()?];
-        Ok(Self { shared: Arc::new(Shared { path, connections }) })
+        Ok(Self {
+            shared: Arc::new(Shared { path, connections }),
+        })
     }
 
     /// Runs `read` in one transaction: all it sees is of one moment.
     fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, CommitError>) -> Result<T, CommitError> {
-        let free = self.shared.connections.iter().find_map(|connection| connection.try_lock().ok());
-        let db = free.unwrap_or_else(|| self.shared.connections[0].lock().unwrap_or_else(PoisonError::into_inner));
+        let free = self
+            .shared
+            .connections
+            .iter()
+            .find_map(|connection| connection.try_lock().ok());
+        let db = free.unwrap_or_else(|| {
+            self.shared.connections[0]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        });
         let transaction = db.unchecked_transaction()?;
         read(&transaction)
     }
@@ -56,7 +66,13 @@ impl LogReader {
     /// # Errors
     /// Those of SQLite.
     pub fn log_id(&self) -> Result<String, CommitError> {
-        self.with(|db| Ok(db.query_row("SELECT value FROM meta WHERE key = 'log_id'", [], |row| row.get(0))?))
+        self.with(|db| {
+            Ok(
+                db.query_row("SELECT value FROM meta WHERE key = 'log_id'", [], |row| {
+                    row.get(0)
+                })?,
+            )
+        })
     }
 
     /// Replay: entries after a position, in order, at most `limit`, and no further one once `max_bytes` of
@@ -110,7 +126,9 @@ impl LogReader {
     /// [`CommitError::Damaged`] when the log does not hold what the lane's mark promises.
     pub fn find(&self, lane: LaneNo, seq: Seq) -> Result<Fate, CommitError> {
         self.with(|db| {
-            let Some(row) = queries::lane_by_no(db, lane)? else { return Ok(Fate::UnknownLane) };
+            let Some(row) = queries::lane_by_no(db, lane)? else {
+                return Ok(Fate::UnknownLane);
+            };
             if seq == 0 || seq > row.mark {
                 return Ok(Fate::NotCommitted { mark: row.mark });
             }
@@ -149,8 +167,13 @@ impl LogReader {
         let wal_bytes = std::fs::metadata(&wal).map_or(0, |file| file.len());
         let bytes = std::fs::metadata(&self.shared.path)?.len() + wal_bytes;
         self.with(|db| {
-            let dead_letters = db.query_row("SELECT coalesce(sum(dead), 0) FROM lanes", [], |row| row.get(0))?;
-            Ok(LogStats { newest: queries::newest(db)?, dead_letters, bytes })
+            let dead_letters =
+                db.query_row("SELECT coalesce(sum(dead), 0) FROM lanes", [], |row| row.get(0))?;
+            Ok(LogStats {
+                newest: queries::newest(db)?,
+                dead_letters,
+                bytes,
+            })
         })
     }
 
@@ -172,7 +195,12 @@ impl LogReader {
 }
 
 fn missing(lane: &LaneRow, seq: Seq, what: &str) -> CommitError {
-    CommitError::Damaged { what: format!("no {what} for {}/{seq}, though the mark is {}", lane.key, lane.mark) }
+    CommitError::Damaged {
+        what: format!(
+            "no {what} for {}/{seq}, though the mark is {}",
+            lane.key, lane.mark
+        ),
+    }
 }
 
 fn fate(db: &Connection, lane: &LaneRow, hop: Hop, seq: Seq) -> Result<Fate, CommitError> {
@@ -183,11 +211,18 @@ fn fate(db: &Connection, lane: &LaneRow, hop: Hop, seq: Seq) -> Result<Fate, Com
     }
     let dead_before = hop.header.dead_seqs.partition_point(|dead| *dead < seq);
     if hop.header.dead_seqs.get(dead_before) == Some(&seq) {
-        let letter = dead_letters::by_seq(db, lane.lane_no, seq)?.ok_or_else(|| missing(lane, seq, "dead letter"))?;
+        let letter =
+            dead_letters::by_seq(db, lane.lane_no, seq)?.ok_or_else(|| missing(lane, seq, "dead letter"))?;
         return Ok(Fate::Dead { hop, letter });
     }
     // at most MAX_BATCH_ROWS, so it fits
-    let row = SeqRange { first: hop.header.first_seq, last: seq }.count() as usize - 1 - dead_before;
+    let row = SeqRange {
+        first: hop.header.first_seq,
+        last: seq,
+    }
+    .count() as usize
+        - 1
+        - dead_before;
     Ok(Fate::Valid { hop, row })
 }
 

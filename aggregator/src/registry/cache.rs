@@ -18,7 +18,9 @@ pub fn subject_of(stream: &StreamName) -> String {
 /// The stream whose schema a subject holds, if it is one of a stream.
 #[must_use]
 pub fn stream_of(subject: &str) -> Option<StreamName> {
-    subject.strip_suffix(VALUE_SUFFIX).and_then(|name| StreamName::new(name).ok())
+    subject
+        .strip_suffix(VALUE_SUFFIX)
+        .and_then(|name| StreamName::new(name).ok())
 }
 
 /// A shared view of the registry; clones see the same schemas.
@@ -29,24 +31,36 @@ impl SchemaCache {
     /// The newest schema of a stream; `None` when it has none.
     #[must_use]
     pub fn latest(&self, stream: &StreamName) -> Option<Arc<SchemaInfo>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(stream).cloned()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(stream)
+            .cloned()
     }
 
     /// The same, without its text.
     #[must_use]
     pub fn latest_ref(&self, stream: &StreamName) -> Option<SchemaRef> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.get(stream).map(|schema| SchemaRef { id: schema.id, version: schema.version })
+        all.get(stream).map(|schema| SchemaRef {
+            id: schema.id,
+            version: schema.version,
+        })
     }
 
     /// Every stream that has a schema, with the newest one.
     #[must_use]
     pub fn all(&self) -> Vec<(StreamName, Arc<SchemaInfo>)> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.iter().map(|(stream, schema)| (stream.clone(), Arc::clone(schema))).collect()
+        all.iter()
+            .map(|(stream, schema)| (stream.clone(), Arc::clone(schema)))
+            .collect()
     }
 
     pub(crate) fn set(&self, stream: StreamName, schema: Arc<SchemaInfo>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(stream, schema);
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(stream, schema);
     }
 }

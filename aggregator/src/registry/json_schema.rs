@@ -26,32 +26,47 @@ pub fn check(text: &str) -> Result<(), RegistryError> {
         column: error.column(),
         message: error.to_string(),
     })?;
-    let invalid = |path: &str, message: String| RegistryError::Invalid { path: path.to_owned(), message };
+    let invalid = |path: &str, message: String| RegistryError::Invalid {
+        path: path.to_owned(),
+        message,
+    };
     if !schema.is_object() {
         return Err(invalid("", "expected an object".to_owned()));
     }
     check_draft(&schema)?;
     jsonschema::meta::validate(&schema).map_err(|e| invalid(e.instance_path().as_str(), e.to_string()))?;
-    jsonschema::options()
-        .offline()
-        .build(&schema)
-        .map_err(|e| invalid(e.instance_path().as_str(), format!("{e} (only references into the schema itself work)")))?;
+    jsonschema::options().offline().build(&schema).map_err(|e| {
+        invalid(
+            e.instance_path().as_str(),
+            format!("{e} (only references into the schema itself work)"),
+        )
+    })?;
     Ok(())
 }
 
 fn check_draft(schema: &Value) -> Result<(), RegistryError> {
-    let invalid = |message| Err(RegistryError::Invalid { path: "/$schema".to_owned(), message });
+    let invalid = |message| {
+        Err(RegistryError::Invalid {
+            path: "/$schema".to_owned(),
+            message,
+        })
+    };
     let uri = match schema.get("$schema") {
         None => return Ok(()),
         Some(Value::String(uri)) => uri,
         Some(_) => return invalid("expected text".to_owned()),
     };
     let bare = uri.trim_end_matches('#');
-    let bare = bare.strip_prefix("https://").or_else(|| bare.strip_prefix("http://")).unwrap_or(bare);
+    let bare = bare
+        .strip_prefix("https://")
+        .or_else(|| bare.strip_prefix("http://"))
+        .unwrap_or(bare);
     if DRAFTS.contains(&bare) {
         return Ok(());
     }
-    invalid(format!("{uri:?} is not a known draft; use \"https://json-schema.org/draft/2020-12/schema\""))
+    invalid(format!(
+        "{uri:?} is not a known draft; use \"https://json-schema.org/draft/2020-12/schema\""
+    ))
 }
 
 #[cfg(test)]
@@ -76,7 +91,11 @@ mod tests {
 
     #[test]
     fn mistakes_are_named_with_their_place() {
-        assert!(refused("{\n  \"type\": }").contains("line 2, column 11"), "{}", refused("{\n  \"type\": }"));
+        assert!(
+            refused("{\n  \"type\": }").contains("line 2, column 11"),
+            "{}",
+            refused("{\n  \"type\": }")
+        );
         assert!(refused(r#"{"properties":{"t":{"type":"nummer"}}}"#).contains("/properties/t/type"));
         assert!(refused(r#"{"properties":{"t":{"pattern":"("}}}"#).contains("/properties/t/pattern"));
         assert!(refused("[]").contains("expected an object"));
@@ -95,6 +114,9 @@ mod tests {
     fn a_huge_text_is_refused_before_it_is_parsed() {
         let text = "[".repeat(MAX_SCHEMA_BYTES + 1);
         assert!(matches!(check(&text), Err(RegistryError::TooLarge { .. })));
-        assert!(matches!(check(&text[..MAX_SCHEMA_BYTES]), Err(RegistryError::Malformed { .. })));
+        assert!(matches!(
+            check(&text[..MAX_SCHEMA_BYTES]),
+            Err(RegistryError::Malformed { .. })
+        ));
     }
 }

@@ -34,7 +34,9 @@ impl FromStr for SchemaFormat {
     fn from_str(text: &str) -> Result<Self, RegistryError> {
         match text {
             "JSON" => Ok(Self::Json),
-            other => Err(RegistryError::UnknownFormat { format: other.chars().take(40).collect() }),
+            other => Err(RegistryError::UnknownFormat {
+                format: other.chars().take(40).collect(),
+            }),
         }
     }
 }
@@ -81,7 +83,11 @@ pub enum RegistryError {
     #[error("the schema has {len} bytes, the limit is {MAX_SCHEMA_BYTES}")]
     TooLarge { len: usize },
     #[error("the schema is not JSON: line {line}, column {column}: {message}")]
-    Malformed { line: usize, column: usize, message: String },
+    Malformed {
+        line: usize,
+        column: usize,
+        message: String,
+    },
     /// `path` is a JSON Pointer into the schema; empty for the whole of it.
     #[error("the schema is not valid at {}: {message}", if path.is_empty() { "its top" } else { path })]
     Invalid { path: String, message: String },

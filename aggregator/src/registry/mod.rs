@@ -23,10 +23,11 @@ use tributary_shared::wire::SchemaInfo;
 
 pub use cache::{SchemaCache, stream_of, subject_of};
 pub use messages::{
-    MAX_SCHEMA_BYTES, MAX_SUBJECT, Registered, RegistryError, SchemaChange, SchemaFormat, SubjectVersion, Version,
+    MAX_SCHEMA_BYTES, MAX_SUBJECT, Registered, RegistryError, SchemaChange, SchemaFormat, SubjectVersion,
+    Version,
 };
-use store::Store;
 pub use store::REGISTRY_FILE;
+use store::Store;
 
 /// Changes that a session may have missed before it must read the whole [`SchemaCache`] again. People register
 /// schemas, so even a deployment script stays below this.
@@ -60,8 +61,16 @@ impl Registry {
             }
         }
         let changes = broadcast::Sender::new(CHANGES);
-        let registry = Self { shared: Arc::new(Shared { store: Mutex::new(store), cache, changes }) };
-        let host = StreamName::new(HOST_STREAM).map(|stream| subject_of(&stream)).unwrap_or_default();
+        let registry = Self {
+            shared: Arc::new(Shared {
+                store: Mutex::new(store),
+                cache,
+                changes,
+            }),
+        };
+        let host = StreamName::new(HOST_STREAM)
+            .map(|stream| subject_of(&stream))
+            .unwrap_or_default();
         registry.register(&host, SchemaFormat::Json, HOST_SCHEMA)?;
         Ok(registry)
     }
@@ -75,7 +84,12 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError`] naming what is wrong with subject or text, and where.
-    pub fn register(&self, subject: &str, format: SchemaFormat, text: &str) -> Result<Registered, RegistryError> {
+    pub fn register(
+        &self,
+        subject: &str,
+        format: SchemaFormat,
+        text: &str,
+    ) -> Result<Registered, RegistryError> {
         if subject.is_empty() || subject.len() > MAX_SUBJECT || subject.chars().any(char::is_control) {
             let subject = subject.chars().take(80).collect();
             return Err(RegistryError::InvalidSubject { subject });
@@ -90,7 +104,12 @@ impl Registry {
             && let Some(stream) = stream_of(subject)
         {
             let Registered { id, version, .. } = registered;
-            let schema = SchemaInfo { id, version, format: format.as_str().to_owned(), text: text.to_owned() };
+            let schema = SchemaInfo {
+                id,
+                version,
+                format: format.as_str().to_owned(),
+                text: text.to_owned(),
+            };
             let schema = Arc::new(schema);
             self.shared.cache.set(stream.clone(), Arc::clone(&schema));
             tracing::info!(%stream, id, version, "schema registered");
@@ -107,10 +126,13 @@ impl Registry {
     pub fn version(&self, subject: &str, version: Version) -> Result<SubjectVersion, RegistryError> {
         let found = self.store().version(subject, version)?;
         found.ok_or_else(|| match version {
-            Version::Number(version) if self.versions(subject).is_ok() => {
-                RegistryError::UnknownVersion { subject: subject.to_owned(), version }
-            }
-            _ => RegistryError::UnknownSubject { subject: subject.to_owned() },
+            Version::Number(version) if self.versions(subject).is_ok() => RegistryError::UnknownVersion {
+                subject: subject.to_owned(),
+                version,
+            },
+            _ => RegistryError::UnknownSubject {
+                subject: subject.to_owned(),
+            },
         })
     }
 
@@ -137,7 +159,9 @@ impl Registry {
     pub fn versions(&self, subject: &str) -> Result<Vec<u32>, RegistryError> {
         let versions = self.store().versions(subject)?;
         if versions.is_empty() {
-            return Err(RegistryError::UnknownSubject { subject: subject.to_owned() });
+            return Err(RegistryError::UnknownSubject {
+                subject: subject.to_owned(),
+            });
         }
         Ok(versions)
     }
@@ -178,18 +202,51 @@ mod tests {
         assert_eq!((first.version, second.version, elsewhere.version), (1, 2, 1));
         assert_eq!(elsewhere.id, first.id);
         assert_ne!(second.id, first.id);
-        assert_eq!(again, Registered { created: false, ..first });
-        assert_eq!(registry.cache().latest(&stream("a")).map(|s| s.version), Some(2), "an old text stays old");
+        assert_eq!(
+            again,
+            Registered {
+                created: false,
+                ..first
+            }
+        );
+        assert_eq!(
+            registry.cache().latest(&stream("a")).map(|s| s.version),
+            Some(2),
+            "an old text stays old"
+        );
         assert_eq!(registry.versions("a-value").expect("known"), [1, 2]);
-        assert_eq!(registry.subjects().expect("read"), ["a-value", "b-value", "host-value"]);
-        assert_eq!(registry.version("a-value", Version::Latest).expect("known").schema.text, TWO);
-        assert_eq!(registry.version("a-value", Version::Number(1)).expect("known").schema.text, ONE);
+        assert_eq!(
+            registry.subjects().expect("read"),
+            ["a-value", "b-value", "host-value"]
+        );
+        assert_eq!(
+            registry
+                .version("a-value", Version::Latest)
+                .expect("known")
+                .schema
+                .text,
+            TWO
+        );
+        assert_eq!(
+            registry
+                .version("a-value", Version::Number(1))
+                .expect("known")
+                .schema
+                .text,
+            ONE
+        );
         assert!(matches!(
             registry.version("a-value", Version::Number(9)),
             Err(RegistryError::UnknownVersion { version: 9, .. })
         ));
-        assert!(matches!(registry.version("c", Version::Number(1)), Err(RegistryError::UnknownSubject { .. })));
-        assert!(matches!(registry.schema(99), Err(RegistryError::UnknownId { id: 99 })));
+        assert!(matches!(
+            registry.version("c", Version::Number(1)),
+            Err(RegistryError::UnknownSubject { .. })
+        ));
+        assert!(matches!(
+            registry.schema(99),
+            Err(RegistryError::UnknownId { id: 99 })
+        ));
     }
 
     #[test]
@@ -197,26 +254,46 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         let registry = Registry::open(dir.path()).expect("open");
         let mut changes = registry.changes();
-        registry.register("a-value", SchemaFormat::Json, ONE).expect("registered");
-        registry.register("a-value", SchemaFormat::Json, ONE).expect("known");
-        registry.register("not-a-streams", SchemaFormat::Json, TWO).expect("registered");
+        registry
+            .register("a-value", SchemaFormat::Json, ONE)
+            .expect("registered");
+        registry
+            .register("a-value", SchemaFormat::Json, ONE)
+            .expect("known");
+        registry
+            .register("not-a-streams", SchemaFormat::Json, TWO)
+            .expect("registered");
         assert_eq!(changes.try_recv().expect("announced").stream, stream("a"));
         assert!(changes.try_recv().is_err());
         drop(registry);
         let registry = Registry::open(dir.path()).expect("open again");
         let latest = registry.cache().latest(&stream("a")).expect("kept");
-        assert_eq!((latest.version, latest.text.as_str(), latest.format.as_str()), (1, ONE, "JSON"));
-        assert_eq!(registry.versions("host-value").expect("shipped"), [1], "shipped once, not at every start");
+        assert_eq!(
+            (latest.version, latest.text.as_str(), latest.format.as_str()),
+            (1, ONE, "JSON")
+        );
+        assert_eq!(
+            registry.versions("host-value").expect("shipped"),
+            [1],
+            "shipped once, not at every start"
+        );
     }
 
     #[test]
     fn nothing_is_stored_of_a_refused_schema() {
         let dir = tempfile::tempdir().expect("dir");
         let registry = Registry::open(dir.path()).expect("open");
-        assert!(registry.register("a-value", SchemaFormat::Json, r#"{"type":"nummer"}"#).is_err());
+        assert!(
+            registry
+                .register("a-value", SchemaFormat::Json, r#"{"type":"nummer"}"#)
+                .is_err()
+        );
         assert!(registry.register("", SchemaFormat::Json, ONE).is_err());
         assert!(registry.cache().latest(&stream("a")).is_none());
         assert_eq!(registry.subjects().expect("read"), ["host-value"]);
-        assert!(matches!("AVRO".parse::<SchemaFormat>(), Err(RegistryError::UnknownFormat { .. })));
+        assert!(matches!(
+            "AVRO".parse::<SchemaFormat>(),
+            Err(RegistryError::UnknownFormat { .. })
+        ));
     }
 }

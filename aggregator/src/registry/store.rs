@@ -40,8 +40,17 @@ pub(super) struct Store {
 }
 
 fn subject_version(row: &Row<'_>) -> rusqlite::Result<SubjectVersion> {
-    let schema = SchemaInfo { version: row.get(1)?, id: row.get(3)?, format: row.get(4)?, text: row.get(5)? };
-    Ok(SubjectVersion { subject: row.get(0)?, schema, registered_at: row.get(2)? })
+    let schema = SchemaInfo {
+        version: row.get(1)?,
+        id: row.get(3)?,
+        format: row.get(4)?,
+        text: row.get(5)?,
+    };
+    Ok(SubjectVersion {
+        subject: row.get(0)?,
+        schema,
+        registered_at: row.get(2)?,
+    })
 }
 
 impl Store {
@@ -53,7 +62,12 @@ impl Store {
         match found {
             0 => db.execute_batch(SCHEMA)?,
             FORMAT_VERSION => {}
-            found => return Err(RegistryError::FormatTooNew { found, known: FORMAT_VERSION }),
+            found => {
+                return Err(RegistryError::FormatTooNew {
+                    found,
+                    known: FORMAT_VERSION,
+                });
+            }
         }
         Ok(Self { db })
     }
@@ -66,9 +80,15 @@ impl Store {
         text: &str,
         now: Millis,
     ) -> Result<Registered, RegistryError> {
-        let db = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let db = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let id: Option<u32> = db
-            .query_row("SELECT id FROM schemas WHERE format = ?1 AND text = ?2", [format.as_str(), text], |row| row.get(0))
+            .query_row(
+                "SELECT id FROM schemas WHERE format = ?1 AND text = ?2",
+                [format.as_str(), text],
+                |row| row.get(0),
+            )
             .optional()?;
         let id = match id {
             Some(id) => id,
@@ -84,7 +104,11 @@ impl Store {
             |row| row.get(0),
         )?;
         if let Some(version) = known {
-            return Ok(Registered { id, version, created: false });
+            return Ok(Registered {
+                id,
+                version,
+                created: false,
+            });
         }
         let version: u32 = db.query_row(
             "INSERT INTO versions (subject, version, schema_id, registered_at)
@@ -94,7 +118,11 @@ impl Store {
             |row| row.get(0),
         )?;
         db.commit()?;
-        Ok(Registered { id, version, created: true })
+        Ok(Registered {
+            id,
+            version,
+            created: true,
+        })
     }
 
     pub fn version(&self, subject: &str, version: Version) -> Result<Option<SubjectVersion>, RegistryError> {
@@ -105,21 +133,35 @@ impl Store {
         let mut select = self.db.prepare_cached(&format!(
             "SELECT {COLUMNS} WHERE subject = ?1 AND version = coalesce(?2, version) ORDER BY version DESC LIMIT 1"
         ))?;
-        Ok(select.query_row(params![subject, number], subject_version).optional()?)
+        Ok(select
+            .query_row(params![subject, number], subject_version)
+            .optional()?)
     }
 
     pub fn text(&self, id: u32) -> Result<Option<(String, String)>, RegistryError> {
-        let mut select = self.db.prepare_cached("SELECT format, text FROM schemas WHERE id = ?1")?;
-        Ok(select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+        let mut select = self
+            .db
+            .prepare_cached("SELECT format, text FROM schemas WHERE id = ?1")?;
+        Ok(select
+            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?)
     }
 
     pub fn subjects(&self) -> Result<Vec<String>, RegistryError> {
-        let mut select = self.db.prepare_cached("SELECT DISTINCT subject FROM versions ORDER BY subject")?;
-        Ok(select.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+        let mut select = self
+            .db
+            .prepare_cached("SELECT DISTINCT subject FROM versions ORDER BY subject")?;
+        Ok(select
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?)
     }
 
     pub fn versions(&self, subject: &str) -> Result<Vec<u32>, RegistryError> {
-        let mut select = self.db.prepare_cached("SELECT version FROM versions WHERE subject = ?1 ORDER BY version")?;
-        Ok(select.query_map([subject], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+        let mut select = self
+            .db
+            .prepare_cached("SELECT version FROM versions WHERE subject = ?1 ORDER BY version")?;
+        Ok(select
+            .query_map([subject], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?)
     }
 }

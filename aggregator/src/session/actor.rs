@@ -117,8 +117,8 @@ impl Session {
     }
 
     fn push_schema(&mut self, stream: StreamName) {
-        let schema = self.setup.shared.schemas.latest(&stream);
-        self.setup.link.schema(stream, schema);
+        let schema = self.setup.shared.registry.cache().latest(&stream);
+        self.setup.link.schema(stream, schema.map(|schema| schema.as_ref().clone()));
     }
 
     fn send(&mut self, message: &FromAggregator, ctx: &mut Context<Self>) {

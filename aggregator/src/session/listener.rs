@@ -20,13 +20,13 @@ use super::receive::accept_batches;
 use super::{MAX_IN_FLIGHT, SchemaChanged, Session, SessionSetup, Stop};
 use crate::agents::AgentDirectory;
 use crate::commit::CommitHandle;
-use crate::registry::SchemaCache;
+use crate::registry::Registry;
 
 /// What all sessions share.
 #[derive(Debug)]
 pub struct Shared {
     pub commit: CommitHandle,
-    pub schemas: SchemaCache,
+    pub registry: Registry,
     pub agents: Arc<AgentDirectory>,
     /// Our own name, as gateways see it.
     pub name: String,
@@ -43,7 +43,7 @@ pub async fn listen(
 ) {
     let sessions: Sessions = Arc::default();
     let numbers = Arc::new(AtomicU64::new(0));
-    let mut changes = shared.schemas.changes();
+    let mut changes = shared.registry.changes();
     loop {
         tokio::select! {
             incoming = endpoint.accept() => {
@@ -51,11 +51,11 @@ pub async fn listen(
                 let number = numbers.fetch_add(1, Ordering::Relaxed);
                 actix::spawn(serve(incoming, number, Arc::clone(&identity), Arc::clone(&shared), Arc::clone(&sessions)));
             }
-            stream = changes.recv() => {
+            change = changes.recv() => {
                 // after a lag the refusal of the next stale batch brings the schema along
-                if let Ok(stream) = stream {
+                if let Ok(change) = change {
                     for session in sessions.lock().await.values() {
-                        let _ = session.try_send(SchemaChanged(stream.clone()));
+                        let _ = session.try_send(SchemaChanged(change.stream.clone()));
                     }
                 }
             }
@@ -119,7 +119,10 @@ async fn session(
     actix::spawn(write_control(send, frames));
     actix::spawn(accept_batches(connection.clone(), addr.clone()));
     let ended = read_control(ControlReader::new(receive), &addr).await;
-    let _ = addr.send(ended).await;
+    if addr.send(ended).await.is_err() {
+        // the actor is gone (it panicked, say) and cannot close what it owned
+        connection.close(quinn::VarInt::from_u32(1), b"session lost");
+    }
     connection.closed().await;
     sessions.lock().await.remove(&number);
 }

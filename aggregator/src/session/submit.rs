@@ -3,6 +3,8 @@
 use actix::Addr;
 use tokio::sync::mpsc;
 use tributary_shared::protocol::{CommitOutcome, Generation};
+use tributary_shared::telemetry::{BatchSpan, Stage, attr};
+use tributary_shared::time::now_millis;
 use tributary_shared::wire::RefuseCode;
 
 use super::Session;
@@ -21,16 +23,49 @@ pub(super) struct Submission {
 
 /// Runs until the session drops its sender, or the commit log stops.
 pub(super) async fn submit(mut queue: mpsc::Receiver<Submission>, commit: CommitHandle, session: Addr<Session>) {
-    while let Some(Submission { batch, generation }) = queue.recv().await {
+    while let Some(Submission { mut batch, generation }) = queue.recv().await {
         let (lane_no, first) = (batch.lane(), batch.range().first);
+        let span = commit_span(&batch);
+        batch.set_traceparent(span.traceparent_or(batch.header().traceparent.as_deref()));
         let Ok(pending) = commit.enqueue(*batch).await else { return };
         let session = session.clone();
         actix::spawn(async move {
-            let outcome = outcome(pending.await, first);
+            let answer = pending.await;
+            end_span(span, &answer);
+            let outcome = outcome(answer, first);
             // a session that ended needs no answer: its agents hear the mark when they open the lane again
             let _ = session.send(Answered { lane_no, generation, outcome }).await;
         });
     }
+}
+
+fn commit_span(batch: &Prepared) -> BatchSpan {
+    let header = batch.header();
+    let span = BatchSpan::child_of_header(header.traceparent.as_deref(), Stage::Commit, now_millis());
+    if !span.is_recording() {
+        return span;
+    }
+    span.text(attr::LANE, batch.key())
+        .text(attr::STREAM, &batch.key().stream)
+        .number(attr::LANE_NO, header.lane.0)
+        .number(attr::FIRST_SEQ, header.first_seq)
+        .number(attr::LAST_SEQ, header.range().last)
+        .number(attr::EVENTS, header.count)
+        .number(attr::VALID, header.valid())
+        .number(attr::DEAD, header.dead_seqs.len())
+        .maybe_number(attr::SCHEMA_ID, header.schema.map(|schema| schema.id))
+        .maybe_number(attr::SCHEMA_VERSION, header.schema.map(|schema| schema.version))
+}
+
+fn end_span(span: BatchSpan, answer: &Result<CommitAnswer, CommitError>) {
+    let span = match answer {
+        Ok(CommitAnswer::Committed { pos, .. }) => span.maybe_number(attr::LOG_POSITION, pos.map(|pos| pos.0)),
+        Ok(CommitAnswer::Refused { code, message, .. }) => {
+            span.text(attr::REFUSED, format_args!("{code:?}")).fail(message)
+        }
+        Err(error) => span.fail(error),
+    };
+    span.end_at(now_millis());
 }
 
 fn outcome(answer: Result<CommitAnswer, CommitError>, first: u64) -> CommitOutcome {

@@ -93,7 +93,9 @@ impl Default for WindowQuery {
 /// Rows of a view, newest window first, and by group within a window.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WindowPage {
+    #[serde(serialize_with = "shared")]
     pub view: Arc<str>,
+    #[serde(serialize_with = "shared")]
     pub columns: Arc<[Column]>,
     pub rows: Vec<WindowRow>,
     /// There are more rows than the limit.
@@ -156,6 +158,7 @@ pub enum QueryError {
 /// A row that one event went into: the last hop of its lineage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WindowHit {
+    #[serde(serialize_with = "shared")]
     pub view: Arc<str>,
     #[serde(with = "tributary_shared::time::rfc3339")]
     pub window_start: Millis,
@@ -167,6 +170,7 @@ pub struct WindowHit {
 
 /// What was counted instead of guessed, since the view began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ViewCounters {
     /// Events in windows: they passed WHERE and have a time.
     pub applied: u64,
@@ -240,4 +244,8 @@ pub enum StateError {
     Malformed,
     #[error("there is no such view")]
     UnknownView,
+}
+
+fn shared<T: ?Sized + Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.as_ref().serialize(serializer)
 }

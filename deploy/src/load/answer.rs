@@ -76,8 +76,8 @@ mod tests {
 
     use super::*;
 
-    /// Answers one request with these bytes.
-    fn intake(answer: &'static str) -> String {
+    /// Answers one request with this status line (and headers) and body; with nothing, when both are empty.
+    fn intake(head: &'static str, body: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let url = format!("http://{}/v1/streams/s/events", listener.local_addr().expect("address"));
         std::thread::spawn(move || {
@@ -90,33 +90,35 @@ mod tests {
                 }
                 line.clear();
             }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).expect("body");
-            reader.into_inner().write_all(answer.as_bytes()).expect("answer");
+            reader.read_exact(&mut vec![0; length]).expect("body");
+            if !head.is_empty() {
+                let length = body.len();
+                write!(reader.get_mut(), "HTTP/1.1 {head}\r\ncontent-length: {length}\r\n\r\n{body}").expect("answer");
+            }
         });
         url
     }
 
     #[test]
     fn an_answer_says_what_was_taken() {
-        let ok = "HTTP/1.1 200 OK\r\ncontent-length: 84\r\n\r\n{\"accepted\":2,\"agent\":\"a\",\"stream\":\"s\",\"epoch\":7,\"first_seq\":11,\"last_seq\":12}       ";
-        let answer = post(&http::client(), &intake(ok), b"{}\n{}\n").expect("taken");
+        let body = r#"{"accepted":2,"agent":"a","stream":"s","epoch":7,"first_seq":11,"last_seq":12}"#;
+        let answer = post(&http::client(), &intake("200 OK", body), b"{}\n{}\n").expect("taken");
         assert!(matches!(answer, Answer::Accepted(Accepted { accepted: 2, first_seq: 11, .. })), "{answer:?}");
     }
 
     #[test]
     fn a_full_spool_says_when_to_come_back() {
-        let full = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 3\r\ncontent-length: 0\r\n\r\n";
-        let answer = post(&http::client(), &intake(full), b"{}\n").expect("refused for now");
+        let full = intake("429 Too Many Requests\r\nretry-after: 3", "");
+        let answer = post(&http::client(), &full, b"{}\n").expect("refused for now");
         assert!(matches!(answer, Answer::Full { retry_after } if retry_after == Duration::from_secs(3)), "{answer:?}");
     }
 
     #[test]
     fn a_lost_answer_and_a_refused_event_are_not_repeated() {
-        let error = post(&http::client(), &intake(""), b"{}\n").expect_err("lost");
+        let error = post(&http::client(), &intake("", ""), b"{}\n").expect_err("lost");
         assert!(error.to_string().contains("not known"), "{error}");
-        let bad = "HTTP/1.1 400 Bad Request\r\ncontent-length: 57\r\n\r\n{\"error\":{\"code\":\"malformed\",\"message\":\"line 1: no JSON\"}}";
-        let error = post(&http::client(), &intake(bad), b"{\n").expect_err("refused");
+        let body = r#"{"error":{"code":"malformed","message":"line 1: no JSON"}}"#;
+        let error = post(&http::client(), &intake("400 Bad Request", body), b"{\n").expect_err("refused");
         assert!(error.to_string().contains("line 1: no JSON (malformed)"), "{error}");
     }
 

@@ -2,28 +2,25 @@
 
 use std::time::Duration;
 
-/// The first back-off is at most this: a crash by accident is repaired before anybody notices.
-pub const BASE: Duration = Duration::from_millis(100);
-/// No back-off is longer: a process that cannot start costs one attempt every few seconds.
-pub const CAP: Duration = Duration::from_secs(5);
-/// A process that ran this long was healthy, and its next crash is a first one again.
-pub const HEALTHY: Duration = Duration::from_secs(30);
+use tributary_shared::actors::Backoff;
 
-/// Exponential back-off with full jitter, applied after the cap.
+/// From 100 ms, so that a crash by accident is repaired before anybody notices, up to 5 s, so that a process
+/// that cannot start costs little.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+/// A process that ran this long was healthy, and its next crash is a first one again.
+const HEALTHY: Duration = Duration::from_secs(30);
+
+/// The crashes of one process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Backoff {
-    crashes: u32,
+pub struct Crashes {
+    in_a_row: u32,
 }
 
-impl Backoff {
-    /// The wait before the next start, after a life of `lived`. `random` is from 0 to 1.
-    pub fn after_crash(&mut self, lived: Duration, random: f64) -> Duration {
-        if lived >= HEALTHY {
-            self.crashes = 0;
-        }
-        let ceiling = BASE.saturating_mul(1 << self.crashes.min(16)).min(CAP);
-        self.crashes = self.crashes.saturating_add(1);
-        ceiling.mul_f64(random.clamp(0.0, 1.0))
+impl Crashes {
+    /// The wait before the next start, after a life of `lived`. `random` is evenly drawn from [0, 1).
+    pub fn wait_after(&mut self, lived: Duration, random: f64) -> Duration {
+        self.in_a_row = if lived >= HEALTHY { 1 } else { self.in_a_row.saturating_add(1) };
+        BACKOFF.delay(self.in_a_row, random)
     }
 }
 
@@ -32,17 +29,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ceilings_double_to_the_cap_and_health_resets_them() {
-        let mut backoff = Backoff::default();
-        let ceilings: Vec<_> = (0..8).map(|_| backoff.after_crash(Duration::ZERO, 1.0).as_millis()).collect();
-        assert_eq!(ceilings, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-        assert_eq!(backoff.after_crash(HEALTHY, 1.0), BASE);
-    }
-
-    #[test]
-    fn jitter_spreads_over_the_whole_range() {
-        let mut backoff = Backoff { crashes: 40 };
-        assert_eq!(backoff.after_crash(Duration::ZERO, 0.0), Duration::ZERO);
-        assert_eq!(backoff.after_crash(Duration::ZERO, 0.5), CAP / 2);
+    fn waits_grow_with_crashes_in_a_row_and_health_resets_them() {
+        let mut crashes = Crashes::default();
+        let waits: Vec<_> = (0..7).map(|_| crashes.wait_after(Duration::ZERO, 1.0).as_millis()).collect();
+        assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 5000]);
+        assert_eq!(crashes.wait_after(HEALTHY, 1.0), Duration::from_millis(100));
+        assert_eq!(crashes.wait_after(Duration::ZERO, 1.0), Duration::from_millis(200));
     }
 }

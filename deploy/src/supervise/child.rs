@@ -8,8 +8,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{ChildStdin, Command};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tributary_shared::ready::Ready;
 
-use super::ready::RoleReady;
+use super::ready;
 use crate::role::Role;
 
 /// How long a process may take to drain after SIGTERM before it is killed.
@@ -87,7 +88,7 @@ impl Child {
     ///
     /// # Errors
     /// [`StartError`] when it ends before.
-    pub async fn start(spec: &ChildSpec) -> Result<(Self, RoleReady), StartError> {
+    pub async fn start(spec: &ChildSpec) -> Result<(Self, Ready), StartError> {
         let mut child = Self::spawn(spec)?;
         let ready = child.ready(spec).await?;
         Ok((child, ready))
@@ -97,7 +98,7 @@ impl Child {
     ///
     /// # Errors
     /// [`StartError`] when it ends before, or reports nonsense.
-    pub async fn ready(&mut self, spec: &ChildSpec) -> Result<RoleReady, StartError> {
+    pub async fn ready(&mut self, spec: &ChildSpec) -> Result<Ready, StartError> {
         let unusable = |error| StartError::Ready { name: spec.name.clone(), error };
         let mut poll = interval(READY_POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -110,7 +111,7 @@ impl Child {
                     return Err(StartError::Ended { name: spec.name.clone(), status });
                 }
                 _ = poll.tick() => {
-                    let ready = RoleReady::read(&spec.ready_file).map_err(unusable)?;
+                    let ready = ready::read(&spec.ready_file).map_err(unusable)?;
                     if let Some(ready) = ready.filter(|ready| ready.pid == self.pid) {
                         return Ok(ready);
                     }

@@ -5,16 +5,16 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use tributary_shared::ready::Ready;
 
-use super::backoff::Backoff;
+use super::backoff::Crashes;
 use super::child::{Child, ChildSpec, DRAIN};
-use super::ready::RoleReady;
 
 /// A child died and serves again.
 #[derive(Debug, Clone)]
 pub struct Restarted {
     pub name: String,
-    pub ready: RoleReady,
+    pub ready: Ready,
 }
 
 /// The task that keeps a child.
@@ -48,14 +48,14 @@ async fn keep(
     restarts: mpsc::Sender<Restarted>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut backoff = Backoff::default();
+    let mut crashes = Crashes::default();
     let mut running = Some(child);
     loop {
         let lived = match running.take() {
             Some(mut child) => {
                 let status = tokio::select! {
                     status = child.ended() => status,
-                    _ = stopped.wait_for(|stop| *stop) => return child.stop(DRAIN).await,
+                    () = told(&mut stopped) => return child.stop(DRAIN).await,
                 };
                 let lived = child.started.elapsed();
                 let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
@@ -65,8 +65,8 @@ async fn keep(
             None => Duration::ZERO,
         };
         tokio::select! {
-            () = sleep(backoff.after_crash(lived, rand::random())) => {}
-            _ = stopped.wait_for(|stop| *stop) => return,
+            () = sleep(crashes.wait_after(lived, rand::random())) => {}
+            () = told(&mut stopped) => return,
         }
         running = match restart(&spec, &restarts, &mut stopped).await {
             Attempt::Serves(child) => Some(child),
@@ -74,6 +74,11 @@ async fn keep(
             Attempt::Stopped => return,
         };
     }
+}
+
+/// Waits until the keeper is told to stop, or was forgotten.
+async fn told(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
 }
 
 enum Attempt {
@@ -96,7 +101,7 @@ async fn restart(
     };
     let ready = tokio::select! {
         ready = child.ready(spec) => ready,
-        _ = stopped.wait_for(|stop| *stop) => {
+        () = told(stopped) => {
             child.stop(DRAIN).await;
             return Attempt::Stopped;
         }

@@ -8,8 +8,7 @@
 mod backoff;
 mod child;
 mod keeper;
-mod ready;
+pub mod ready;
 
 pub use child::{Child, ChildSpec, DRAIN, StartError};
 pub use keeper::{Keeper, Restarted};
-pub use ready::{RoleReady, write_atomically};

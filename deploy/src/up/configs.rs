@@ -1,5 +1,6 @@
 //! The three roles' configuration files, as `up` writes them. Pure.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
@@ -45,8 +46,7 @@ pub struct AgentSettings<'a> {
 
 /// What a gateway's configuration says.
 #[derive(Debug, Clone)]
-pub struct GatewaySettings<'a> {
-    pub id: &'a str,
+pub struct GatewaySettings {
     pub listen: String,
     pub aggregator: String,
     pub ready_file: PathBuf,
@@ -98,15 +98,16 @@ impl AgentSettings<'_> {
         if let Some(path) = &self.ready_file {
             top.insert("ready_file".to_owned(), text_of(path).into());
         }
-        let files: Vec<Value> = self.tails.iter().map(|tail| {
-            let paths = vec![Value::String(tail.pattern.clone())];
-            table([
-                ("stream", tail.stream.as_str().into()),
-                ("paths", paths.into()),
-                ("read_from", "beginning".into()),
-            ])
-            .into()
-        }).collect();
+        // an agent takes one entry a stream
+        let mut streams: BTreeMap<&StreamName, Vec<Value>> = BTreeMap::new();
+        for tail in self.tails {
+            streams.entry(&tail.stream).or_default().push(Value::String(tail.pattern.clone()));
+        }
+        let entry = |(stream, paths): (&StreamName, Vec<Value>)| {
+            let read_from = "beginning".into();
+            table([("stream", stream.as_str().into()), ("paths", paths.into()), ("read_from", read_from)]).into()
+        };
+        let files: Vec<Value> = streams.into_iter().map(entry).collect();
         if !files.is_empty() {
             top.insert("files".to_owned(), files.into());
         }
@@ -114,11 +115,10 @@ impl AgentSettings<'_> {
     }
 }
 
-impl GatewaySettings<'_> {
+impl GatewaySettings {
     #[must_use]
     pub fn render(&self) -> String {
         render(&table([
-            ("id", self.id.into()),
             ("listen", self.listen.clone().into()),
             ("aggregator", self.aggregator.clone().into()),
             // health and metrics, for whoever debugs; the port is in the ready file
@@ -173,7 +173,7 @@ mod tests {
             tls: paths(),
             intake: "127.0.0.1:8603".into(),
             host_metrics: true,
-            tails: &[Tail::parse("app=/var/log/*.log").expect("valid")],
+            tails: &["app=/var/log/*.log", "app=/srv/*.log", "b=/b"].map(|tail| Tail::parse(tail).expect("valid")),
         };
         let error = parse("agent", &agent.render(), edge_agent::config::AgentConfig::from_section)
             .expect_err("an id has no quotes");
@@ -182,7 +182,6 @@ mod tests {
         let agent = AgentSettings { id: "edge-1", ..agent };
         parse("agent", &agent.render(), edge_agent::config::AgentConfig::from_section).expect("agent");
         let gateway = GatewaySettings {
-            id: "gateway-1",
             listen: "127.0.0.1:0".into(),
             aggregator: "127.0.0.1:8604".into(),
             ready_file: "/d/run/gateway.json".into(),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 use tributary_shared::identity::{Authority, TlsPaths};
+use tributary_shared::ready::{Ready, write_atomically};
 use tributary_shared::time::now_millis;
 
 use crate::cli::UpArgs;
@@ -17,7 +18,8 @@ use super::ready::Addresses;
 use super::state::State;
 use super::{identity, ports};
 use crate::role::Role;
-use crate::supervise::{Child, ChildSpec, Keeper, Restarted, RoleReady, write_atomically};
+use crate::supervise::ready::address;
+use crate::supervise::{Child, ChildSpec, Keeper, Restarted};
 
 const GATEWAY_ID: &str = "gateway-1";
 const AGGREGATOR_ID: &str = "aggregator-1";
@@ -110,7 +112,7 @@ impl Mesh {
         identity::ensure(authority, &dir, role, id).with_context(|| format!("cannot make the {role}'s certificate"))
     }
 
-    async fn start_aggregator(&mut self, wanted: &Wanted, authority: &Authority) -> anyhow::Result<RoleReady> {
+    async fn start_aggregator(&mut self, wanted: &Wanted, authority: &Authority) -> anyhow::Result<Ready> {
         let mut settings = AggregatorSettings {
             dir: self.layout.data(Role::Aggregator),
             listen: wanted.aggregator.to_string(),
@@ -121,9 +123,9 @@ impl Mesh {
         };
         self.launch(Role::Aggregator, |ready| {
             if let Some(ready) = ready {
-                settings.listen = ready.address("listen")?.to_owned();
-                settings.http = ready.address("http")?.to_owned();
-                settings.registry = ready.address("registry")?.to_owned();
+                settings.listen = address(ready, "listen")?.to_owned();
+                settings.http = address(ready, "http")?.to_owned();
+                settings.registry = address(ready, "registry")?.to_owned();
             }
             Ok(settings.render())
         })
@@ -134,10 +136,9 @@ impl Mesh {
         &mut self,
         wanted: &Wanted,
         authority: &Authority,
-        aggregator: &RoleReady,
-    ) -> anyhow::Result<RoleReady> {
+        aggregator: &Ready,
+    ) -> anyhow::Result<Ready> {
         let mut settings = GatewaySettings {
-            id: GATEWAY_ID,
             listen: wanted.gateway.to_string(),
             aggregator: local(served(aggregator, "listen")?).to_string(),
             ready_file: self.layout.ready(Role::Gateway),
@@ -145,7 +146,7 @@ impl Mesh {
         };
         self.launch(Role::Gateway, |ready| {
             if let Some(ready) = ready {
-                settings.listen = ready.address("listen")?.to_owned();
+                settings.listen = address(ready, "listen")?.to_owned();
             }
             Ok(settings.render())
         })
@@ -157,8 +158,8 @@ impl Mesh {
         args: &UpArgs,
         wanted: &Wanted,
         authority: &Authority,
-        gateway: &RoleReady,
-    ) -> anyhow::Result<RoleReady> {
+        gateway: &Ready,
+    ) -> anyhow::Result<Ready> {
         let id = self.state.agent_id.clone();
         let mut settings = AgentSettings {
             id: id.as_str(),
@@ -172,7 +173,7 @@ impl Mesh {
         };
         self.launch(Role::Agent, |ready| {
             if let Some(ready) = ready {
-                settings.intake = ready.address("intake")?.to_owned();
+                settings.intake = address(ready, "intake")?.to_owned();
             }
             Ok(settings.render())
         })
@@ -184,8 +185,8 @@ impl Mesh {
     async fn launch(
         &mut self,
         role: Role,
-        mut config: impl FnMut(Option<&RoleReady>) -> std::io::Result<String>,
-    ) -> anyhow::Result<RoleReady> {
+        mut config: impl FnMut(Option<&Ready>) -> std::io::Result<String>,
+    ) -> anyhow::Result<Ready> {
         let spec = ChildSpec {
             name: role.as_str().to_owned(),
             role,
@@ -193,7 +194,7 @@ impl Mesh {
             config: self.layout.config(role),
             ready_file: self.layout.ready(role),
         };
-        let mut write = |ready: Option<&RoleReady>| {
+        let mut write = |ready: Option<&Ready>| {
             write_atomically(&spec.config, format!("{GENERATED}{}", config(ready)?).as_bytes())
         };
         write(None)?;
@@ -232,10 +233,10 @@ struct Wanted {
 #[derive(Debug)]
 pub struct Started {
     pub addresses: Addresses,
-    pub ready: [RoleReady; 3],
+    pub ready: [Ready; 3],
 }
 
-fn served(ready: &RoleReady, key: &str) -> anyhow::Result<SocketAddr> {
-    let text = ready.address(key)?;
+fn served(ready: &Ready, key: &str) -> anyhow::Result<SocketAddr> {
+    let text = address(ready, key)?;
     text.parse().with_context(|| format!("the {} serves {key} on {text:?}, which is no address", ready.role))
 }

@@ -13,11 +13,11 @@ mod state;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use tributary_shared::ready::{Ready, write_atomically};
 
 use crate::cli::UpArgs;
 use crate::out;
 use crate::signals::StopSignals;
-use crate::supervise::{RoleReady, write_atomically};
 use layout::Layout;
 use lock::Lock;
 use mesh::{Mesh, Started};
@@ -31,8 +31,9 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     let mut stop = StopSignals::install()?;
     let layout = Layout::create(&args.dir)
         .with_context(|| format!("cannot use the directory {} (--dir)", args.dir.display()))?;
+    let lock_file = layout.lock();
     let _lock = tokio::select! {
-        lock = Lock::take(&layout.lock(), layout.root()) => lock?,
+        lock = Lock::take(&lock_file, layout.root()) => lock?,
         () = stop.recv() => return Ok(()),
     };
     if let Some(path) = &args.ready_file {
@@ -65,7 +66,7 @@ async fn serve(mesh: &mut Mesh, args: &UpArgs, layout: &Layout) -> anyhow::Resul
     }
 }
 
-fn replace(roles: &mut [RoleReady], new: RoleReady) {
+fn replace(roles: &mut [Ready], new: Ready) {
     if let Some(old) = roles.iter_mut().find(|old| old.role == new.role) {
         *old = new;
     }

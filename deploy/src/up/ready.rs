@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use tributary_shared::ready::Ready;
 
 use super::layout::Layout;
 use super::ports::local;
 use crate::role;
-use crate::supervise::RoleReady;
 
 /// Where the mesh serves.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,7 @@ pub struct MeshReady {
 impl MeshReady {
     /// URLs are written so that a client on this host can use them.
     #[must_use]
-    pub fn new(addresses: Addresses, agent_id: &str, layout: &Layout, roles: &[RoleReady]) -> Self {
+    pub fn new(addresses: Addresses, agent_id: &str, layout: &Layout, roles: &[Ready]) -> Self {
         let url = |address| format!("http://{}", local(address));
         Self {
             http: url(addresses.http),
@@ -64,7 +64,7 @@ mod tests {
         let layout = Layout::create(dir.path()).expect("layout");
         let address = |port| SocketAddr::from(([0, 0, 0, 0], port));
         let addresses = Addresses { http: address(1), registry: address(2), gateway: address(3), intake: address(4) };
-        let role = |role: &str, pid| RoleReady { role: role.to_owned(), pid, addresses: BTreeMap::new() };
+        let role = |role: &str, pid| Ready { role: role.to_owned(), pid, addresses: BTreeMap::new() };
         let roles = [role("agent", 1), role("gateway", 2), role("aggregator", 3)];
         let ready = MeshReady::new(addresses, "edge-1", &layout, &roles);
         let json: serde_json::Value = serde_json::from_str(&ready.to_json()).expect("json");

@@ -7,8 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tributary_shared::ids::{AgentId, MAX_NODE_ID};
-
-use crate::supervise::write_atomically;
+use tributary_shared::ready::write_atomically;
 
 /// Kept in `up.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

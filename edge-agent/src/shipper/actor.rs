@@ -202,7 +202,7 @@ impl Shipper {
             }
             AgentOutput::Refused { lane, code, message } => {
                 tracing::warn!(lane, ?code, message, "a batch was refused: it is sent again");
-                self.traces.forget(lane);
+                self.traces.refused(lane, &format!("{code:?}"), now_millis());
             }
             AgentOutput::Close { reason, retry_after } => self.lose(reason, retry_after, ctx),
         }
@@ -335,7 +335,7 @@ impl Shipper {
         for lane in self.setup.spool.watch().borrow().lanes.iter() {
             self.setup.spool.set_in_flight(lane.lane, None);
         }
-        self.traces.clear();
+        self.traces.lost(&reason, now_millis());
         if !self.stopping {
             tracing::warn!(gateway = session.address, reason, "lost the gateway: events stay in the spool");
         }
@@ -371,6 +371,8 @@ async fn control_stream(
         Ok(streams) => streams,
         Err(error) => return error.to_string(),
     };
+    // what is said must not wait behind the batches; an error means that the connection ended, as the reader sees
+    let _ = send.set_priority(1);
     let mut reader = ControlReader::new(receive);
     let read = async {
         loop {

@@ -168,6 +168,14 @@ impl Place {
         }
     }
 
+    /// What a starting process does: seqs given out from now on were not sent before the aggregator is heard.
+    pub(super) fn open_for_process(&self, now: Millis) -> Result<(Database, Option<PathBuf>), OpenError> {
+        let (mut database, aside) = self.open_or_quarantine(now)?;
+        let noted = database.store.note_process_start().and_then(|()| load(&database.store));
+        database.lanes = noted.map_err(|error| OpenFailure::Store(error).into_error(&self.dir))?;
+        Ok((database, aside))
+    }
+
     /// Moves the database aside, under a name with the time. The caller has closed it.
     pub(super) fn quarantine(&self, now: Millis, why: &StoreError) -> Result<PathBuf, OpenError> {
         let stamp: String = to_rfc3339(now).chars().filter(|c| !matches!(c, '-' | ':' | '.')).collect();

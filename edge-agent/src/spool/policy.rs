@@ -74,11 +74,6 @@ impl Budget {
         Self { limit }
     }
 
-    #[must_use]
-    pub fn limit(self) -> u64 {
-        self.limit
-    }
-
     fn reserve(self) -> u64 {
         MAX_RESERVE.min(self.limit / 4)
     }

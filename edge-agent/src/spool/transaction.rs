@@ -11,12 +11,12 @@ use tributary_shared::time::Millis;
 use tributary_shared::wire::MAX_SESSION_LANES;
 
 use super::config::SpoolConfig;
-use super::group::{Packed, Request, Unit, without_first};
+use super::group::{Request, Unit, without_first};
 use super::handle::InFlight;
 use super::lane::{Lane, Lanes, Verdict};
 use super::messages::{Accepted, ForkReason, InputPosition, LaneId, LaneInfo, NewDropped, SpoolError};
 use super::open::Database;
-use super::policy::{Budget, Decision, WhenFull};
+use super::policy::{Budget, Decision, Usage};
 use super::store::{Store, StoreError};
 
 /// Drop records that [`LaneInfo::dropped`] lists; the rest are counted.
@@ -190,7 +190,9 @@ impl<'a> Transaction<'a> {
         let mut lane = lane.clone();
         match reason {
             ForkReason::BehindPast { mark } => {
-                let keep_below = lane.unsent_from.unwrap_or(0).max(lane.committed_seq + 1);
+                // what lies above the mark is not committed, whoever sent it
+                let sent_below = lane.unsent_from.map_or(0, |unsent| unsent.min(mark + 1));
+                let keep_below = sent_below.max(lane.committed_seq + 1);
                 self.fork(lane, keep_below, mark)
             }
             ForkReason::Backlog => {
@@ -280,7 +282,7 @@ impl<'a> Transaction<'a> {
     fn make_room(&mut self, stream: &StreamName, need: u64) -> Outcome<()> {
         let (budget, policy) = (Budget::new(self.config.limit), self.config.policy(stream));
         loop {
-            let usage = super::policy::Usage { pages: self.store.pages_in_use()?, wal: self.wal_bytes };
+            let usage = Usage { pages: self.store.pages_in_use()?, wal: self.wal_bytes };
             match budget.decide(policy, usage, need) {
                 Decision::Admit => return Ok(Ok(())),
                 Decision::Refuse => return Ok(Err(SpoolError::Full { retry_after: FULL_RETRY })),

@@ -1,10 +1,12 @@
 //! The types that tailing passes around.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tributary_shared::ids::StreamName;
+use tributary_shared::time::Millis;
 
 /// How much of a file's beginning makes its fingerprint, in bytes. Longer than the prefix (time, level) that
 /// log lines of different files may share; short enough to be checked at every look.
@@ -122,3 +124,22 @@ pub enum Start {
 
 /// Time since the reader started; a monotonic clock's reading, for pure code.
 pub type Elapsed = Duration;
+
+/// What a reader hands to the spool. The items of one file take effect in their order, one at a time.
+#[derive(Debug, Clone)]
+pub(super) enum Item {
+    Lines { rows: Vec<u8>, count: u32, origin: Arc<str>, collected_at: Millis, position: FilePosition },
+    /// One line that is too long to be an event.
+    TooLong { position: FilePosition },
+    Position { position: FilePosition },
+    Forget { id: FileId },
+}
+
+impl Item {
+    pub(super) fn file(&self) -> FileId {
+        match self {
+            Self::Lines { position, .. } | Self::TooLong { position } | Self::Position { position } => position.id,
+            Self::Forget { id } => *id,
+        }
+    }
+}

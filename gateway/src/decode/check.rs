@@ -130,8 +130,8 @@ pub(super) fn compile(schema: &Value, kind: Kind, outside: bool, draft: Draft) -
     if schema == &Value::Bool(true) {
         return Some(Checks::default());
     }
-    if !outside
-        && let Some(keywords) = schema.as_object()
+    if let Some(keywords) = schema.as_object()
+        && !outside
         && let Some(checks) = native(keywords, kind)
     {
         return Some(checks);
@@ -163,7 +163,12 @@ fn native(keywords: &Map<String, Value>, kind: Kind) -> Option<Checks> {
     if keywords.keys().all(|keyword| is_annotation(keyword)) {
         return Some(Checks::default());
     }
-    let mut checks = Checks { null: may_be_null(keywords.get("type")?)?, ..Checks::default() };
+    let null = match keywords.get("type") {
+        Some(types) => may_be_null(types)?,
+        // only an enum of texts can stand for a type
+        None => kind == Kind::Text,
+    };
+    let mut checks = Checks { null, ..Checks::default() };
     if kind == Kind::Json {
         checks.opens_with = Some(opening(keywords.get("type")?)?);
     }
@@ -197,6 +202,8 @@ fn native(keywords: &Map<String, Value>, kind: Kind) -> Option<Checks> {
                 checks.text.one_of = Some(Choices::new(texts));
             }
             "format" if value == "date-time" && kind == Kind::Text => checks.text.date_time = true,
+            // formats are about texts
+            "format" if matches!(kind, Kind::Int | Kind::Float | Kind::Bool) => {}
             other if is_annotation(other) => {}
             _ => return None,
         }

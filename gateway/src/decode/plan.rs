@@ -5,7 +5,7 @@
 //! no property refers elsewhere. Then passing the field checks proves that a row is valid. Any other schema
 //! is judged by the whole validator; its plan only says where values go.
 
-use jsonschema::{Draft, Validator};
+use jsonschema::Draft;
 use serde_json::{Map, Value};
 use tributary_shared::wire::batch::{EVENT_TIME_COLUMN, EXTRA_COLUMN};
 
@@ -50,7 +50,7 @@ pub(super) struct Plan {
 impl Plan {
     /// # Errors
     /// [`SchemaError::TooManyProperties`], [`SchemaError::TwoEventTimes`].
-    pub(super) fn build(root: &Value, draft: Draft, validator: &Validator) -> Result<Self, SchemaError> {
+    pub(super) fn build(root: &Value, draft: Draft) -> Result<Self, SchemaError> {
         let mut properties = Vec::new();
         collect_properties(root, root, ROOT_DEPTH, &mut properties);
         if properties.len() > MAX_COLUMNS {
@@ -65,7 +65,7 @@ impl Plan {
             event_time_marked: false,
         };
         for (name, schema) in properties {
-            plan.add_property(name, schema, root, validator)?;
+            plan.add_property(name, schema, root, draft)?;
         }
         if plan.event_time.is_none() {
             plan.event_time = Some(plan.find_or_add(DEFAULT_EVENT_TIME));
@@ -81,13 +81,7 @@ impl Plan {
         self.fields.iter().filter(|field| field.column.is_some()).map(|field| (field.name.as_ref(), field.kind))
     }
 
-    fn add_property(
-        &mut self,
-        name: &str,
-        schema: &Value,
-        root: &Value,
-        validator: &Validator,
-    ) -> Result<(), SchemaError> {
+    fn add_property(&mut self, name: &str, schema: &Value, root: &Value, draft: Draft) -> Result<(), SchemaError> {
         if schema.get("x-event-time") == Some(&Value::Bool(true)) {
             if let Some(other) = self.event_time {
                 return Err(SchemaError::TwoEventTimes(self.fields[other].name.to_string(), name.to_owned()));
@@ -97,7 +91,7 @@ impl Plan {
         }
         let kind = kind_of(schema, root);
         let reserved = is_reserved(name);
-        let checks = if self.flat { check::compile(schema, kind, reserved, validator.draft()) } else { None };
+        let checks = if self.flat { check::compile(schema, kind, reserved, draft) } else { None };
         // without checks of its own for each property, only the whole validator can tell
         self.flat &= checks.is_some();
         let column = (!reserved).then(|| self.columns().count());

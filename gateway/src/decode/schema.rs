@@ -8,7 +8,7 @@ use tributary_shared::wire::{Reason, SchemaInfo, SchemaRef};
 
 use super::messages::{DecodeLimits, SchemaError};
 use super::plan::Plan;
-use super::reasons::{judge, malformed, reason};
+use super::reasons::{judge, reason};
 use super::typed::TypedRows;
 
 /// The longest schema text, in bytes.
@@ -57,7 +57,7 @@ impl StreamSchema {
             path: error.instance_path().as_str().to_owned(),
             message: error.to_string().chars().take(300).collect(),
         })?;
-        let plan = Plan::build(&root, validator.draft(), &validator)?;
+        let plan = Plan::build(&root, validator.draft())?;
         let reference = Some(SchemaRef { id: info.id, version: info.version });
         Ok(Self { reference, unique: next_unique(), judged: Some(Judged { validator, plan }) })
     }
@@ -99,9 +99,4 @@ pub(super) fn text_of(payload: &[u8], limit: usize) -> Result<&str, Reason> {
         let message = format!("byte {}: not UTF-8", error.valid_up_to());
         reason(String::new(), "malformed", message)
     })
-}
-
-/// For a row that the scanner refuses without the whole judgement having found a reason.
-pub(super) fn unexplained(error: super::scan::ScanError) -> Reason {
-    malformed(error)
 }

@@ -10,15 +10,17 @@ use quinn::RecvStream;
 use tokio::sync::Semaphore;
 use tributary_shared::ids::GatewayId;
 use tributary_shared::metrics::{self, MetricName};
+use tributary_shared::telemetry::{BatchSpan, Stage, attr};
 use tributary_shared::time::now_millis;
 use tributary_shared::transport::{TransportError, read_batch_body, read_batch_header, send_batch};
 use tributary_shared::wire::{
-    BatchContent, BatchHeader, CommitHeader, MAX_BATCH_HEADER, RefuseCode, SchemaRef, Segment, SegmentOrigin, frame,
+    BatchContent, BatchHeader, CommitHeader, MAX_BATCH_HEADER, RefuseCode, SchemaRef, Segment, SegmentOrigin, WireError,
+    frame,
 };
 
 use super::Session;
 use super::messages::{Admission, Admit, Ended, RefuseBatch};
-use crate::decode::{Decoded, encode_dead};
+use crate::decode::{DecodeLimits, Decoded, Decoder, encode_dead, split_body};
 use crate::pool::DecodePool;
 use crate::schemas::SchemaBook;
 use crate::upstream::{Link, Sent, SessionId, Upstream};
@@ -120,11 +122,12 @@ async fn admitted(
         }
     };
     let (columns, dead) = decoded.map_or_else(Default::default, |d| (Bytes::from(d.columns), d.dead));
-    let dead_body = if dead.is_empty() { Bytes::new() } else { Bytes::from(encode_dead(&dead)) };
+    let malformed = |error: WireError| Trouble::Refuse(RefuseCode::Malformed, error.to_string());
+    let dead_body = Bytes::from(encode_dead(&dead).map_err(malformed)?);
     let mut crc = crc32fast::Hasher::new();
     crc.update(&columns);
     crc.update(&dead_body);
-    let commit = CommitHeader {
+    let mut commit = CommitHeader {
         lane: admission.lane_no,
         first_seq: header.first_seq,
         count: header.count,
@@ -139,9 +142,31 @@ async fn admitted(
         sent_at: header.sent_at,
         received_at,
         admitted_at: now_millis(),
-        traceparent: header.traceparent.clone(),
+        traceparent: None,
     };
-    forward(header, &commit, [columns, dead_body], ctx).await
+    let span = admit_span(header, &commit, admission);
+    commit.traceparent = span.traceparent_or(header.traceparent.as_deref());
+    let forwarded = forward(header, &commit, [columns, dead_body], ctx).await;
+    span.end_at(now_millis());
+    forwarded
+}
+
+fn admit_span(header: &BatchHeader, commit: &CommitHeader, admission: &Admission) -> BatchSpan {
+    let span = BatchSpan::child_of_header(header.traceparent.as_deref(), Stage::Admit, commit.received_at);
+    if !span.is_recording() {
+        return span;
+    }
+    span.text(attr::LANE, &admission.key)
+        .text(attr::STREAM, &admission.key.stream)
+        .text(attr::GATEWAY, &commit.gateway)
+        .number(attr::LANE_NO, admission.lane_no.0)
+        .number(attr::FIRST_SEQ, commit.first_seq)
+        .number(attr::LAST_SEQ, commit.range().last)
+        .number(attr::EVENTS, commit.count)
+        .number(attr::VALID, commit.valid())
+        .number(attr::DEAD, commit.dead_seqs.len())
+        .maybe_number(attr::SCHEMA_ID, commit.schema.map(|schema| schema.id))
+        .maybe_number(attr::SCHEMA_VERSION, commit.schema.map(|schema| schema.version))
 }
 
 fn fits(len: usize) -> Result<u32, Trouble> {
@@ -163,9 +188,12 @@ async fn decode(
     let unavailable = |error: String| Trouble::Refuse(RefuseCode::Unavailable, error);
     let schema = ctx.schemas.get(stream).await.map_err(|error| unavailable(error.to_string()))?;
     let schema_ref = schema.schema_ref();
-    let (first_seq, count, segments) = (header.first_seq, header.count, header.segments.clone());
+    let header = header.clone();
     let begun = Instant::now();
-    let job = move |decoder: &mut crate::decode::Decoder| decoder.decode_batch(&schema, first_seq, count, &segments, &body);
+    let job = move |decoder: &mut Decoder| {
+        let parts = split_body(&header, &body)?;
+        decoder.decode(&schema, header.first_seq, &parts, &DecodeLimits::default())
+    };
     let decoded = ctx
         .pool
         .run(stream, job)

@@ -7,13 +7,13 @@ use std::time::Duration;
 use actix::prelude::*;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tributary_shared::actors::Backoff;
+use tributary_shared::actors::{Backoff, DeathWatch};
 use tributary_shared::identity::Identity;
 use tributary_shared::ids::{AgentId, GatewayId, StreamName};
 use tributary_shared::protocol::{UpstreamLink, UpstreamOutput};
 use tributary_shared::time::{Monotonic, now_millis};
 use tributary_shared::transport::{CONTROL_QUEUE, ControlReader, write_control};
-use tributary_shared::wire::{FromAggregator, MAX_CONTROL_FRAME, ToAggregator, frame};
+use tributary_shared::wire::{Ack, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, Refuse, ToAggregator, frame};
 
 use super::dial::dial;
 use super::messages::{
@@ -54,7 +54,7 @@ pub struct Upstream {
     setup: UpstreamSetup,
     clock: Monotonic,
     current: Option<Session>,
-    published: watch::Sender<Option<Arc<UpstreamConnection>>>,
+    published: Arc<watch::Sender<Option<Arc<UpstreamConnection>>>>,
     sessions: HashMap<SessionId, (AgentId, Recipient<ToSession>)>,
     /// Our lane handles towards the aggregator, and whose they are.
     handles: BTreeMap<u32, (SessionId, u32)>,
@@ -62,11 +62,8 @@ pub struct Upstream {
     next_handle: u32,
     attempts: u32,
     serial: u64,
+    _death: DeathWatch,
 }
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Dialled(Result<quinn::Connection, String>);
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -90,7 +87,11 @@ pub struct WantSchema(pub StreamName);
 impl Upstream {
     /// `published` always holds the current connection.
     #[must_use]
-    pub fn new(setup: UpstreamSetup, published: watch::Sender<Option<Arc<UpstreamConnection>>>) -> Self {
+    pub fn new(
+        setup: UpstreamSetup,
+        published: Arc<watch::Sender<Option<Arc<UpstreamConnection>>>>,
+        death: DeathWatch,
+    ) -> Self {
         Self {
             setup,
             clock: Monotonic::start(),
@@ -102,6 +103,7 @@ impl Upstream {
             next_handle: 0,
             attempts: 0,
             serial: 0,
+            _death: death,
         }
     }
 
@@ -112,8 +114,8 @@ impl Upstream {
     }
 
     fn dial_later(&mut self, ctx: &mut Context<Self>) {
-        let pause = BACKOFF.pause(self.attempts, rand::random());
         self.attempts = self.attempts.saturating_add(1);
+        let pause = BACKOFF.delay(self.attempts, rand::random());
         ctx.run_later(pause, |actor, ctx| actor.dial(ctx));
     }
 
@@ -166,15 +168,15 @@ impl Upstream {
                 self.tell_all(&ToSession::Restored);
             }
             UpstreamOutput::LaneOpened(opened) => {
-                self.tell(opened.lane, |lane| ToSession::LaneOpened({ let mut o = opened; o.lane = lane; o }));
+                self.tell(opened.lane, |lane| ToSession::LaneOpened(LaneOpened { lane, ..opened }));
             }
             UpstreamOutput::Ack { ack, credit } => {
                 self.give_back(credit);
-                self.tell(ack.lane, |lane| ToSession::Ack({ let mut a = ack; a.lane = lane; a }));
+                self.tell(ack.lane, |lane| ToSession::Ack(Ack { lane, ..ack }));
             }
             UpstreamOutput::Refuse { refuse, credit } => {
                 self.give_back(credit);
-                self.tell(refuse.lane, |lane| ToSession::Refuse({ let mut r = refuse; r.lane = lane; r }));
+                self.tell(refuse.lane, |lane| ToSession::Refuse(Refuse { lane, ..refuse }));
             }
             UpstreamOutput::Schema { stream, schema } => self.setup.schemas.put(stream, schema.as_ref()),
             UpstreamOutput::Close { reason } => self.lose(&reason, ctx),
@@ -245,6 +247,8 @@ async fn control(
         Ok(streams) => streams,
         Err(error) => return error.to_string(),
     };
+    // what is said must not wait behind the batches; an error means that the connection ended, as the reader sees
+    let _ = send.set_priority(1);
     let mut reader = ControlReader::new(receive);
     let read = async {
         loop {

@@ -4,7 +4,7 @@ mod actor;
 mod dial;
 mod messages;
 
-pub use actor::Upstream;
+pub use actor::{Upstream, UpstreamSetup, WantSchema};
 pub use messages::{
     CloseSession, Link, OpenLane, Register, ReportAgent, Sent, SessionId, ToSession, UpstreamConnection,
 };

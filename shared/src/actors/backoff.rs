@@ -16,7 +16,11 @@ impl Backoff {
     /// `base` bounds the first wait, `cap` every wait. A cap below the base counts as the base.
     #[must_use]
     pub const fn new(base: Duration, cap: Duration) -> Self {
-        let cap = if cap.as_nanos() < base.as_nanos() { base } else { cap };
+        let cap = if cap.as_nanos() < base.as_nanos() {
+            base
+        } else {
+            cap
+        };
         Self { base, cap }
     }
 
@@ -24,7 +28,11 @@ impl Backoff {
     /// [0, 1), as `rand::random::<f64>()` does; what lies outside counts as the nearest bound.
     #[must_use]
     pub fn delay(&self, failures: u32, random: f64) -> Duration {
-        self.bound(failures).mul_f64(if random.is_finite() { random.clamp(0.0, 1.0) } else { 1.0 })
+        self.bound(failures).mul_f64(if random.is_finite() {
+            random.clamp(0.0, 1.0)
+        } else {
+            1.0
+        })
     }
 
     fn bound(&self, failures: u32) -> Duration {

@@ -19,13 +19,20 @@ pub(super) struct Spent {
 
 impl Spent {
     pub(super) fn new(budget: Budget) -> Self {
-        Self { budget, deaths: VecDeque::new() }
+        Self {
+            budget,
+            deaths: VecDeque::new(),
+        }
     }
 
     /// Books a death. `Some(n)`: restart, it is the nth within the period. `None`: the budget is spent.
     pub(super) fn book(&mut self, now: Duration) -> Option<u32> {
         let Budget { restarts, per } = self.budget;
-        while self.deaths.front().is_some_and(|&at| now.saturating_sub(at) >= per) {
+        while self
+            .deaths
+            .front()
+            .is_some_and(|&at| now.saturating_sub(at) >= per)
+        {
             self.deaths.pop_front();
         }
         self.deaths.push_back(now);
@@ -41,7 +48,10 @@ mod tests {
     #[test]
     fn deaths_are_forgiven_after_the_period() {
         let seconds = Duration::from_secs;
-        let mut spent = Spent::new(Budget { restarts: 2, per: seconds(10) });
+        let mut spent = Spent::new(Budget {
+            restarts: 2,
+            per: seconds(10),
+        });
         assert_eq!(spent.book(seconds(0)), Some(1));
         assert_eq!(spent.book(seconds(1)), Some(2));
         // the first is forgiven at 10

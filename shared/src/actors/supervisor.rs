@@ -51,7 +51,11 @@ impl DeathWatch {
 
 impl Drop for DeathWatch {
     fn drop(&mut self) {
-        let death = if std::thread::panicking() { Death::Panicked } else { Death::Stopped };
+        let death = if std::thread::panicking() {
+            Death::Panicked
+        } else {
+            Death::Stopped
+        };
         if let Some(tell) = self.0.take() {
             // a supervisor that is gone needs no telling
             let _ = tell.send(death);
@@ -71,7 +75,10 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(5)),
-            budget: Budget { restarts: 10, per: Duration::from_secs(60) },
+            budget: Budget {
+                restarts: 10,
+                per: Duration::from_secs(60),
+            },
         }
     }
 }
@@ -105,7 +112,10 @@ impl<A: Actor> Supervised<A> {
     /// Waits for a living actor. `None`: the supervision has ended, there will be none.
     pub async fn living(&self) -> Option<Addr<A>> {
         let mut addr = self.addr.clone();
-        addr.wait_for(Option::is_some).await.ok().and_then(|found| found.clone())
+        addr.wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|found| found.clone())
     }
 
     /// Ends the supervision: what dies now stays dead. Call it before stopping the actor on purpose.
@@ -116,13 +126,18 @@ impl<A: Actor> Supervised<A> {
 
 impl<A: Actor> Clone for Supervised<A> {
     fn clone(&self) -> Self {
-        Self { addr: self.addr.clone(), stop: Arc::clone(&self.stop) }
+        Self {
+            addr: self.addr.clone(),
+            stop: Arc::clone(&self.stop),
+        }
     }
 }
 
 impl<A: Actor> fmt::Debug for Supervised<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Supervised").field("living", &self.addr.borrow().is_some()).finish_non_exhaustive()
+        f.debug_struct("Supervised")
+            .field("living", &self.addr.borrow().is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,7 +153,14 @@ where
     let (death_watch, told) = DeathWatch::new();
     let (publish, addr) = watch::channel(Some(factory(death_watch)));
     let stop = Arc::new(Notify::new());
-    let supervision = Supervision { name, policy, publish, stop: Arc::clone(&stop), told, factory };
+    let supervision = Supervision {
+        name,
+        policy,
+        publish,
+        stop: Arc::clone(&stop),
+        told,
+        factory,
+    };
     actix::spawn(async move {
         if let Some(escalation) = supervision.run().await {
             tracing::error!(actor = name, error = %escalation, "actor is given up");
@@ -173,7 +195,12 @@ impl<A: Actor, F: FnMut(DeathWatch) -> Addr<A>> Supervision<A, F> {
             self.publish.send_replace(None);
             let Some(recent) = spent.book(started.elapsed()) else {
                 let Budget { restarts, per } = self.policy.budget;
-                return Some(Escalation { actor: self.name, last: death, restarts, per });
+                return Some(Escalation {
+                    actor: self.name,
+                    last: death,
+                    restarts,
+                    per,
+                });
             };
             let wait = self.policy.backoff.delay(recent, rand::random());
             tracing::warn!(actor = self.name, %death, recent, ?wait, "actor is restarted");
@@ -240,7 +267,10 @@ mod tests {
 
     const POLICY: Policy = Policy {
         backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(4)),
-        budget: Budget { restarts: 3, per: Duration::from_secs(60) },
+        budget: Budget {
+            restarts: 3,
+            per: Duration::from_secs(60),
+        },
     };
 
     #[derive(Clone, Default)]
@@ -254,7 +284,11 @@ mod tests {
             let (built, escalated) = (Rc::clone(&self.built), Rc::clone(&self.escalated));
             let factory = move |watch| {
                 built.set(built.get() + 1);
-                Counting { count: 0, _watch: watch }.start()
+                Counting {
+                    count: 0,
+                    _watch: watch,
+                }
+                .start()
             };
             supervise("counting", POLICY, factory, move |escalation| {
                 escalated.replace(Some(escalation));
@@ -273,7 +307,13 @@ mod tests {
     }
 
     async fn count(supervised: &Supervised<Counting>) -> u32 {
-        supervised.living().await.expect("alive").send(Tell::Count).await.expect("answered")
+        supervised
+            .living()
+            .await
+            .expect("alive")
+            .send(Tell::Count)
+            .await
+            .expect("answered")
     }
 
     #[tokio::test(start_paused = true)]
@@ -284,7 +324,10 @@ mod tests {
                 let supervised = seen.supervise();
                 assert_eq!((count(&supervised).await, count(&supervised).await), (1, 2));
                 kill(&supervised, Tell::Panic).await;
-                assert!(supervised.addr().is_none(), "nobody is at home between death and restart");
+                assert!(
+                    supervised.addr().is_none(),
+                    "nobody is at home between death and restart"
+                );
                 assert_eq!(count(&supervised).await, 1, "the factory built a fresh state");
                 kill(&supervised, Tell::Stop).await;
                 assert_eq!(count(&supervised).await, 1);
@@ -368,7 +411,11 @@ mod tests {
                 let factory = move |watch| {
                     builds.set(builds.get() + 1);
                     assert!(builds.get() == 1, "a fault for the test");
-                    Counting { count: 0, _watch: watch }.start()
+                    Counting {
+                        count: 0,
+                        _watch: watch,
+                    }
+                    .start()
                 };
                 let supervised = supervise("counting", POLICY, factory, move |_| tells.set(true));
                 kill(&supervised, Tell::Stop).await;

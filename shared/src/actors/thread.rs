@@ -45,12 +45,21 @@ where
     let thread_name = name.to_owned();
     let handle = thread::Builder::new().name(name.to_owned()).spawn(move || {
         // the receiver goes down with the panic, so senders see a closed channel, not a silent one
-        let result = catch_unwind(AssertUnwindSafe(|| work(receiver)))
-            .map_err(|panic| ThreadPanicked { thread: thread_name, message: panic_message(&*panic) });
+        let result = catch_unwind(AssertUnwindSafe(|| work(receiver))).map_err(|panic| ThreadPanicked {
+            thread: thread_name,
+            message: panic_message(&*panic),
+        });
         // nobody may be waiting
         let _ = finish.send(result);
     })?;
-    Ok((sender, WorkerThread { name: name.to_owned(), handle, done }))
+    Ok((
+        sender,
+        WorkerThread {
+            name: name.to_owned(),
+            handle,
+            done,
+        },
+    ))
 }
 
 impl<T> WorkerThread<T> {
@@ -67,7 +76,10 @@ impl<T> WorkerThread<T> {
     /// [`ThreadPanicked`].
     pub async fn join(self) -> Result<T, ThreadPanicked> {
         let Self { name, handle, done } = self;
-        let gone = ThreadPanicked { thread: name, message: "it ended without a result".to_owned() };
+        let gone = ThreadPanicked {
+            thread: name,
+            message: "it ended without a result".to_owned(),
+        };
         let result = done.await.unwrap_or(Err(gone));
         // it has sent its result as its last act, so this does not block
         let _ = handle.join();
@@ -77,7 +89,8 @@ impl<T> WorkerThread<T> {
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
 }
 
 #[cfg(test)]
@@ -113,7 +126,10 @@ mod tests {
         let (sender, thread) = spawn("sum", 2, work).expect("a thread");
         sender.try_send(1).expect("room");
         sender.try_send(2).expect("room");
-        assert!(matches!(sender.try_send(3), Err(mpsc::error::TrySendError::Full(3))));
+        assert!(matches!(
+            sender.try_send(3),
+            Err(mpsc::error::TrySendError::Full(3))
+        ));
         go.send(()).expect("waiting");
         drop(sender);
         assert_eq!(thread.join().await, Ok(3));

@@ -45,8 +45,15 @@ pub struct ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let n = self.problems.len();
-        write!(f, "{}: {n} problem{}", self.source_name, if n == 1 { "" } else { "s" })?;
-        self.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+        write!(
+            f,
+            "{}: {n} problem{}",
+            self.source_name,
+            if n == 1 { "" } else { "s" }
+        )?;
+        self.problems
+            .iter()
+            .try_for_each(|problem| write!(f, "\n  {problem}"))
     }
 }
 
@@ -77,7 +84,10 @@ pub fn parse<T>(
     text: &str,
     build: impl FnOnce(&mut Section) -> Option<T>,
 ) -> Result<T, ConfigError> {
-    let error = |problems| ConfigError { source_name: source_name.to_owned(), problems };
+    let error = |problems| ConfigError {
+        source_name: source_name.to_owned(),
+        problems,
+    };
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
         error(vec![Problem {
             key: "(syntax)".to_owned(),

@@ -21,11 +21,20 @@ pub struct Section {
 
 impl Section {
     pub(super) fn root(table: Table) -> Self {
-        Self { path: String::new(), rest: table, known: Vec::new(), problems: Vec::new() }
+        Self {
+            path: String::new(),
+            rest: table,
+            known: Vec::new(),
+            problems: Vec::new(),
+        }
     }
 
     fn key(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 
     fn take(&mut self, key: &str) -> Option<Value> {
@@ -35,22 +44,42 @@ impl Section {
 
     /// Records a problem with a key of this section; for checks that span several keys.
     pub fn problem(&mut self, key: &str, value: Option<String>, message: &str, hint: Option<&str>) {
-        let problem =
-            Problem { key: self.key(key), value, message: message.to_owned(), hint: hint.map(str::to_owned) };
+        let problem = Problem {
+            key: self.key(key),
+            value,
+            message: message.to_owned(),
+            hint: hint.map(str::to_owned),
+        };
         self.problems.push(problem);
     }
 
-    fn parsed<T>(&mut self, key: &str, expected: &str, hint: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+    fn parsed<T>(
+        &mut self,
+        key: &str,
+        expected: &str,
+        hint: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Option<T> {
         let value = self.take(key)?;
         let parsed = read(&value);
         if parsed.is_none() {
-            self.problem(key, Some(value.to_string()), &format!("expected {expected}"), Some(hint));
+            self.problem(
+                key,
+                Some(value.to_string()),
+                &format!("expected {expected}"),
+                Some(hint),
+            );
         }
         parsed
     }
 
     /// `None` and a problem when the key is missing.
-    pub fn required<T>(&mut self, key: &str, hint: &str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+    pub fn required<T>(
+        &mut self,
+        key: &str,
+        hint: &str,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<T> {
         if self.rest.contains_key(key) {
             return read(self);
         }
@@ -60,7 +89,9 @@ impl Section {
     }
 
     pub fn string(&mut self, key: &str) -> Option<String> {
-        self.parsed(key, "text", "write it in quotes", |v| v.as_str().map(str::to_owned))
+        self.parsed(key, "text", "write it in quotes", |v| {
+            v.as_str().map(str::to_owned)
+        })
     }
 
     pub fn path(&mut self, key: &str) -> Option<PathBuf> {
@@ -72,33 +103,48 @@ impl Section {
     }
 
     pub fn duration(&mut self, key: &str) -> Option<Duration> {
-        self.parsed(key, "a duration", "for example \"250ms\", \"30s\", \"5m\" or \"72h\"", |v| {
-            v.as_str().and_then(parse_duration)
-        })
+        self.parsed(
+            key,
+            "a duration",
+            "for example \"250ms\", \"30s\", \"5m\" or \"72h\"",
+            |v| v.as_str().and_then(parse_duration),
+        )
     }
 
     pub fn size(&mut self, key: &str) -> Option<u64> {
-        self.parsed(key, "a size", "for example \"256KiB\", \"64MiB\" or \"2GiB\"", |v| v.as_str().and_then(parse_size))
+        self.parsed(
+            key,
+            "a size",
+            "for example \"256KiB\", \"64MiB\" or \"2GiB\"",
+            |v| v.as_str().and_then(parse_size),
+        )
     }
 
     pub fn integer(&mut self, key: &str, min: u64, max: u64) -> Option<u64> {
         let hint = format!("from {min} to {max}");
         self.parsed(key, "a whole number", &hint, |v| {
-            v.as_integer().and_then(|n| u64::try_from(n).ok()).filter(|n| (min..=max).contains(n))
+            v.as_integer()
+                .and_then(|n| u64::try_from(n).ok())
+                .filter(|n| (min..=max).contains(n))
         })
     }
 
     pub fn float(&mut self, key: &str, min: f64, max: f64) -> Option<f64> {
         let hint = format!("from {min} to {max}");
         self.parsed(key, "a number", &hint, |v| {
-            v.as_float().or_else(|| v.as_integer().map(|n| n as f64)).filter(|n| (min..=max).contains(n))
+            v.as_float()
+                .or_else(|| v.as_integer().map(|n| n as f64))
+                .filter(|n| (min..=max).contains(n))
         })
     }
 
     pub fn address(&mut self, key: &str) -> Option<SocketAddr> {
-        self.parsed(key, "an address with a port", "for example \"127.0.0.1:8603\" or \"[::]:8602\"", |v| {
-            v.as_str().and_then(|s| s.parse().ok())
-        })
+        self.parsed(
+            key,
+            "an address with a port",
+            "for example \"127.0.0.1:8603\" or \"[::]:8602\"",
+            |v| v.as_str().and_then(|s| s.parse().ok()),
+        )
     }
 
     /// A value with its own parser: an id, a policy …
@@ -119,7 +165,10 @@ impl Section {
     /// A list of texts; `None` when the key is missing.
     pub fn strings(&mut self, key: &str) -> Option<Vec<String>> {
         self.parsed(key, "a list of texts", "for example [\"one\", \"two\"]", |v| {
-            v.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+            v.as_array()?
+                .iter()
+                .map(|item| item.as_str().map(str::to_owned))
+                .collect()
         })
     }
 
@@ -128,7 +177,12 @@ impl Section {
         let table = match self.take(key) {
             Some(Value::Table(table)) => table,
             Some(other) => {
-                self.problem(key, Some(other.to_string()), "expected a table", Some(&format!("write [{key}]")));
+                self.problem(
+                    key,
+                    Some(other.to_string()),
+                    "expected a table",
+                    Some(&format!("write [{key}]")),
+                );
                 Table::new()
             }
             None => Table::new(),
@@ -147,7 +201,12 @@ impl Section {
         let items = match self.take(key) {
             Some(Value::Array(items)) => items,
             Some(other) => {
-                self.problem(key, Some(other.to_string()), "expected tables", Some(&format!("write [[{key}]]")));
+                self.problem(
+                    key,
+                    Some(other.to_string()),
+                    "expected tables",
+                    Some(&format!("write [[{key}]]")),
+                );
                 Vec::new()
             }
             None => Vec::new(),
@@ -157,7 +216,12 @@ impl Section {
             let path = format!("{}[{n}]", self.key(key));
             match item {
                 Value::Table(table) => out.push(self.nested(path, table, &mut read)),
-                other => self.problem(&format!("{key}[{n}]"), Some(other.to_string()), "expected a table", None),
+                other => self.problem(
+                    &format!("{key}[{n}]"),
+                    Some(other.to_string()),
+                    "expected a table",
+                    None,
+                ),
             }
         }
         out
@@ -168,7 +232,12 @@ impl Section {
         let table = match self.take(key) {
             Some(Value::Table(table)) => table,
             Some(other) => {
-                self.problem(key, Some(other.to_string()), "expected tables", Some(&format!("write [{key}.name]")));
+                self.problem(
+                    key,
+                    Some(other.to_string()),
+                    "expected tables",
+                    Some(&format!("write [{key}.name]")),
+                );
                 Table::new()
             }
             None => Table::new(),
@@ -178,14 +247,24 @@ impl Section {
             let path = format!("{}.{name}", self.key(key));
             match item {
                 Value::Table(inner) => out.push(self.nested(path, inner, |section| read(&name, section))),
-                other => self.problem(&format!("{key}.{name}"), Some(other.to_string()), "expected a table", None),
+                other => self.problem(
+                    &format!("{key}.{name}"),
+                    Some(other.to_string()),
+                    "expected a table",
+                    None,
+                ),
             }
         }
         out
     }
 
     fn nested<T>(&mut self, path: String, table: Table, read: impl FnOnce(&mut Section) -> T) -> T {
-        let mut inner = Section { path, rest: table, known: Vec::new(), problems: Vec::new() };
+        let mut inner = Section {
+            path,
+            rest: table,
+            known: Vec::new(),
+            problems: Vec::new(),
+        };
         let out = read(&mut inner);
         self.problems.extend(inner.finish());
         out
@@ -195,7 +274,11 @@ impl Section {
     pub(super) fn finish(mut self) -> Vec<Problem> {
         let unknown: Vec<(String, Value)> = std::mem::take(&mut self.rest).into_iter().collect();
         for (key, value) in unknown {
-            let near = self.known.iter().min_by_key(|known| distance(known, &key)).filter(|k| distance(k, &key) <= 3);
+            let near = self
+                .known
+                .iter()
+                .min_by_key(|known| distance(known, &key))
+                .filter(|k| distance(k, &key) <= 3);
             let hint = match near {
                 Some(known) => format!("did you mean {known}?"),
                 None => format!("known here: {}", self.known.join(", ")),

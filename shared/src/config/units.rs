@@ -2,8 +2,20 @@
 
 use std::time::Duration;
 
-const DURATION_UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
-const SIZE_UNITS: [(&str, u64); 5] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
+const DURATION_UNITS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
+const SIZE_UNITS: [(&str, u64); 5] = [
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
 
 fn split_unit(text: &str) -> Option<(u64, &str)> {
     let text = text.trim();
@@ -31,8 +43,16 @@ pub fn parse_size(text: &str) -> Option<u64> {
 /// A size for people: the largest unit that keeps one digit before the point.
 #[must_use]
 pub fn format_size(bytes: u64) -> String {
-    let (name, factor) = SIZE_UNITS.iter().rev().find(|(_, factor)| bytes >= *factor).unwrap_or(&SIZE_UNITS[0]);
-    if *factor == 1 { format!("{bytes} B") } else { format!("{:.1} {name}", bytes as f64 / *factor as f64) }
+    let (name, factor) = SIZE_UNITS
+        .iter()
+        .rev()
+        .find(|(_, factor)| bytes >= *factor)
+        .unwrap_or(&SIZE_UNITS[0]);
+    if *factor == 1 {
+        format!("{bytes} B")
+    } else {
+        format!("{:.1} {name}", bytes as f64 / *factor as f64)
+    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PublicKeyData, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
@@ -40,7 +40,10 @@ impl Validity {
     #[must_use]
     pub fn from_now(now: Millis, lasts: Duration) -> Self {
         let millis = |duration: Duration| Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX);
-        Self { not_before: now.saturating_sub(millis(BACKDATE)), not_after: now.saturating_add(millis(lasts)) }
+        Self {
+            not_before: now.saturating_sub(millis(BACKDATE)),
+            not_after: now.saturating_add(millis(lasts)),
+        }
     }
 
     fn apply(self, params: &mut CertificateParams) {
@@ -70,11 +73,17 @@ pub enum CaError {
 }
 
 fn file(path: &Path) -> impl FnOnce(std::io::Error) -> CaError {
-    |source| CaError::File { path: path.to_owned(), source }
+    |source| CaError::File {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn unusable(path: &Path) -> impl FnOnce(rcgen::Error) -> CaError {
-    |source| CaError::Unusable { path: path.to_owned(), source }
+    |source| CaError::Unusable {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// A certificate authority that can issue.
@@ -95,7 +104,9 @@ pub struct Bundle {
 impl std::fmt::Debug for Bundle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // the key stays out of logs
-        f.debug_struct("Bundle").field("cert_pem", &self.cert_pem).finish_non_exhaustive()
+        f.debug_struct("Bundle")
+            .field("cert_pem", &self.cert_pem)
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,7 +129,9 @@ impl Authority {
         // the name is the CA's own: verifiers look issuers up by name, so a foreign CA of the same name
         // would show as a broken signature instead of as an unknown CA
         let tag = uuid::Uuid::from_u128(rand::random());
-        params.distinguished_name.push(DnType::CommonName, format!("Tributary CA {tag}"));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("Tributary CA {tag}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Validity::from_now(now, CA_VALIDITY).apply(&mut params);
@@ -126,7 +139,10 @@ impl Authority {
         // the certificate goes last: a directory with ca.pem has a whole CA
         write_private(&key_path, &key.serialize_pem()).map_err(file(&key_path))?;
         write_public(&cert_path, &cert_pem).map_err(file(&cert_path))?;
-        Ok(Self { cert_pem, issuer: Issuer::new(params, key) })
+        Ok(Self {
+            cert_pem,
+            issuer: Issuer::new(params, key),
+        })
     }
 
     /// Reads the CA that [`Authority::create`] wrote.
@@ -148,7 +164,10 @@ impl Authority {
             .data
             .to_vec();
         if public_key != key.der_bytes() {
-            return Err(CaError::Mismatch { cert: cert_path, key: key_path });
+            return Err(CaError::Mismatch {
+                cert: cert_path,
+                key: key_path,
+            });
         }
         let issuer = Issuer::from_ca_cert_der(&der, key).map_err(unusable(&cert_path))?;
         Ok(Self { cert_pem, issuer })
@@ -159,7 +178,11 @@ impl Authority {
     /// # Errors
     /// Those of the two.
     pub fn load_or_create(dir: &Path, now: Millis) -> Result<Self, CaError> {
-        if dir.join(CA_CERT_FILE).exists() { Self::load(dir) } else { Self::create(dir, now) }
+        if dir.join(CA_CERT_FILE).exists() {
+            Self::load(dir)
+        } else {
+            Self::create(dir, now)
+        }
     }
 
     #[must_use]
@@ -176,20 +199,32 @@ impl Authority {
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, format!("{role} {id}"));
-        params.subject_alt_names.push(SanType::URI(peer.uri().as_str().try_into()?));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("{role} {id}"));
+        params
+            .subject_alt_names
+            .push(SanType::URI(peer.uri().as_str().try_into()?));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         if let Some(name) = role.server_name() {
             params.subject_alt_names.push(SanType::DnsName(name.try_into()?));
-            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+            params
+                .extended_key_usages
+                .push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         if role.dials() {
-            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+            params
+                .extended_key_usages
+                .push(ExtendedKeyUsagePurpose::ClientAuth);
         }
         params.use_authority_key_identifier_extension = true;
         validity.apply(&mut params);
         let cert_pem = params.signed_by(&key, &self.issuer)?.pem();
-        Ok(Bundle { cert_pem, key_pem: key.serialize_pem(), ca_pem: self.cert_pem.clone() })
+        Ok(Bundle {
+            cert_pem,
+            key_pem: key.serialize_pem(),
+            ca_pem: self.cert_pem.clone(),
+        })
     }
 }
 
@@ -201,8 +236,11 @@ impl Bundle {
     /// [`CaError::File`].
     pub fn write(&self, dir: &Path) -> Result<TlsPaths, CaError> {
         std::fs::create_dir_all(dir).map_err(file(dir))?;
-        let paths =
-            TlsPaths { ca: dir.join(CA_CERT_FILE), cert: dir.join(LEAF_CERT_FILE), key: dir.join(LEAF_KEY_FILE) };
+        let paths = TlsPaths {
+            ca: dir.join(CA_CERT_FILE),
+            cert: dir.join(LEAF_CERT_FILE),
+            key: dir.join(LEAF_KEY_FILE),
+        };
         write_private(&paths.key, &self.key_pem).map_err(file(&paths.key))?;
         write_public(&paths.cert, &self.cert_pem).map_err(file(&paths.cert))?;
         write_public(&paths.ca, &self.ca_pem).map_err(file(&paths.ca))?;

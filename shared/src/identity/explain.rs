@@ -35,9 +35,11 @@ pub fn explain(error: &ConnectionError, ours: &TlsPaths) -> String {
             None => format!("the peer closed the connection: {close}"),
         },
         ConnectionError::ApplicationClosed(close) => format!("the peer ended the session: {close}"),
-        ConnectionError::TimedOut => "no answer: check address and port, that the peer runs, and that UDP is let \
+        ConnectionError::TimedOut => {
+            "no answer: check address and port, that the peer runs, and that UDP is let \
                                       through both ways"
-            .to_owned(),
+                .to_owned()
+        }
         ConnectionError::VersionMismatch => {
             "the peer speaks another version of QUIC: check that the address is a Tributary port".to_owned()
         }
@@ -48,7 +50,9 @@ pub fn explain(error: &ConnectionError, ours: &TlsPaths) -> String {
 }
 
 fn tls_alert(code: TransportErrorCode) -> Option<u8> {
-    u64::from(code).checked_sub(0x100).and_then(|alert| u8::try_from(alert).ok())
+    u64::from(code)
+        .checked_sub(0x100)
+        .and_then(|alert| u8::try_from(alert).ok())
 }
 
 /// Our own verifier said no; rustls' text says why, and it is about the peer's certificate.
@@ -98,5 +102,9 @@ fn they_refused(alert: u8, reason: &str, ours: &TlsPaths) -> String {
         }
         other => format!("the peer refused the TLS handshake with alert {other}"),
     };
-    if reason.is_empty() { advice } else { format!("{advice} ({reason})") }
+    if reason.is_empty() {
+        advice
+    } else {
+        format!("{advice} ({reason})")
+    }
 }

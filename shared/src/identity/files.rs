@@ -29,7 +29,11 @@ impl TlsPaths {
         let ca = section.required("ca", hint, |s| s.path("ca"));
         let cert = section.required("cert", hint, |s| s.path("cert"));
         let key = section.required("key", hint, |s| s.path("key"));
-        Some(Self { ca: ca?, cert: cert?, key: key? })
+        Some(Self {
+            ca: ca?,
+            cert: cert?,
+            key: key?,
+        })
     }
 }
 
@@ -37,9 +41,17 @@ impl TlsPaths {
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     #[error("{what} {path} cannot be read: {source}", path = path.display())]
-    Read { what: &'static str, path: PathBuf, source: io::Error },
+    Read {
+        what: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("{what} {path} is no PEM file with what is needed in it: {reason}", path = path.display())]
-    Pem { what: &'static str, path: PathBuf, reason: String },
+    Pem {
+        what: &'static str,
+        path: PathBuf,
+        reason: String,
+    },
     #[error(
         "private key {key} does not belong to certificate {cert}: use the two files that were issued together",
         key = key.display(), cert = cert.display()
@@ -66,7 +78,11 @@ pub enum IdentityError {
     #[error("a {own} does not {verb} anybody")]
     NoSuchHop { own: Role, verb: &'static str },
     #[error("TLS cannot be set up with certificate {cert} and CA {ca}: {source}", cert = cert.display(), ca = ca.display())]
-    Tls { cert: PathBuf, ca: PathBuf, source: rustls::Error },
+    Tls {
+        cert: PathBuf,
+        ca: PathBuf,
+        source: rustls::Error,
+    },
 }
 
 /// What the three files hold, and the name and times in the certificate.
@@ -84,14 +100,24 @@ pub(super) fn read(paths: &TlsPaths) -> Result<Material, IdentityError> {
     let cas = read_certificates("CA certificate", &paths.ca)?;
     let chain = read_certificates("certificate", &paths.cert)?;
     let pem = read_file("private key", &paths.key)?;
-    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|e| not_pem("private key", &paths.key, e.to_string()))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(&pem).map_err(|e| not_pem("private key", &paths.key, e.to_string()))?;
     // read_certificates returns at least one
     let leaf = &chain[0];
-    let own = Peer::from_certificate(leaf)
-        .map_err(|source| IdentityError::Name { cert: paths.cert.clone(), source })?;
+    let own = Peer::from_certificate(leaf).map_err(|source| IdentityError::Name {
+        cert: paths.cert.clone(),
+        source,
+    })?;
     let (not_before, not_after) =
         validity(leaf).map_err(|reason| not_pem("certificate", &paths.cert, reason))?;
-    Ok(Material { cas, chain, key, own, not_before, not_after })
+    Ok(Material {
+        cas,
+        chain,
+        key,
+        own,
+        not_before,
+        not_after,
+    })
 }
 
 fn validity(leaf: &CertificateDer<'_>) -> Result<(Millis, Millis), String> {
@@ -99,15 +125,26 @@ fn validity(leaf: &CertificateDer<'_>) -> Result<(Millis, Millis), String> {
     let validity = certificate.validity();
     let millis = |seconds: i64| seconds.saturating_mul(1000);
     // the last second counts whole
-    Ok((millis(validity.not_before.timestamp()), millis(validity.not_after.timestamp()).saturating_add(999)))
+    Ok((
+        millis(validity.not_before.timestamp()),
+        millis(validity.not_after.timestamp()).saturating_add(999),
+    ))
 }
 
 fn not_pem(what: &'static str, path: &Path, reason: String) -> IdentityError {
-    IdentityError::Pem { what, path: path.to_owned(), reason }
+    IdentityError::Pem {
+        what,
+        path: path.to_owned(),
+        reason,
+    }
 }
 
 fn read_file(what: &'static str, path: &Path) -> Result<Vec<u8>, IdentityError> {
-    std::fs::read(path).map_err(|source| IdentityError::Read { what, path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| IdentityError::Read {
+        what,
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Never empty.

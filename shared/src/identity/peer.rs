@@ -45,7 +45,9 @@ impl Role {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Agent, Self::Gateway, Self::Aggregator].into_iter().find(|role| role.as_str() == text)
+        [Self::Agent, Self::Gateway, Self::Aggregator]
+            .into_iter()
+            .find(|role| role.as_str() == text)
     }
 }
 
@@ -70,7 +72,9 @@ pub enum PeerError {
     NoCertificate,
     #[error("the certificate cannot be parsed: {0}")]
     Unreadable(String),
-    #[error("the certificate names no role: it needs exactly one URI like spiffe://tributary/agent/NAME, it has {0}")]
+    #[error(
+        "the certificate names no role: it needs exactly one URI like spiffe://tributary/agent/NAME, it has {0}"
+    )]
     NoName(usize),
     #[error("{0:?} is not a Tributary name: expected spiffe://tributary/{{agent|gateway|aggregator}}/NAME")]
     ForeignName(String),
@@ -96,7 +100,9 @@ impl Peer {
     /// [`PeerError`] when the peer's certificate names nobody in this mesh.
     pub fn of(connection: &quinn::Connection) -> Result<Self, PeerError> {
         let identity = connection.peer_identity().ok_or(PeerError::NoCertificate)?;
-        let chain = identity.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| PeerError::NoCertificate)?;
+        let chain = identity
+            .downcast::<Vec<CertificateDer<'static>>>()
+            .map_err(|_| PeerError::NoCertificate)?;
         Self::from_certificate(chain.first().ok_or(PeerError::NoCertificate)?)
     }
 
@@ -107,11 +113,21 @@ impl Peer {
     pub fn from_certificate(leaf: &CertificateDer<'_>) -> Result<Self, PeerError> {
         let (_, certificate) =
             x509_parser::parse_x509_certificate(leaf).map_err(|e| PeerError::Unreadable(e.to_string()))?;
-        let names = certificate.subject_alternative_name().map_err(|e| PeerError::Unreadable(e.to_string()))?;
-        let names = names.map(|san| san.value.general_names.as_slice()).unwrap_or_default();
+        let names = certificate
+            .subject_alternative_name()
+            .map_err(|e| PeerError::Unreadable(e.to_string()))?;
+        let names = names
+            .map(|san| san.value.general_names.as_slice())
+            .unwrap_or_default();
         let uris: Vec<&str> = names
             .iter()
-            .filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None })
+            .filter_map(|name| {
+                if let GeneralName::URI(uri) = name {
+                    Some(*uri)
+                } else {
+                    None
+                }
+            })
             .collect();
         // SPIFFE X.509-SVID §2: exactly one URI, or it is not clear who speaks
         match uris.as_slice() {
@@ -122,8 +138,12 @@ impl Peer {
 
     fn from_uri(uri: &str) -> Result<Self, PeerError> {
         let foreign = || PeerError::ForeignName(uri.chars().take(200).collect());
-        let path = uri.strip_prefix("spiffe://").and_then(|rest| rest.strip_prefix(TRUST_DOMAIN));
-        let (role, id) = path.and_then(|path| path.strip_prefix('/')?.split_once('/')).ok_or_else(foreign)?;
+        let path = uri
+            .strip_prefix("spiffe://")
+            .and_then(|rest| rest.strip_prefix(TRUST_DOMAIN));
+        let (role, id) = path
+            .and_then(|path| path.strip_prefix('/')?.split_once('/'))
+            .ok_or_else(foreign)?;
         Ok(Self::new(Role::parse(role).ok_or_else(foreign)?, id)?)
     }
 
@@ -138,7 +158,11 @@ impl Peer {
     /// # Errors
     /// [`PeerError::WrongRole`] for every other.
     pub fn require(self, wanted: Role) -> Result<Self, PeerError> {
-        if self.role == wanted { Ok(self) } else { Err(PeerError::WrongRole { peer: self, wanted }) }
+        if self.role == wanted {
+            Ok(self)
+        } else {
+            Err(PeerError::WrongRole { peer: self, wanted })
+        }
     }
 
     /// The id of a peer that must be an agent.
@@ -188,8 +212,15 @@ mod tests {
         for uri in foreign {
             assert_eq!(Peer::from_uri(uri), Err(PeerError::ForeignName(uri.to_owned())));
         }
-        for uri in ["spiffe://tributary/agent/", "spiffe://tributary/agent/a/b", "spiffe://tributary/agent/a b"] {
-            assert!(matches!(Peer::from_uri(uri), Err(PeerError::InvalidId(_))), "{uri}");
+        for uri in [
+            "spiffe://tributary/agent/",
+            "spiffe://tributary/agent/a/b",
+            "spiffe://tributary/agent/a b",
+        ] {
+            assert!(
+                matches!(Peer::from_uri(uri), Err(PeerError::InvalidId(_))),
+                "{uri}"
+            );
         }
     }
 
@@ -197,7 +228,13 @@ mod tests {
     fn a_role_is_not_another() {
         let agent = Peer::new(Role::Agent, "a").expect("valid id");
         let refused = agent.clone().gateway().expect_err("an agent is no gateway");
-        assert_eq!(refused, PeerError::WrongRole { peer: agent.clone(), wanted: Role::Gateway });
+        assert_eq!(
+            refused,
+            PeerError::WrongRole {
+                peer: agent.clone(),
+                wanted: Role::Gateway
+            }
+        );
         assert_eq!(agent.agent().expect("an agent").as_str(), "a");
     }
 }

@@ -1,9 +1,12 @@
 //! Real endpoints on loopback: who gets in, and what the others are told.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{Connection, ConnectionError, Endpoint};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 use super::*;
 use crate::time::{Millis, now_millis};
@@ -15,7 +18,9 @@ fn authority(dir: &Path) -> Authority {
 }
 
 fn issue(ca: &Authority, dir: &Path, role: Role, id: &str) -> TlsPaths {
-    let bundle = ca.issue(role, id, Validity::from_now(now_millis(), DAY)).expect("a bundle");
+    let bundle = ca
+        .issue(role, id, Validity::from_now(now_millis(), DAY))
+        .expect("a bundle");
     bundle.write(&dir.join(id)).expect("written")
 }
 
@@ -35,33 +40,33 @@ async fn dial(server: quinn::ServerConfig, client: quinn::ClientConfig, name: &s
     let listening = Endpoint::server(server, local).expect("a port");
     let dialling = Endpoint::client(local).expect("a port");
     let address = listening.local_addr().expect("bound");
-    let connecting = dialling.connect_with(client, address, name).expect("a valid name");
+    let connecting = dialling
+        .connect_with(client, address, name)
+        .expect("a valid name");
     let accept = async { listening.accept().await.expect("open").await };
     let (dialler, server) = tokio::join!(connecting, accept);
-    Outcome { dialler, server, _endpoints: (dialling, listening) }
+    Outcome {
+        dialler,
+        server,
+        _endpoints: (dialling, listening),
+    }
 }
 
+/// A server that asks its diallers for nothing, and shows whatever certificate it has.
 fn serve_anybody(paths: &TlsPaths) -> quinn::ServerConfig {
-    let (ca, cert, key) = (
-        std::fs::read(&paths.ca).expect("ca"),
-        std::fs::read(&paths.cert).expect("cert"),
-        std::fs::read(&paths.key).expect("key"),
-    );
-    drop(ca);
-    use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("versions")
         .with_no_client_auth()
         .with_single_cert(
-            vec![CertificateDer::from_pem_slice(&cert).expect("cert")],
-            PrivateKeyDer::from_pem_slice(&key).expect("key"),
+            vec![CertificateDer::from_pem_file(&paths.cert).expect("a certificate")],
+            PrivateKeyDer::from_pem_file(&paths.key).expect("a key"),
         )
         .expect("a pair");
     tls.alpn_protocols = vec![crate::wire::ALPN.to_vec()];
-    let quic = quinn::crypto::rustls::QuicServerConfig::try_from(tls).expect("quic");
-    quinn::ServerConfig::with_crypto(std::sync::Arc::new(quic))
+    let quic = QuicServerConfig::try_from(tls).expect("quic");
+    quinn::ServerConfig::with_crypto(Arc::new(quic))
 }
 
 /// The error that a dialler meets: at once, or (TLS 1.3) when the server has judged its certificate.
@@ -83,9 +88,24 @@ async fn a_good_pair_connects_and_both_know_the_other() {
     let client = agent.client_config().expect("a client");
     let outcome = dial(server, client, Role::Gateway.server_name().expect("dialled")).await;
 
-    let (dialler, server) = (outcome.dialler.expect("connected"), outcome.server.expect("accepted"));
-    assert_eq!(Peer::of(&server).and_then(Peer::agent).expect("an agent").as_str(), "press-7");
-    assert_eq!(Peer::of(&dialler).and_then(Peer::gateway).expect("a gateway").as_str(), "gw-1");
+    let (dialler, server) = (
+        outcome.dialler.expect("connected"),
+        outcome.server.expect("accepted"),
+    );
+    assert_eq!(
+        Peer::of(&server)
+            .and_then(Peer::agent)
+            .expect("an agent")
+            .as_str(),
+        "press-7"
+    );
+    assert_eq!(
+        Peer::of(&dialler)
+            .and_then(Peer::gateway)
+            .expect("a gateway")
+            .as_str(),
+        "gw-1"
+    );
 
     // a batch crosses, and a server cannot open a stream that the dialler did not ask for
     let mut batch = dialler.open_uni().await.expect("a stream");
@@ -101,11 +121,19 @@ async fn a_good_pair_connects_and_both_know_the_other() {
 async fn a_gateway_dials_the_aggregator() {
     let dir = tempfile::tempdir().expect("dir");
     let ca = authority(dir.path());
-    let aggregator = identity(&issue(&ca, dir.path(), Role::Aggregator, "centre"), Role::Aggregator);
+    let aggregator = identity(
+        &issue(&ca, dir.path(), Role::Aggregator, "centre"),
+        Role::Aggregator,
+    );
     let gateway = identity(&issue(&ca, dir.path(), Role::Gateway, "gw-1"), Role::Gateway);
 
     let server = aggregator.server_config(Role::Gateway, 16).expect("a server");
-    let outcome = dial(server, gateway.client_config().expect("a client"), "aggregator.tributary.internal").await;
+    let outcome = dial(
+        server,
+        gateway.client_config().expect("a client"),
+        "aggregator.tributary.internal",
+    )
+    .await;
     outcome.dialler.expect("connected");
     outcome.server.expect("accepted");
 }
@@ -114,16 +142,30 @@ async fn a_gateway_dials_the_aggregator() {
 async fn an_agents_certificate_cannot_dial_the_aggregator() {
     let dir = tempfile::tempdir().expect("dir");
     let ca = authority(dir.path());
-    let aggregator = identity(&issue(&ca, dir.path(), Role::Aggregator, "centre"), Role::Aggregator);
+    let aggregator = identity(
+        &issue(&ca, dir.path(), Role::Aggregator, "centre"),
+        Role::Aggregator,
+    );
     let agent = identity(&issue(&ca, dir.path(), Role::Agent, "press-7"), Role::Agent);
 
     let server = aggregator.server_config(Role::Gateway, 16).expect("a server");
-    let outcome = dial(server, agent.client_config().expect("a client"), "aggregator.tributary.internal").await;
+    let outcome = dial(
+        server,
+        agent.client_config().expect("a client"),
+        "aggregator.tributary.internal",
+    )
+    .await;
 
     let told = explain(&outcome.server.expect_err("refused"), aggregator.paths());
-    assert!(told.contains("agent \"press-7\", and only a certificate of role gateway"), "{told}");
+    assert!(
+        told.contains("agent \"press-7\", and only a certificate of role gateway"),
+        "{told}"
+    );
     let told = explain(&refusal(outcome.dialler).await, agent.paths());
-    assert!(told.contains("refuses the role or name in our certificate"), "{told}");
+    assert!(
+        told.contains("refuses the role or name in our certificate"),
+        "{told}"
+    );
 }
 
 #[tokio::test]
@@ -135,16 +177,34 @@ async fn an_agents_certificate_cannot_act_as_a_gateway() {
 
     // our own programs refuse at start
     let error = Identity::load(&thief, Role::Gateway).expect_err("an agent is no gateway");
-    assert!(matches!(&error, IdentityError::Name { source: PeerError::WrongRole { .. }, .. }), "{error}");
+    assert!(
+        matches!(
+            &error,
+            IdentityError::Name {
+                source: PeerError::WrongRole { .. },
+                ..
+            }
+        ),
+        "{error}"
+    );
     let as_agent = identity(&thief, Role::Agent);
-    let error = as_agent.server_config(Role::Agent, 1).expect_err("agents do not serve");
+    let error = as_agent
+        .server_config(Role::Agent, 1)
+        .expect_err("agents do not serve");
     assert!(matches!(error, IdentityError::NoSuchHop { .. }), "{error}");
 
     // and a program that does not ask is refused by whoever dials it
-    let outcome =
-        dial(serve_anybody(&thief), agent.client_config().expect("a client"), "gateway.tributary.internal").await;
+    let outcome = dial(
+        serve_anybody(&thief),
+        agent.client_config().expect("a client"),
+        "gateway.tributary.internal",
+    )
+    .await;
     let told = explain(&outcome.dialler.expect_err("refused"), agent.paths());
-    assert!(told.contains("not one of the role that must answer here"), "{told}");
+    assert!(
+        told.contains("not one of the role that must answer here"),
+        "{told}"
+    );
 }
 
 #[tokio::test]
@@ -155,35 +215,63 @@ async fn a_gateway_does_not_answer_for_the_aggregator() {
     let other = identity(&issue(&ca, dir.path(), Role::Gateway, "gw-2"), Role::Gateway);
 
     let server = gateway.server_config(Role::Gateway, 1).expect("a server");
-    let outcome = dial(server, other.client_config().expect("a client"), "aggregator.tributary.internal").await;
+    let outcome = dial(
+        server,
+        other.client_config().expect("a client"),
+        "aggregator.tributary.internal",
+    )
+    .await;
     let told = explain(&outcome.dialler.expect_err("refused"), other.paths());
-    assert!(told.contains("not one of the role that must answer here"), "{told}");
+    assert!(
+        told.contains("not one of the role that must answer here"),
+        "{told}"
+    );
 }
 
 #[tokio::test]
 async fn a_foreign_ca_is_refused_by_both_ends() {
     let dir = tempfile::tempdir().expect("dir");
     let (here, there) = (dir.path().join("here"), dir.path().join("there"));
-    let gateway = identity(&issue(&authority(&here), &here, Role::Gateway, "gw-1"), Role::Gateway);
+    let gateway = identity(
+        &issue(&authority(&here), &here, Role::Gateway, "gw-1"),
+        Role::Gateway,
+    );
     let foreign = authority(&there);
     let stranger = identity(&issue(&foreign, &there, Role::Agent, "press-7"), Role::Agent);
 
     let server = gateway.server_config(Role::Agent, 1).expect("a server");
-    let outcome = dial(server, stranger.client_config().expect("a client"), "gateway.tributary.internal").await;
+    let outcome = dial(
+        server,
+        stranger.client_config().expect("a client"),
+        "gateway.tributary.internal",
+    )
+    .await;
     let told = explain(&outcome.dialler.expect_err("refused"), stranger.paths());
-    assert!(told.contains(&format!("is not of the CA in {}", stranger.paths().ca.display())), "{told}");
+    assert!(
+        told.contains(&format!("is not of the CA in {}", stranger.paths().ca.display())),
+        "{told}"
+    );
 
     // a stranger that trusts our CA, so that only the server can refuse
     let mut paths = stranger.paths().clone();
     std::fs::copy(here.join("ca.pem"), &paths.ca).expect("copied");
     let error = Identity::load(&paths, Role::Agent).expect_err("certificate and CA do not fit");
     assert!(matches!(error, IdentityError::NotOfCa { .. }), "{error}");
-    let both = format!("{}{}", foreign.ca_pem(), std::fs::read_to_string(here.join("ca.pem")).expect("ca"));
+    let both = format!(
+        "{}{}",
+        foreign.ca_pem(),
+        std::fs::read_to_string(here.join("ca.pem")).expect("ca")
+    );
     paths.ca = there.join("both.pem");
     std::fs::write(&paths.ca, both).expect("written");
     let stranger = identity(&paths, Role::Agent);
     let server = gateway.server_config(Role::Agent, 1).expect("a server");
-    let outcome = dial(server, stranger.client_config().expect("a client"), "gateway.tributary.internal").await;
+    let outcome = dial(
+        server,
+        stranger.client_config().expect("a client"),
+        "gateway.tributary.internal",
+    )
+    .await;
     let told = explain(&outcome.server.expect_err("refused"), gateway.paths());
     assert!(told.contains("is not of the CA in"), "{told}");
     let told = explain(&refusal(outcome.dialler).await, stranger.paths());
@@ -197,7 +285,10 @@ async fn an_expired_certificate_is_refused_at_start_and_by_the_server() {
     let gateway = identity(&issue(&ca, dir.path(), Role::Gateway, "gw-1"), Role::Gateway);
     let hour: Millis = 3_600_000;
     let ended = now_millis() - hour;
-    let validity = Validity { not_before: ended - hour, not_after: ended };
+    let validity = Validity {
+        not_before: ended - hour,
+        not_after: ended,
+    };
     let paths = ca
         .issue(Role::Agent, "old", validity)
         .and_then(|bundle| bundle.write(&dir.path().join("old")))
@@ -205,14 +296,22 @@ async fn an_expired_certificate_is_refused_at_start_and_by_the_server() {
 
     let error = Identity::load(&paths, Role::Agent).expect_err("it has expired");
     let until = crate::time::to_rfc3339(ended / 1000 * 1000 + 999);
-    assert!(error.to_string().contains(&format!("was valid until {until}")), "{error}");
+    assert!(
+        error.to_string().contains(&format!("was valid until {until}")),
+        "{error}"
+    );
     let error = Identity::load_at(&paths, Role::Agent, ended - 2 * hour).expect_err("not yet valid");
     assert!(matches!(error, IdentityError::NotYetValid { .. }), "{error}");
 
     // a host whose clock is behind does not know it; the server does
     let agent = Identity::load_at(&paths, Role::Agent, ended).expect("still valid then");
     let server = gateway.server_config(Role::Agent, 1).expect("a server");
-    let outcome = dial(server, agent.client_config().expect("a client"), "gateway.tributary.internal").await;
+    let outcome = dial(
+        server,
+        agent.client_config().expect("a client"),
+        "gateway.tributary.internal",
+    )
+    .await;
     let told = explain(&outcome.server.expect_err("refused"), gateway.paths());
     assert!(told.contains("not valid at this time"), "{told}");
     let told = explain(&refusal(outcome.dialler).await, agent.paths());
@@ -225,19 +324,18 @@ async fn a_dialler_without_a_certificate_is_refused() {
     let ca = authority(dir.path());
     let gateway = identity(&issue(&ca, dir.path(), Role::Gateway, "gw-1"), Role::Gateway);
     let mut roots = rustls::RootCertStore::empty();
-    use rustls_pki_types::pem::PemObject;
     roots
-        .add(rustls_pki_types::CertificateDer::from_pem_slice(ca.ca_pem().as_bytes()).expect("ca"))
+        .add(CertificateDer::from_pem_slice(ca.ca_pem().as_bytes()).expect("ca"))
         .expect("a root");
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
     tls.alpn_protocols = vec![crate::wire::ALPN.to_vec()];
-    let quic = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("quic");
-    let client = quinn::ClientConfig::new(std::sync::Arc::new(quic));
+    let quic = QuicClientConfig::try_from(tls).expect("quic");
+    let client = quinn::ClientConfig::new(Arc::new(quic));
 
     let server = gateway.server_config(Role::Agent, 1).expect("a server");
     let outcome = dial(server, client, "gateway.tributary.internal").await;
@@ -252,9 +350,18 @@ fn broken_files_are_named() {
     let other = issue(&ca, dir.path(), Role::Agent, "b");
 
     let load = |paths: TlsPaths| Identity::load(&paths, Role::Agent).expect_err("broken");
-    let missing = load(TlsPaths { cert: dir.path().join("none.pem"), ..good.clone() });
-    assert!(missing.to_string().contains("none.pem cannot be read"), "{missing}");
-    let mixed = load(TlsPaths { key: other.key.clone(), ..good.clone() });
+    let missing = load(TlsPaths {
+        cert: dir.path().join("none.pem"),
+        ..good.clone()
+    });
+    assert!(
+        missing.to_string().contains("none.pem cannot be read"),
+        "{missing}"
+    );
+    let mixed = load(TlsPaths {
+        key: other.key.clone(),
+        ..good.clone()
+    });
     assert!(matches!(mixed, IdentityError::KeyMismatch { .. }), "{mixed}");
     let garbage = dir.path().join("garbage.pem");
     std::fs::write(&garbage, "no PEM here").expect("written");
@@ -268,13 +375,22 @@ fn a_ca_is_made_once_and_loaded_after() {
     let first = authority(dir.path());
     let again = Authority::load_or_create(dir.path(), now_millis()).expect("loaded");
     assert_eq!(first.ca_pem(), again.ca_pem());
-    identity(&issue(&again, dir.path(), Role::Agent, "by-loaded-ca"), Role::Agent);
-    assert!(matches!(Authority::create(dir.path(), now_millis()), Err(CaError::File { .. })));
+    identity(
+        &issue(&again, dir.path(), Role::Agent, "by-loaded-ca"),
+        Role::Agent,
+    );
+    assert!(matches!(
+        Authority::create(dir.path(), now_millis()),
+        Err(CaError::File { .. })
+    ));
 
     let other = dir.path().join("other");
     authority(&other);
     std::fs::copy(other.join("ca.key"), dir.path().join("ca.key")).expect("copied");
-    assert!(matches!(Authority::load(dir.path()), Err(CaError::Mismatch { .. })));
+    assert!(matches!(
+        Authority::load(dir.path()),
+        Err(CaError::Mismatch { .. })
+    ));
 }
 
 #[cfg(unix)]

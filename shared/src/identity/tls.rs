@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use rustls::client::danger::HandshakeSignatureValid;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerifier as _};
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
@@ -54,21 +54,36 @@ impl Identity {
     /// # Errors
     /// As [`Identity::load`].
     pub fn load_at(paths: &TlsPaths, role: Role, now: Millis) -> Result<Self, IdentityError> {
-        let Material { cas, chain, key, own, not_before, not_after } = files::read(paths)?;
-        let own = own
-            .require(role)
-            .map_err(|source| IdentityError::Name { cert: paths.cert.clone(), source })?;
+        let Material {
+            cas,
+            chain,
+            key,
+            own,
+            not_before,
+            not_after,
+        } = files::read(paths)?;
+        let own = own.require(role).map_err(|source| IdentityError::Name {
+            cert: paths.cert.clone(),
+            source,
+        })?;
         if now > not_after {
-            return Err(IdentityError::Expired { cert: paths.cert.clone(), not_after });
+            return Err(IdentityError::Expired {
+                cert: paths.cert.clone(),
+                not_after,
+            });
         }
         if now < not_before {
-            return Err(IdentityError::NotYetValid { cert: paths.cert.clone(), not_before });
+            return Err(IdentityError::NotYetValid {
+                cert: paths.cert.clone(),
+                not_before,
+            });
         }
         let provider = Arc::new(provider());
         let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|source| match source {
-            rustls::Error::InconsistentKeys(_) => {
-                IdentityError::KeyMismatch { cert: paths.cert.clone(), key: paths.key.clone() }
-            }
+            rustls::Error::InconsistentKeys(_) => IdentityError::KeyMismatch {
+                cert: paths.cert.clone(),
+                key: paths.key.clone(),
+            },
             source => tls_error(paths)(source),
         })?;
         let mut roots = RootCertStore::empty();
@@ -109,16 +124,28 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::NoSuchHop`] for an agent, [`IdentityError::Tls`] when rustls refuses the material.
-    pub fn server_config(&self, accept: Role, max_uni_streams: u32) -> Result<quinn::ServerConfig, IdentityError> {
+    pub fn server_config(
+        &self,
+        accept: Role,
+        max_uni_streams: u32,
+    ) -> Result<quinn::ServerConfig, IdentityError> {
         if self.own.role.server_name().is_none() {
-            return Err(IdentityError::NoSuchHop { own: self.own.role, verb: "serve" });
+            return Err(IdentityError::NoSuchHop {
+                own: self.own.role,
+                verb: "serve",
+            });
         }
-        let verifier = RoleVerifier { chain: self.client_verifier()?, accept };
+        let verifier = RoleVerifier {
+            chain: self.client_verifier()?,
+            accept,
+        };
         let mut tls = rustls::ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(tls_error(&self.paths))?
             .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(Arc::clone(&self.certified))));
+            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(Arc::clone(
+                &self.certified,
+            ))));
         tls.alpn_protocols = vec![wire::ALPN.to_vec()];
         // No resumption and no 0-RTT: a resumed session skips the certificate verifier, so a revoked or
         // expired peer would get back in, and early data could be replayed. Connections live for hours; a
@@ -126,8 +153,7 @@ impl Identity {
         tls.session_storage = Arc::new(NoServerSessionStorage {});
         tls.send_tls13_tickets = 0;
         tls.max_early_data_size = 0;
-        let quic = QuicServerConfig::try_from(tls)
-            .map_err(|error| tls_error(&self.paths)(rustls::Error::General(error.to_string())))?;
+        let quic = QuicServerConfig::try_from(tls).map_err(|error| self.general(&error))?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(quic));
         config
             .transport_config(transport::for_server(max_uni_streams))
@@ -144,28 +170,36 @@ impl Identity {
     /// material.
     pub fn client_config(&self) -> Result<quinn::ClientConfig, IdentityError> {
         if !self.own.role.dials() {
-            return Err(IdentityError::NoSuchHop { own: self.own.role, verb: "dial" });
+            return Err(IdentityError::NoSuchHop {
+                own: self.own.role,
+                verb: "dial",
+            });
         }
         let mut tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(tls_error(&self.paths))?
             .with_root_certificates(Arc::clone(&self.roots))
-            .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(Arc::clone(&self.certified))));
+            .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(Arc::clone(
+                &self.certified,
+            ))));
         tls.alpn_protocols = vec![wire::ALPN.to_vec()];
         // for the same reason as in server_config
         tls.resumption = Resumption::disabled();
         tls.enable_early_data = false;
-        let quic = QuicClientConfig::try_from(tls)
-            .map_err(|error| tls_error(&self.paths)(rustls::Error::General(error.to_string())))?;
+        let quic = QuicClientConfig::try_from(tls).map_err(|error| self.general(&error))?;
         let mut config = quinn::ClientConfig::new(Arc::new(quic));
         config.transport_config(transport::for_dialler());
         Ok(config)
     }
 
+    fn general(&self, error: &dyn fmt::Display) -> IdentityError {
+        tls_error(&self.paths)(rustls::Error::General(error.to_string()))
+    }
+
     fn client_verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, IdentityError> {
         WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), Arc::clone(&self.provider))
             .build()
-            .map_err(|error| tls_error(&self.paths)(rustls::Error::General(error.to_string())))
+            .map_err(|error| self.general(&error))
     }
 
     /// Judges our own certificate as our peers will.
@@ -174,39 +208,52 @@ impl Identity {
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
         let (leaf, intermediates) = (&self.certified.cert[0], &self.certified.cert[1..]);
         let verdict = match self.own.role.server_name() {
-            None => self.client_verifier()?.verify_client_cert(leaf, intermediates, now).map(drop),
+            None => self
+                .client_verifier()?
+                .verify_client_cert(leaf, intermediates, now)
+                .map(drop),
             Some(name) => {
-                use rustls::client::danger::ServerCertVerifier as _;
                 let verifier = WebPkiServerVerifier::builder_with_provider(
                     Arc::clone(&self.roots),
                     Arc::clone(&self.provider),
                 )
                 .build()
-                .map_err(|error| tls_error(&self.paths)(rustls::Error::General(error.to_string())))?;
-                let name = ServerName::try_from(name)
-                    .map_err(|error| tls_error(&self.paths)(rustls::Error::General(error.to_string())))?;
-                verifier.verify_server_cert(leaf, intermediates, &name, &[], now).map(drop)
+                .map_err(|error| self.general(&error))?;
+                let name = ServerName::try_from(name).map_err(|error| self.general(&error))?;
+                verifier
+                    .verify_server_cert(leaf, intermediates, &name, &[], now)
+                    .map(drop)
             }
         };
         verdict.map_err(|error| match error {
             // same name but another key shows as a bad signature
             rustls::Error::InvalidCertificate(
                 CertificateError::UnknownIssuer | CertificateError::BadSignature,
-            ) => IdentityError::NotOfCa { cert: self.paths.cert.clone(), ca: self.paths.ca.clone() },
+            ) => IdentityError::NotOfCa {
+                cert: self.paths.cert.clone(),
+                ca: self.paths.ca.clone(),
+            },
             error => tls_error(&self.paths)(error),
         })
     }
 }
 
 fn tls_error(paths: &TlsPaths) -> impl Fn(rustls::Error) -> IdentityError {
-    |source| IdentityError::Tls { cert: paths.cert.clone(), ca: paths.ca.clone(), source }
+    |source| IdentityError::Tls {
+        cert: paths.cert.clone(),
+        ca: paths.ca.clone(),
+        source,
+    }
 }
 
 /// aws-lc-rs, with the hybrid post-quantum exchange first: what is recorded today stays unreadable later.
 /// The order is set here rather than left to a cargo feature.
 fn provider() -> CryptoProvider {
     let kx_groups = vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1];
-    CryptoProvider { kx_groups, ..default_provider() }
+    CryptoProvider {
+        kx_groups,
+        ..default_provider()
+    }
 }
 
 /// Takes what webpki takes, when its name is of the role that belongs on this port.

@@ -6,8 +6,8 @@ use super::{ACK_TIMEOUT, HEARTBEAT_EVERY, HELLO_TIMEOUT, Tick};
 use crate::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
 use crate::time::Millis;
 use crate::wire::{
-    Ack, Bye, Hello, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport, OpenLane, Refuse, RefuseCode, ToAgent,
-    ToGateway, VERSION, Welcome,
+    Ack, Bye, Hello, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport, OpenLane, Refuse, RefuseCode,
+    ToAgent, ToGateway, VERSION, Welcome,
 };
 
 /// After so many refusals as malformed at one seq, the batch there is given up and reported as dropped: the
@@ -44,17 +44,34 @@ pub struct Shipment {
 pub enum AgentOutput {
     Send(ToGateway),
     /// Welcomed: batches may flow.
-    Connected { gateway: String, limits: Limits, gateway_now: Millis },
+    Connected {
+        gateway: String,
+        limits: Limits,
+        gateway_now: Millis,
+    },
     /// Everything of the lane up to `mark` is committed: the spool may forget it.
-    Committed { lane: u32, mark: Seq },
+    Committed {
+        lane: u32,
+        mark: Seq,
+    },
     /// The aggregator has committed the lane up to `mark`. The spool decides whether that is its own past:
     /// answer with [`AgentLink::resume`] to ship from there, or give the lane a new epoch and let it vanish
     /// from the views.
-    LaneOpened { lane: u32, mark: Seq },
+    LaneOpened {
+        lane: u32,
+        mark: Seq,
+    },
     /// The gateway refused a batch; the link already goes on from where it must.
-    Refused { lane: u32, code: RefuseCode, message: String },
+    Refused {
+        lane: u32,
+        code: RefuseCode,
+        message: String,
+    },
     /// The session is over. Come back after `retry_after` ms at the earliest.
-    Close { reason: String, retry_after: Tick },
+    Close {
+        reason: String,
+        retry_after: Tick,
+    },
 }
 
 #[derive(Debug)]
@@ -110,7 +127,9 @@ impl AgentLink {
             instance,
         };
         Self {
-            state: State::AwaitWelcome { until: now + HELLO_TIMEOUT },
+            state: State::AwaitWelcome {
+                until: now + HELLO_TIMEOUT,
+            },
             lanes: BTreeMap::new(),
             limits: Limits::default(),
             turn: 0,
@@ -124,7 +143,8 @@ impl AgentLink {
     /// The spool changed: new lanes are opened, drained ones are let go.
     pub fn spool_changed(&mut self, now: Tick, views: &[LaneView], spool_bytes: u64, spool_limit: u64) {
         self.spool = (spool_bytes, spool_limit);
-        self.lanes.retain(|lane, _| views.iter().any(|view| view.lane == *lane));
+        self.lanes
+            .retain(|lane, _| views.iter().any(|view| view.lane == *lane));
         for view in views {
             match self.lanes.get_mut(&view.lane) {
                 Some(lane) => lane.view = view.clone(),
@@ -164,7 +184,10 @@ impl AgentLink {
             (ToAgent::Ack(ack), State::Open) => self.acked(now, ack),
             (ToAgent::Refuse(refuse), State::Open) => self.refused(now, refuse),
             (ToAgent::Drain(drain), State::Open) => {
-                self.close("the gateway is draining".to_owned(), Tick::from(drain.retry_after_ms));
+                self.close(
+                    "the gateway is draining".to_owned(),
+                    Tick::from(drain.retry_after_ms),
+                );
             }
             (ToAgent::Heartbeat { .. }, State::Open) => {}
         }
@@ -172,7 +195,13 @@ impl AgentLink {
 
     fn welcomed(&mut self, now: Tick, welcome: Welcome) {
         if !(MIN_VERSION..=VERSION).contains(&welcome.version) {
-            self.close(format!("the gateway chose protocol {}, which was not offered", welcome.version), 0);
+            self.close(
+                format!(
+                    "the gateway chose protocol {}, which was not offered",
+                    welcome.version
+                ),
+                0,
+            );
             return;
         }
         self.state = State::Open;
@@ -189,11 +218,16 @@ impl AgentLink {
     }
 
     fn lane_opened(&mut self, now: Tick, opened: LaneOpened) {
-        let Some(lane) = self.lanes.get_mut(&opened.lane) else { return };
+        let Some(lane) = self.lanes.get_mut(&opened.lane) else {
+            return;
+        };
         if lane.state == LaneState::Opening {
             self.last_progress = now;
             lane.state = LaneState::Resuming;
-            self.outputs.push_back(AgentOutput::LaneOpened { lane: opened.lane, mark: opened.mark });
+            self.outputs.push_back(AgentOutput::LaneOpened {
+                lane: opened.lane,
+                mark: opened.mark,
+            });
         }
     }
 
@@ -208,7 +242,9 @@ impl AgentLink {
     }
 
     fn acked(&mut self, now: Tick, ack: Ack) {
-        let Some(lane) = self.lanes.get_mut(&ack.lane) else { return };
+        let Some(lane) = self.lanes.get_mut(&ack.lane) else {
+            return;
+        };
         if lane.state != LaneState::Open {
             return;
         }
@@ -216,7 +252,10 @@ impl AgentLink {
         if ack.mark >= lane.view.next_seq && ack.mark > lane.sent_up_to {
             // somebody else writes this lane: only the spool can tell, so it is asked as on opening
             lane.state = LaneState::Resuming;
-            self.outputs.push_back(AgentOutput::LaneOpened { lane: ack.lane, mark: ack.mark });
+            self.outputs.push_back(AgentOutput::LaneOpened {
+                lane: ack.lane,
+                mark: ack.mark,
+            });
             return;
         }
         // an earlier session's batches may be committed behind this one's back: the mark is right all the same
@@ -224,11 +263,16 @@ impl AgentLink {
         while lane.in_flight.front().is_some_and(|range| range.last <= ack.mark) {
             lane.in_flight.pop_front();
         }
-        self.outputs.push_back(AgentOutput::Committed { lane: ack.lane, mark: ack.mark });
+        self.outputs.push_back(AgentOutput::Committed {
+            lane: ack.lane,
+            mark: ack.mark,
+        });
     }
 
     fn refused(&mut self, now: Tick, refuse: Refuse) {
-        let Some(lane) = self.lanes.get_mut(&refuse.lane) else { return };
+        let Some(lane) = self.lanes.get_mut(&refuse.lane) else {
+            return;
+        };
         if lane.state != LaneState::Open || refuse.expected == 0 {
             return;
         }
@@ -237,12 +281,19 @@ impl AgentLink {
         lane.in_flight.retain(|range| range.last < refuse.expected);
         lane.not_before = now + Tick::from(refuse.retry_after_ms);
         lane.malformed = match refuse.code {
-            RefuseCode::Malformed if lane.malformed.0 == refuse.expected => (refuse.expected, lane.malformed.1 + 1),
+            RefuseCode::Malformed if lane.malformed.0 == refuse.expected => {
+                (refuse.expected, lane.malformed.1 + 1)
+            }
             RefuseCode::Malformed => (refuse.expected, 1),
-            RefuseCode::Gap | RefuseCode::SchemaChanged | RefuseCode::Unavailable | RefuseCode::Throttled => (0, 0),
+            RefuseCode::Gap | RefuseCode::SchemaChanged | RefuseCode::Unavailable | RefuseCode::Throttled => {
+                (0, 0)
+            }
         };
-        let Refuse { lane, code, message, .. } = refuse;
-        self.outputs.push_back(AgentOutput::Refused { lane, code, message });
+        let Refuse {
+            lane, code, message, ..
+        } = refuse;
+        self.outputs
+            .push_back(AgentOutput::Refused { lane, code, message });
     }
 
     /// The next batch that may be sent now: lanes in turn, within the gateway's credit.
@@ -251,14 +302,22 @@ impl AgentLink {
             return None;
         }
         let ready = |lane: &Lane| {
-            lane.state == LaneState::Open && now >= lane.not_before && lane.sent_up_to + 1 < lane.view.next_seq
+            lane.state == LaneState::Open
+                && now >= lane.not_before
+                && lane.sent_up_to + 1 < lane.view.next_seq
         };
         let after = self.lanes.range(self.turn + 1..);
-        let (&id, lane) = after.chain(self.lanes.range(..=self.turn)).find(|(_, lane)| ready(lane))?;
+        let (&id, lane) = after
+            .chain(self.lanes.range(..=self.turn))
+            .find(|(_, lane)| ready(lane))?;
         self.turn = id;
         let from_seq = lane.sent_up_to + 1;
         let give_up = lane.malformed.0 == from_seq && lane.malformed.1 >= MALFORMED_TRIES;
-        Some(Shipment { lane: id, from_seq, give_up })
+        Some(Shipment {
+            lane: id,
+            from_seq,
+            give_up,
+        })
     }
 
     /// A batch of this range was handed to the transport.
@@ -302,7 +361,10 @@ impl AgentLink {
             }
             State::Open => {
                 if self.in_flight() > 0 && now >= self.last_progress + ACK_TIMEOUT {
-                    self.close("batches are in flight and the gateway acknowledges nothing".to_owned(), 0);
+                    self.close(
+                        "batches are in flight and the gateway acknowledges nothing".to_owned(),
+                        0,
+                    );
                 } else if now >= self.next_report {
                     self.report(now, wall);
                 }
@@ -321,8 +383,14 @@ impl AgentLink {
             held_bytes: lane.view.held_bytes,
         });
         let (spool_bytes, spool_limit) = self.spool;
-        let report = NodeReport { now: wall, spool_bytes, spool_limit, lanes: lanes.collect() };
-        self.outputs.push_back(AgentOutput::Send(ToGateway::Report(report)));
+        let report = NodeReport {
+            now: wall,
+            spool_bytes,
+            spool_limit,
+            lanes: lanes.collect(),
+        };
+        self.outputs
+            .push_back(AgentOutput::Send(ToGateway::Report(report)));
     }
 
     /// When [`AgentLink::tick`] or [`AgentLink::next_shipment`] has something to do at the latest.
@@ -332,7 +400,11 @@ impl AgentLink {
             State::Closed => Tick::MAX,
             State::AwaitWelcome { until } => until,
             State::Open => {
-                let waiting = self.lanes.values().map(|lane| lane.not_before).filter(|at| *at > now);
+                let waiting = self
+                    .lanes
+                    .values()
+                    .map(|lane| lane.not_before)
+                    .filter(|at| *at > now);
                 waiting.min().unwrap_or(Tick::MAX).min(self.next_report)
             }
         }

@@ -6,9 +6,14 @@ use super::{HEARTBEAT_EVERY, HELLO_TIMEOUT, STALL_TIMEOUT, Sequencer, Tick, nego
 use crate::ids::{AgentId, GatewayId, LaneKey, LaneNo, Seq, StreamName};
 use crate::time::Millis;
 use crate::wire::{
-    Ack, Bye, ByeCode, CommitHeader, FromAggregator, Hello, LaneOpened, Limits, NodeReport, Refuse, RefuseCode,
-    SchemaInfo, ToAggregator, Welcome,
+    Ack, Bye, ByeCode, CommitHeader, FromAggregator, Hello, LaneOpened, Limits, NodeReport, Refuse,
+    RefuseCode, SchemaInfo, ToAggregator, Welcome,
 };
+
+/// A refusal gives all of a lane's credit back while some of its batches still travel, and a lane whose agent
+/// left keeps its early batches until [`STALL_TIMEOUT`]: so up to twice the credit may wait. Beyond that a lane
+/// is rewound instead of stored.
+const STASH_FACTOR: usize = 2;
 
 /// Counts the rewinds of a lane: an answer to a batch that was submitted before the last rewind is stale.
 pub type Generation = u32;
@@ -19,7 +24,12 @@ pub enum CommitOutcome {
     /// The lane's mark is now at least the batch's last seq, durably.
     Committed { mark: Seq },
     /// Nothing of it was taken; worth another try after `retry_after_ms`.
-    Refused { expected: Seq, code: RefuseCode, message: String, retry_after_ms: u32 },
+    Refused {
+        expected: Seq,
+        code: RefuseCode,
+        message: String,
+        retry_after_ms: u32,
+    },
 }
 
 /// What the caller must do. `B` is a batch's body, in whatever form the caller holds it.
@@ -27,14 +37,34 @@ pub enum CommitOutcome {
 pub enum AggregatorOutput<B> {
     Send(FromAggregator),
     /// Open the lane in the store and answer with [`AggregatorLink::lane_opened`].
-    OpenLane { lane: u32, key: LaneKey, next_seq: Seq },
+    OpenLane {
+        lane: u32,
+        key: LaneKey,
+        next_seq: Seq,
+    },
     /// Tell this gateway the newest schema, now and on every change.
-    Subscribe { stream: StreamName },
+    Subscribe {
+        stream: StreamName,
+    },
     /// Commit the batch and answer with [`AggregatorLink::answered`].
-    Commit { key: LaneKey, generation: Generation, header: CommitHeader, body: B },
-    GatewayUp { software: String },
-    Agent { agent: AgentId, remote: String, software: String, report: Option<NodeReport> },
-    Close { bye: Option<Bye> },
+    Commit {
+        key: LaneKey,
+        generation: Generation,
+        header: CommitHeader,
+        body: B,
+    },
+    GatewayUp {
+        software: String,
+    },
+    Agent {
+        agent: AgentId,
+        remote: String,
+        software: String,
+        report: Option<NodeReport>,
+    },
+    Close {
+        bye: Option<Bye>,
+    },
 }
 
 #[derive(Debug)]
@@ -74,7 +104,9 @@ impl<B> AggregatorLink<B> {
             gateway,
             aggregator,
             limits,
-            state: State::AwaitHello { until: now + HELLO_TIMEOUT },
+            state: State::AwaitHello {
+                until: now + HELLO_TIMEOUT,
+            },
             lanes: BTreeMap::new(),
             opening: BTreeMap::new(),
             next_heartbeat: now + HEARTBEAT_EVERY,
@@ -96,13 +128,27 @@ impl<B> AggregatorLink<B> {
             (ToAggregator::Hello(_), State::Open) => self.protocol_error("a second hello"),
             (ToAggregator::OpenLane { lane, key, next_seq }, State::Open) => {
                 self.opening.insert(lane, key.clone());
-                self.outputs.push_back(AggregatorOutput::OpenLane { lane, key, next_seq });
+                self.outputs
+                    .push_back(AggregatorOutput::OpenLane { lane, key, next_seq });
             }
             (ToAggregator::GetSchema { stream }, State::Open) => {
                 self.outputs.push_back(AggregatorOutput::Subscribe { stream });
             }
-            (ToAggregator::Agent { agent, remote, software, report }, State::Open) => {
-                self.outputs.push_back(AggregatorOutput::Agent { agent, remote, software, report });
+            (
+                ToAggregator::Agent {
+                    agent,
+                    remote,
+                    software,
+                    report,
+                },
+                State::Open,
+            ) => {
+                self.outputs.push_back(AggregatorOutput::Agent {
+                    agent,
+                    remote,
+                    software,
+                    report,
+                });
             }
             (ToAggregator::Heartbeat { .. }, State::Open) => {}
             (ToAggregator::Goodbye, State::Open) => {
@@ -114,9 +160,14 @@ impl<B> AggregatorLink<B> {
 
     fn hello(&mut self, now: Tick, wall: Millis, hello: Hello) {
         if hello.node != self.gateway.as_str() {
-            let message =
-                format!("the certificate names gateway {}, the hello {:?}: use one id", self.gateway, hello.node);
-            self.close(Bye { code: ByeCode::IdentityMismatch, message });
+            let message = format!(
+                "the certificate names gateway {}, the hello {:?}: use one id",
+                self.gateway, hello.node
+            );
+            self.close(Bye {
+                code: ByeCode::IdentityMismatch,
+                message,
+            });
             return;
         }
         match negotiate(&hello) {
@@ -124,21 +175,40 @@ impl<B> AggregatorLink<B> {
             Ok(version) => {
                 self.state = State::Open;
                 self.next_heartbeat = now + HEARTBEAT_EVERY;
-                let welcome = Welcome { version, node: self.aggregator.clone(), now: wall, limits: self.limits };
-                self.outputs.push_back(AggregatorOutput::Send(FromAggregator::Welcome(welcome)));
-                self.outputs.push_back(AggregatorOutput::GatewayUp { software: hello.software });
+                let welcome = Welcome {
+                    version,
+                    node: self.aggregator.clone(),
+                    now: wall,
+                    limits: self.limits,
+                };
+                self.outputs
+                    .push_back(AggregatorOutput::Send(FromAggregator::Welcome(welcome)));
+                self.outputs.push_back(AggregatorOutput::GatewayUp {
+                    software: hello.software,
+                });
             }
         }
     }
 
     /// The store opened a lane. An older handle for the same lane is forgotten: its agent came back.
     pub fn lane_opened(&mut self, opened: LaneOpened) {
-        let Some(key) = self.opening.remove(&opened.lane) else { return };
-        let generation = self.lanes.get(&opened.lane_no).map_or(0, |lane| lane.generation + 1);
+        let Some(key) = self.opening.remove(&opened.lane) else {
+            return;
+        };
+        let generation = self
+            .lanes
+            .get(&opened.lane_no)
+            .map_or(0, |lane| lane.generation + 1);
         let sequencer = Sequencer::new(opened.mark + 1);
-        let lane = Lane { handle: opened.lane, key, generation, sequencer };
+        let lane = Lane {
+            handle: opened.lane,
+            key,
+            generation,
+            sequencer,
+        };
         self.lanes.insert(opened.lane_no, lane);
-        self.outputs.push_back(AggregatorOutput::Send(FromAggregator::LaneOpened(opened)));
+        self.outputs
+            .push_back(AggregatorOutput::Send(FromAggregator::LaneOpened(opened)));
     }
 
     /// A whole batch arrived, in any order.
@@ -146,35 +216,66 @@ impl<B> AggregatorLink<B> {
         if self.state != State::Open {
             return;
         }
-        let waiting: usize = self.lanes.values().map(|lane| lane.sequencer.waiting()).sum();
-        if waiting >= self.limits.max_in_flight as usize {
-            let message = format!("more than {} batches in flight", self.limits.max_in_flight);
-            self.close(Bye { code: ByeCode::LimitExceeded, message });
-            return;
-        }
         let Some(lane) = self.lanes.get_mut(&header.lane) else {
             self.protocol_error("a batch of a lane that was not opened");
             return;
         };
+        let expected = lane.sequencer.expected();
+        if header.first_seq > expected && self.waiting() >= STASH_FACTOR * self.limits.max_in_flight as usize {
+            let (code, message) = (RefuseCode::Gap, "too many batches wait for their predecessors".to_owned());
+            self.rewind(header.lane, Refuse { lane: 0, expected, code, message, retry_after_ms: 0 });
+            return;
+        }
+        let Some(lane) = self.lanes.get_mut(&header.lane) else { return };
         lane.sequencer.push(header.range(), (header, body));
         while let Some((_, (header, body))) = lane.sequencer.pop(now) {
             let (key, generation) = (lane.key.clone(), lane.generation);
-            self.outputs.push_back(AggregatorOutput::Commit { key, generation, header, body });
+            self.outputs.push_back(AggregatorOutput::Commit {
+                key,
+                generation,
+                header,
+                body,
+            });
         }
+    }
+
+    /// Batches that came too early, all lanes together.
+    pub(super) fn waiting(&self) -> usize {
+        self.lanes.values().map(|lane| lane.sequencer.waiting()).sum()
     }
 
     /// The commit answered a batch that was submitted in `generation`.
     pub fn answered(&mut self, lane_no: LaneNo, generation: Generation, outcome: CommitOutcome) {
-        let Some(lane) = self.lanes.get_mut(&lane_no) else { return };
+        let Some(lane) = self.lanes.get_mut(&lane_no) else {
+            return;
+        };
         match outcome {
             CommitOutcome::Committed { mark } => {
-                let ack = Ack { lane: lane.handle, mark };
-                self.outputs.push_back(AggregatorOutput::Send(FromAggregator::Ack(ack)));
+                let ack = Ack {
+                    lane: lane.handle,
+                    mark,
+                };
+                self.outputs
+                    .push_back(AggregatorOutput::Send(FromAggregator::Ack(ack)));
             }
             // batches submitted behind a refused one are refused as well: one rewind answers them all
             CommitOutcome::Refused { .. } if generation != lane.generation => {}
-            CommitOutcome::Refused { expected, code, message, retry_after_ms } => {
-                self.rewind(lane_no, Refuse { lane: 0, expected, code, message, retry_after_ms });
+            CommitOutcome::Refused {
+                expected,
+                code,
+                message,
+                retry_after_ms,
+            } => {
+                self.rewind(
+                    lane_no,
+                    Refuse {
+                        lane: 0,
+                        expected,
+                        code,
+                        message,
+                        retry_after_ms,
+                    },
+                );
             }
         }
     }
@@ -187,23 +288,41 @@ impl<B> AggregatorLink<B> {
 
     /// A batch of the lane arrived damaged: the lane goes on from where it stands.
     pub fn malformed(&mut self, lane_no: LaneNo, message: String) {
-        let Some(expected) = self.lanes.get(&lane_no).map(|lane| lane.sequencer.expected()) else { return };
+        let Some(expected) = self.lanes.get(&lane_no).map(|lane| lane.sequencer.expected()) else {
+            return;
+        };
         let code = RefuseCode::Malformed;
-        self.rewind(lane_no, Refuse { lane: 0, expected, code, message, retry_after_ms: 0 });
+        self.rewind(
+            lane_no,
+            Refuse {
+                lane: 0,
+                expected,
+                code,
+                message,
+                retry_after_ms: 0,
+            },
+        );
     }
 
     fn rewind(&mut self, lane_no: LaneNo, refuse: Refuse) {
-        let Some(lane) = self.lanes.get_mut(&lane_no) else { return };
+        let Some(lane) = self.lanes.get_mut(&lane_no) else {
+            return;
+        };
         lane.generation += 1;
         lane.sequencer.rewind(refuse.expected);
-        let refuse = Refuse { lane: lane.handle, ..refuse };
-        self.outputs.push_back(AggregatorOutput::Send(FromAggregator::Refuse(refuse)));
+        let refuse = Refuse {
+            lane: lane.handle,
+            ..refuse
+        };
+        self.outputs
+            .push_back(AggregatorOutput::Send(FromAggregator::Refuse(refuse)));
     }
 
     /// The newest schema of a stream, asked for or changed.
     pub fn schema(&mut self, stream: StreamName, schema: Option<SchemaInfo>) {
         if self.state == State::Open {
-            self.outputs.push_back(AggregatorOutput::Send(FromAggregator::Schema { stream, schema }));
+            self.outputs
+                .push_back(AggregatorOutput::Send(FromAggregator::Schema { stream, schema }));
         }
     }
 
@@ -221,27 +340,52 @@ impl<B> AggregatorLink<B> {
         }
         if now >= self.next_heartbeat {
             self.next_heartbeat = now + HEARTBEAT_EVERY;
-            self.outputs.push_back(AggregatorOutput::Send(FromAggregator::Heartbeat { now: wall }));
+            self.outputs
+                .push_back(AggregatorOutput::Send(FromAggregator::Heartbeat { now: wall }));
         }
-        let stalled = |lane: &Lane<B>| lane.sequencer.stalled_since().is_some_and(|at| now >= at + STALL_TIMEOUT);
-        let lanes: Vec<_> = self.lanes.iter().filter(|(_, lane)| stalled(lane)).map(|(no, _)| *no).collect();
+        let stalled = |lane: &Lane<B>| {
+            lane.sequencer
+                .stalled_since()
+                .is_some_and(|at| now >= at + STALL_TIMEOUT)
+        };
+        let lanes: Vec<_> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| stalled(lane))
+            .map(|(no, _)| *no)
+            .collect();
         for lane_no in lanes {
             let expected = self.lanes[&lane_no].sequencer.expected();
             let message = format!("seq {expected} did not come while later ones did");
             let code = RefuseCode::Gap;
-            self.rewind(lane_no, Refuse { lane: 0, expected, code, message, retry_after_ms: 0 });
+            self.rewind(
+                lane_no,
+                Refuse {
+                    lane: 0,
+                    expected,
+                    code,
+                    message,
+                    retry_after_ms: 0,
+                },
+            );
         }
     }
 
     /// The aggregator stops.
     pub fn drain(&mut self) {
         let message = "the aggregator is stopping".to_owned();
-        self.close(Bye { code: ByeCode::ShuttingDown, message });
+        self.close(Bye {
+            code: ByeCode::ShuttingDown,
+            message,
+        });
     }
 
     /// Something that a correct gateway never does.
     pub fn protocol_error(&mut self, message: &str) {
-        self.close(Bye { code: ByeCode::ProtocolError, message: message.to_owned() });
+        self.close(Bye {
+            code: ByeCode::ProtocolError,
+            message: message.to_owned(),
+        });
     }
 
     fn close(&mut self, bye: Bye) {

@@ -6,8 +6,8 @@ use super::{HEARTBEAT_EVERY, HELLO_TIMEOUT, Tick, negotiate};
 use crate::ids::{AgentId, GatewayId, LaneKey, LaneNo, Seq};
 use crate::time::Millis;
 use crate::wire::{
-    Ack, BatchContent, BatchHeader, Bye, ByeCode, Drain, Hello, LaneOpened, Limits, NodeReport, OpenLane, Refuse,
-    RefuseCode, ToAgent, ToGateway, Welcome,
+    Ack, BatchContent, BatchHeader, Bye, ByeCode, Drain, Hello, LaneOpened, Limits, NodeReport, OpenLane,
+    Refuse, RefuseCode, ToAgent, ToGateway, Welcome,
 };
 
 /// What the caller must do.
@@ -15,13 +15,22 @@ use crate::wire::{
 pub enum GatewayOutput {
     Send(ToAgent),
     /// The agent is who it says: show it.
-    AgentUp { software: String, instance: u64 },
+    AgentUp {
+        software: String,
+        instance: u64,
+    },
     /// Pass on to the aggregator.
     Report(NodeReport),
     /// Ask the aggregator for this lane and answer with [`GatewayLink::lane_opened`].
-    OpenUpstream { lane: u32, key: LaneKey, next_seq: Seq },
+    OpenUpstream {
+        lane: u32,
+        key: LaneKey,
+        next_seq: Seq,
+    },
     /// Close the connection, after what was sent before.
-    Close { bye: Option<Bye> },
+    Close {
+        bye: Option<Bye>,
+    },
 }
 
 #[derive(Debug)]
@@ -61,7 +70,9 @@ impl GatewayLink {
             agent,
             gateway,
             limits,
-            state: State::AwaitHello { until: now + HELLO_TIMEOUT },
+            state: State::AwaitHello {
+                until: now + HELLO_TIMEOUT,
+            },
             lanes: BTreeMap::new(),
             next_heartbeat: now + HEARTBEAT_EVERY,
             outputs: VecDeque::new(),
@@ -91,9 +102,14 @@ impl GatewayLink {
 
     fn hello(&mut self, now: Tick, wall: Millis, hello: Hello) {
         if hello.node != self.agent.as_str() {
-            let message =
-                format!("the certificate names agent {}, the hello {:?}: use one id", self.agent, hello.node);
-            self.close(Bye { code: ByeCode::IdentityMismatch, message });
+            let message = format!(
+                "the certificate names agent {}, the hello {:?}: use one id",
+                self.agent, hello.node
+            );
+            self.close(Bye {
+                code: ByeCode::IdentityMismatch,
+                message,
+            });
             return;
         }
         match negotiate(&hello) {
@@ -101,11 +117,19 @@ impl GatewayLink {
             Ok(version) => {
                 self.state = State::Open;
                 self.next_heartbeat = now + HEARTBEAT_EVERY;
-                let welcome =
-                    Welcome { version, node: self.gateway.to_string(), now: wall, limits: self.limits };
-                self.outputs.push_back(GatewayOutput::Send(ToAgent::Welcome(welcome)));
-                let Hello { software, instance, .. } = hello;
-                self.outputs.push_back(GatewayOutput::AgentUp { software, instance });
+                let welcome = Welcome {
+                    version,
+                    node: self.gateway.to_string(),
+                    now: wall,
+                    limits: self.limits,
+                };
+                self.outputs
+                    .push_back(GatewayOutput::Send(ToAgent::Welcome(welcome)));
+                let Hello {
+                    software, instance, ..
+                } = hello;
+                self.outputs
+                    .push_back(GatewayOutput::AgentUp { software, instance });
             }
         }
     }
@@ -113,10 +137,17 @@ impl GatewayLink {
     fn open_lane(&mut self, open: OpenLane) {
         if self.lanes.len() >= self.limits.max_lanes as usize && !self.lanes.contains_key(&open.lane) {
             let message = format!("more than {} lanes in one session", self.limits.max_lanes);
-            self.close(Bye { code: ByeCode::LimitExceeded, message });
+            self.close(Bye {
+                code: ByeCode::LimitExceeded,
+                message,
+            });
             return;
         }
-        let key = LaneKey { agent: self.agent.clone(), stream: open.stream, epoch: open.epoch };
+        let key = LaneKey {
+            agent: self.agent.clone(),
+            stream: open.stream,
+            epoch: open.epoch,
+        };
         let lane = Lane {
             key: key.clone(),
             next_seq: open.next_seq,
@@ -126,13 +157,19 @@ impl GatewayLink {
         };
         self.lanes.insert(open.lane, lane);
         let next_seq = open.next_seq;
-        self.outputs.push_back(GatewayOutput::OpenUpstream { lane: open.lane, key, next_seq });
+        self.outputs.push_back(GatewayOutput::OpenUpstream {
+            lane: open.lane,
+            key,
+            next_seq,
+        });
     }
 
     /// The aggregator opened the lane, for the first time or again after it was away. The second time the
     /// agent is rewound to the mark: what was in flight may be lost.
     pub fn lane_opened(&mut self, opened: LaneOpened) {
-        let Some(lane) = self.lanes.get_mut(&opened.lane) else { return };
+        let Some(lane) = self.lanes.get_mut(&opened.lane) else {
+            return;
+        };
         lane.lane_no = Some(opened.lane_no);
         lane.skip_until = None;
         let message = if lane.announced {
@@ -158,11 +195,14 @@ impl GatewayLink {
 
     /// The aggregator is back: every lane is asked for anew.
     pub fn upstream_restored(&mut self) {
-        let asks = self.lanes.iter().map(|(&lane, state)| GatewayOutput::OpenUpstream {
-            lane,
-            key: state.key.clone(),
-            next_seq: state.next_seq,
-        });
+        let asks = self
+            .lanes
+            .iter()
+            .map(|(&lane, state)| GatewayOutput::OpenUpstream {
+                lane,
+                key: state.key.clone(),
+                next_seq: state.next_seq,
+            });
         self.outputs.extend(asks);
     }
 
@@ -173,7 +213,10 @@ impl GatewayLink {
             return None;
         }
         if let Err(message) = self.check_sizes(header) {
-            self.close(Bye { code: ByeCode::LimitExceeded, message });
+            self.close(Bye {
+                code: ByeCode::LimitExceeded,
+                message,
+            });
             return None;
         }
         let Some(lane) = self.lanes.get_mut(&header.lane) else {
@@ -193,19 +236,32 @@ impl GatewayLink {
     fn check_sizes(&self, header: &BatchHeader) -> Result<(), String> {
         let limits = &self.limits;
         let rows = matches!(header.content, BatchContent::Rows | BatchContent::Columns);
-        let range_fits = header.first_seq > 0 && header.first_seq.checked_add(u64::from(header.count)).is_some();
+        let range_fits =
+            header.first_seq > 0 && header.first_seq.checked_add(u64::from(header.count)).is_some();
         if header.count == 0 || !range_fits {
-            return Err(format!("a batch of {} events from seq {}", header.count, header.first_seq));
+            return Err(format!(
+                "a batch of {} events from seq {}",
+                header.count, header.first_seq
+            ));
         }
         if rows && header.count > limits.max_batch_rows {
-            return Err(format!("a batch of {} events, the limit is {}", header.count, limits.max_batch_rows));
+            return Err(format!(
+                "a batch of {} events, the limit is {}",
+                header.count, limits.max_batch_rows
+            ));
         }
         if header.body_len > limits.max_batch_body {
-            return Err(format!("a body of {} bytes, the limit is {}", header.body_len, limits.max_batch_body));
+            return Err(format!(
+                "a body of {} bytes, the limit is {}",
+                header.body_len, limits.max_batch_body
+            ));
         }
         let inflated: u64 = header.segments.iter().map(|s| u64::from(s.raw_len)).sum();
         if inflated > u64::from(limits.max_inflated) {
-            return Err(format!("a body that inflates to {inflated} bytes, the limit is {}", limits.max_inflated));
+            return Err(format!(
+                "a body that inflates to {inflated} bytes, the limit is {}",
+                limits.max_inflated
+            ));
         }
         Ok(())
     }
@@ -215,8 +271,15 @@ impl GatewayLink {
         if let Some(lane) = self.lanes.get_mut(&header.lane) {
             lane.skip_until = Some(header.first_seq);
         }
-        let refuse = Refuse { lane: header.lane, expected: header.first_seq, code, message, retry_after_ms };
-        self.outputs.push_back(GatewayOutput::Send(ToAgent::Refuse(refuse)));
+        let refuse = Refuse {
+            lane: header.lane,
+            expected: header.first_seq,
+            code,
+            message,
+            retry_after_ms,
+        };
+        self.outputs
+            .push_back(GatewayOutput::Send(ToAgent::Refuse(refuse)));
     }
 
     /// The aggregator's answers pass through.
@@ -229,7 +292,8 @@ impl GatewayLink {
         if let Some(lane) = self.lanes.get_mut(&refuse.lane) {
             lane.skip_until = Some(refuse.expected);
         }
-        self.outputs.push_back(GatewayOutput::Send(ToAgent::Refuse(refuse)));
+        self.outputs
+            .push_back(GatewayOutput::Send(ToAgent::Refuse(refuse)));
     }
 
     /// Time passed.
@@ -240,7 +304,8 @@ impl GatewayLink {
             State::AwaitHello { .. } => {}
             State::Open if now >= self.next_heartbeat => {
                 self.next_heartbeat = now + HEARTBEAT_EVERY;
-                self.outputs.push_back(GatewayOutput::Send(ToAgent::Heartbeat { now: wall }));
+                self.outputs
+                    .push_back(GatewayOutput::Send(ToAgent::Heartbeat { now: wall }));
             }
             State::Open => {}
         }
@@ -249,7 +314,8 @@ impl GatewayLink {
     /// This gateway stops: the agent should go elsewhere.
     pub fn drain(&mut self, retry_after_ms: u32) {
         if self.state == State::Open {
-            self.outputs.push_back(GatewayOutput::Send(ToAgent::Drain(Drain { retry_after_ms })));
+            self.outputs
+                .push_back(GatewayOutput::Send(ToAgent::Drain(Drain { retry_after_ms })));
         }
         self.state = State::Closed;
         self.outputs.push_back(GatewayOutput::Close { bye: None });
@@ -258,12 +324,18 @@ impl GatewayLink {
     /// A newer session of the same agent took over.
     pub fn superseded(&mut self) {
         let message = format!("agent {} opened a newer session", self.agent);
-        self.close(Bye { code: ByeCode::Superseded, message });
+        self.close(Bye {
+            code: ByeCode::Superseded,
+            message,
+        });
     }
 
     /// Something that a correct agent never does.
     pub fn protocol_error(&mut self, message: &str) {
-        self.close(Bye { code: ByeCode::ProtocolError, message: message.to_owned() });
+        self.close(Bye {
+            code: ByeCode::ProtocolError,
+            message: message.to_owned(),
+        });
     }
 
     fn close(&mut self, bye: Bye) {

@@ -20,7 +20,11 @@ impl<T> Sequencer<T> {
     /// A lane whose next uncommitted seq is `expected`.
     #[must_use]
     pub fn new(expected: Seq) -> Self {
-        Self { expected, early: BTreeMap::new(), stalled_since: None }
+        Self {
+            expected,
+            early: BTreeMap::new(),
+            stalled_since: None,
+        }
     }
 
     #[must_use]
@@ -41,10 +45,17 @@ impl<T> Sequencer<T> {
 
     /// The next item in order. A wholly old one comes out as well, so that its sender gets its answer.
     pub fn pop(&mut self, now: Tick) -> Option<(SeqRange, T)> {
-        let ready = self.early.first_key_value().is_some_and(|(first, _)| *first <= self.expected);
+        let ready = self
+            .early
+            .first_key_value()
+            .is_some_and(|(first, _)| *first <= self.expected);
         if !ready {
             let hole = !self.early.is_empty();
-            self.stalled_since = if hole { self.stalled_since.or(Some(now)) } else { None };
+            self.stalled_since = if hole {
+                self.stalled_since.or(Some(now))
+            } else {
+                None
+            };
             return None;
         }
         self.stalled_since = None;

@@ -14,13 +14,27 @@ use crate::wire::{
 pub enum UpstreamOutput {
     Send(ToAggregator),
     /// Welcomed: lanes may be opened.
-    Connected { aggregator: String, limits: Limits },
+    Connected {
+        aggregator: String,
+        limits: Limits,
+    },
     LaneOpened(LaneOpened),
     /// `credit` batches were answered and may be replaced by others.
-    Ack { ack: Ack, credit: usize },
-    Refuse { refuse: Refuse, credit: usize },
-    Schema { stream: StreamName, schema: Option<SchemaInfo> },
-    Close { reason: String },
+    Ack {
+        ack: Ack,
+        credit: usize,
+    },
+    Refuse {
+        refuse: Refuse,
+        credit: usize,
+    },
+    Schema {
+        stream: StreamName,
+        schema: Option<SchemaInfo>,
+    },
+    Close {
+        reason: String,
+    },
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -51,7 +65,9 @@ impl UpstreamLink {
             instance,
         };
         Self {
-            state: State::AwaitWelcome { until: now + HELLO_TIMEOUT },
+            state: State::AwaitWelcome {
+                until: now + HELLO_TIMEOUT,
+            },
             in_flight: BTreeMap::new(),
             next_heartbeat: now + HEARTBEAT_EVERY,
             outputs: VecDeque::from([UpstreamOutput::Send(ToAggregator::Hello(hello))]),
@@ -63,21 +79,30 @@ impl UpstreamLink {
         match (message, &self.state) {
             (_, State::Closed) => {}
             (FromAggregator::Bye(bye), _) => {
-                self.close(format!("the aggregator closed the session ({:?}): {}", bye.code, bye.message));
+                self.close(format!(
+                    "the aggregator closed the session ({:?}): {}",
+                    bye.code, bye.message
+                ));
             }
             (FromAggregator::Welcome(welcome), State::AwaitWelcome { .. }) => {
                 if (MIN_VERSION..=VERSION).contains(&welcome.version) {
                     self.state = State::Open;
                     let (aggregator, limits) = (welcome.node, welcome.limits);
-                    self.outputs.push_back(UpstreamOutput::Connected { aggregator, limits });
+                    self.outputs
+                        .push_back(UpstreamOutput::Connected { aggregator, limits });
                 } else {
-                    self.close(format!("the aggregator chose protocol {}, which was not offered", welcome.version));
+                    self.close(format!(
+                        "the aggregator chose protocol {}, which was not offered",
+                        welcome.version
+                    ));
                 }
             }
             (_, State::AwaitWelcome { .. }) => {
                 self.close("the aggregator did not begin with a welcome".to_owned());
             }
-            (FromAggregator::Welcome(_), State::Open) => self.close("the aggregator welcomed twice".to_owned()),
+            (FromAggregator::Welcome(_), State::Open) => {
+                self.close("the aggregator welcomed twice".to_owned())
+            }
             (FromAggregator::LaneOpened(opened), State::Open) => {
                 self.outputs.push_back(UpstreamOutput::LaneOpened(opened));
             }
@@ -103,7 +128,10 @@ impl UpstreamLink {
     }
 
     fn refused(&mut self, refuse: Refuse) {
-        let credit = self.in_flight.get_mut(&refuse.lane).map_or(0, |sent| std::mem::take(sent).len());
+        let credit = self
+            .in_flight
+            .get_mut(&refuse.lane)
+            .map_or(0, |sent| std::mem::take(sent).len());
         self.outputs.push_back(UpstreamOutput::Refuse { refuse, credit });
     }
 

@@ -142,9 +142,9 @@ impl CommitHeader {
     pub fn valid(&self) -> u32 {
         match self.content {
             BatchContent::Dropped { .. } => 0,
-            BatchContent::Rows | BatchContent::Columns => {
-                self.count.saturating_sub(u32::try_from(self.dead_seqs.len()).unwrap_or(u32::MAX))
-            }
+            BatchContent::Rows | BatchContent::Columns => self
+                .count
+                .saturating_sub(u32::try_from(self.dead_seqs.len()).unwrap_or(u32::MAX)),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AgentId, LaneKey, LaneNo, Seq, StreamName};
 use crate::ids::Epoch;
+use crate::ids::{AgentId, LaneKey, LaneNo, Seq, StreamName};
 use crate::time::Millis;
 
 /// First message of whoever dialled. The identity that counts is the certificate's; `node` must agree.
@@ -77,12 +77,25 @@ pub enum ToAgent {
 pub enum ToAggregator {
     Hello(Hello),
     /// A lane of an agent whose certificate the gateway has checked. `lane` is the gateway's handle for the answer.
-    OpenLane { lane: u32, key: LaneKey, next_seq: Seq },
+    OpenLane {
+        lane: u32,
+        key: LaneKey,
+        next_seq: Seq,
+    },
     /// The newest schema of a stream is wanted; answered by [`FromAggregator::Schema`].
-    GetSchema { stream: StreamName },
+    GetSchema {
+        stream: StreamName,
+    },
     /// An agent connected, reported, or (`report` is `None`) left.
-    Agent { agent: AgentId, remote: String, software: String, report: Option<NodeReport> },
-    Heartbeat { now: Millis },
+    Agent {
+        agent: AgentId,
+        remote: String,
+        software: String,
+        report: Option<NodeReport>,
+    },
+    Heartbeat {
+        now: Millis,
+    },
     Goodbye,
 }
 
@@ -94,9 +107,14 @@ pub enum FromAggregator {
     Ack(Ack),
     Refuse(Refuse),
     /// The newest schema of a stream (`None`: it has none). Sent on request and on every change.
-    Schema { stream: StreamName, schema: Option<SchemaInfo> },
+    Schema {
+        stream: StreamName,
+        schema: Option<SchemaInfo>,
+    },
     Drain(Drain),
-    Heartbeat { now: Millis },
+    Heartbeat {
+        now: Millis,
+    },
     Bye(Bye),
 }
 

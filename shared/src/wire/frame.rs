@@ -7,7 +7,11 @@ use serde::{Serialize, de::DeserializeOwned};
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     #[error("{what} of {len} bytes exceeds the limit of {limit} bytes")]
-    TooLarge { what: &'static str, len: usize, limit: usize },
+    TooLarge {
+        what: &'static str,
+        len: usize,
+        limit: usize,
+    },
     #[error("cannot decode {what}: {reason}")]
     Decode { what: &'static str, reason: String },
     #[error("cannot encode {what}: {reason}")]
@@ -27,8 +31,10 @@ pub const PREFIX: usize = 4;
 /// [`WireError::TooLarge`] beyond `limit`; [`WireError::Encode`] when MessagePack refuses the value.
 pub fn encode<T: Serialize>(what: &'static str, message: &T, limit: usize) -> Result<Bytes, WireError> {
     let mut out = BytesMut::zeroed(PREFIX).writer();
-    rmp_serde::encode::write_named(&mut out, message)
-        .map_err(|error| WireError::Encode { what, reason: error.to_string() })?;
+    rmp_serde::encode::write_named(&mut out, message).map_err(|error| WireError::Encode {
+        what,
+        reason: error.to_string(),
+    })?;
     let mut frame = out.into_inner();
     let len = frame.len() - PREFIX;
     if len > limit {
@@ -44,7 +50,10 @@ pub fn encode<T: Serialize>(what: &'static str, message: &T, limit: usize) -> Re
 /// # Errors
 /// [`WireError::Decode`] when the bytes are not the message.
 pub fn decode<T: DeserializeOwned>(what: &'static str, payload: &[u8]) -> Result<T, WireError> {
-    rmp_serde::from_slice(payload).map_err(|error| WireError::Decode { what, reason: error.to_string() })
+    rmp_serde::from_slice(payload).map_err(|error| WireError::Decode {
+        what,
+        reason: error.to_string(),
+    })
 }
 
 /// Takes frames out of a growing buffer: the reading half of a control stream.
@@ -57,7 +66,10 @@ pub struct FrameReader {
 impl FrameReader {
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { buffer: BytesMut::new(), limit }
+        Self {
+            buffer: BytesMut::new(),
+            limit,
+        }
     }
 
     pub fn extend(&mut self, bytes: &[u8]) {
@@ -69,10 +81,16 @@ impl FrameReader {
     /// # Errors
     /// [`WireError::TooLarge`] as soon as the prefix announces more than the limit.
     pub fn next_frame(&mut self) -> Result<Option<Bytes>, WireError> {
-        let Some(prefix) = self.buffer.first_chunk::<PREFIX>() else { return Ok(None) };
+        let Some(prefix) = self.buffer.first_chunk::<PREFIX>() else {
+            return Ok(None);
+        };
         let len = u32::from_be_bytes(*prefix) as usize;
         if len > self.limit {
-            return Err(WireError::TooLarge { what: "frame", len, limit: self.limit });
+            return Err(WireError::TooLarge {
+                what: "frame",
+                len,
+                limit: self.limit,
+            });
         }
         if self.buffer.len() < PREFIX + len {
             return Ok(None);
@@ -95,9 +113,18 @@ mod tests {
 
     #[test]
     fn frames_survive_any_split_of_the_bytes() {
-        let messages: Vec<ToAgent> = (0..5).map(|n| ToAgent::Ack(Ack { lane: n, mark: u64::from(n) << 33 })).collect();
-        let bytes: Vec<u8> =
-            messages.iter().flat_map(|m| encode("ack", m, 100).expect("small").to_vec()).collect();
+        let messages: Vec<ToAgent> = (0..5)
+            .map(|n| {
+                ToAgent::Ack(Ack {
+                    lane: n,
+                    mark: u64::from(n) << 33,
+                })
+            })
+            .collect();
+        let bytes: Vec<u8> = messages
+            .iter()
+            .flat_map(|m| encode("ack", m, 100).expect("small").to_vec())
+            .collect();
         for step in 1..bytes.len() {
             let mut reader = FrameReader::new(100);
             let mut seen = Vec::new();

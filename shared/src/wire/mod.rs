@@ -24,10 +24,12 @@ pub mod control;
 pub mod frame;
 pub mod rows;
 
-pub use batch::{BatchContent, BatchHeader, Codec, CommitHeader, DeadLetter, Reason, SchemaRef, Segment, SegmentOrigin};
+pub use batch::{
+    BatchContent, BatchHeader, Codec, CommitHeader, DeadLetter, Reason, SchemaRef, Segment, SegmentOrigin,
+};
 pub use control::{
-    Ack, Bye, ByeCode, Drain, FromAggregator, Hello, LaneOpened, LaneReport, Limits, NodeReport, OpenLane, Refuse,
-    RefuseCode, SchemaInfo, ToAgent, ToAggregator, ToGateway, Welcome,
+    Ack, Bye, ByeCode, Drain, FromAggregator, Hello, LaneOpened, LaneReport, Limits, NodeReport, OpenLane,
+    Refuse, RefuseCode, SchemaInfo, ToAgent, ToAggregator, ToGateway, Welcome,
 };
 pub use frame::WireError;
 

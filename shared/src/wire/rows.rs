@@ -50,7 +50,9 @@ impl<'a> Iterator for Rows<'a> {
             }
         }
         self.rest = &[];
-        Some(Err(WireError::Inconsistent("a row's length runs past its segment".to_owned())))
+        Some(Err(WireError::Inconsistent(
+            "a row's length runs past its segment".to_owned(),
+        )))
     }
 }
 
@@ -81,7 +83,11 @@ pub fn compress(raw: &[u8]) -> std::io::Result<(Codec, Vec<u8>)> {
 pub fn inflate(segment: &Segment, bytes: &[u8], limit: usize) -> Result<Vec<u8>, WireError> {
     let raw_len = segment.raw_len as usize;
     if raw_len > limit {
-        return Err(WireError::TooLarge { what: "inflated segment", len: raw_len, limit });
+        return Err(WireError::TooLarge {
+            what: "inflated segment",
+            len: raw_len,
+            limit,
+        });
     }
     let raw = match segment.codec {
         Codec::None => bytes.to_vec(),
@@ -101,12 +107,23 @@ mod tests {
 
     fn segment(codec: Codec, len: usize, raw_len: usize) -> Segment {
         let (len, raw_len) = (len as u32, raw_len as u32);
-        Segment { count: 1, collected_at: 0, spooled_at: 0, codec, len, raw_len, origin: None }
+        Segment {
+            count: 1,
+            collected_at: 0,
+            spooled_at: 0,
+            codec,
+            len,
+            raw_len,
+            origin: None,
+        }
     }
 
     #[test]
     fn rows_round_trip_through_compression() {
-        let payloads: Vec<Vec<u8>> = [0usize, 1, 127, 128, 16_383, 16_384, 70_000].iter().map(|n| vec![b'x'; *n]).collect();
+        let payloads: Vec<Vec<u8>> = [0usize, 1, 127, 128, 16_383, 16_384, 70_000]
+            .iter()
+            .map(|n| vec![b'x'; *n])
+            .collect();
         let mut raw = Vec::new();
         payloads.iter().for_each(|p| push_row(&mut raw, p));
         let (codec, packed) = compress(&raw).expect("compress");
@@ -121,9 +138,15 @@ mod tests {
         let raw = vec![0u8; 1 << 20];
         let (codec, packed) = compress(&raw).expect("compress");
         let honest = segment(codec, packed.len(), raw.len());
-        assert!(matches!(inflate(&honest, &packed, 1 << 16), Err(WireError::TooLarge { .. })));
+        assert!(matches!(
+            inflate(&honest, &packed, 1 << 16),
+            Err(WireError::TooLarge { .. })
+        ));
         let lying = segment(codec, packed.len(), 100);
-        assert!(matches!(inflate(&lying, &packed, 1 << 16), Err(WireError::Inconsistent(_))));
+        assert!(matches!(
+            inflate(&lying, &packed, 1 << 16),
+            Err(WireError::Inconsistent(_))
+        ));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const few = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+const two = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const small = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const clockSeconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
@@ -27,7 +28,7 @@ export function integer(value) {
 /** A measured value: whole numbers exactly, others with two decimals, tiny ones with three digits. */
 export function measure(value) {
   if (Number.isInteger(value)) return whole.format(value);
-  return Math.abs(value) >= 0.1 ? few.format(value) : small.format(value);
+  return Math.abs(value) >= 0.1 ? two.format(value) : small.format(value);
 }
 
 export function bytes(value) {

@@ -8,8 +8,13 @@ import { absolute, integer, measure, span } from "./format.js";
 /** Window rows that a card keeps, and how many of them its table shows. */
 const MAX_ROWS = 1000;
 const TABLE_ROWS = 50;
-const META = new Set(["window_start", "window_end", "revision", "final", "completeness"]);
-const NUMERIC = new Set(["integer", "float", "number", "double", "bigint"]);
+/** Rows of one group's past that are read when a view has more rows than that. */
+const GROUP_ROWS = 120;
+/** Between two reads of a card's rows, in milliseconds: how complete older windows are is only told on reading. */
+const RELOAD_EVERY = 10_000;
+const BOUNDS = new Set(["window_start", "window_end"]);
+/** A column of type `any` may hold numbers: only the data can tell. */
+const MEASURES = new Set(["integer", "number", "any"]);
 
 function title(row) {
   return absolute(Date.parse(row.window_start));
@@ -19,8 +24,10 @@ class ViewCard {
   constructor(view) {
     this.view = view;
     this.rows = new Map();
-    this.keys = view.columns.filter((column) => !META.has(column.name) && column.role === "key");
-    this.measures = view.columns.filter((column) => !META.has(column.name) && column.role === "measure" && NUMERIC.has(column.type));
+    this.keys = view.columns.filter((column) => view.keys.includes(column.name) && !BOUNDS.has(column.name));
+    this.measures = view.columns.filter((column) => MEASURES.has(column.type) && !view.keys.includes(column.name));
+    this.newest = 0;
+    this.loadedAt = 0;
     this.#build();
   }
 
@@ -28,7 +35,10 @@ class ViewCard {
     const { name, sql, stream } = this.view;
     this.select = el("select", { id: `measure-${name}`, "data-testid": "measure" });
     this.select.append(...this.measures.map((column) => el("option", { value: column.name }, column.name)));
-    this.select.addEventListener("change", () => this.render());
+    this.select.addEventListener("change", () => {
+      this.render();
+      this.#reload();
+    });
     const label = el("label", { for: `measure-${name}` }, "Measure");
     this.meta = el("p", { class: "meta" }, `over stream ${stream}`);
     this.chartNode = el("div", { class: "chart", role: "img" });
@@ -58,18 +68,18 @@ class ViewCard {
     const plain = (column) => ({
       key: column.name,
       label: column.name,
-      numeric: NUMERIC.has(column.type),
+      numeric: this.measures.includes(column),
       text: (row) => cellText(row[column.name]),
     });
-    const shown = this.view.columns.filter((column) => !META.has(column.name));
+    const shown = this.view.columns.filter((column) => !BOUNDS.has(column.name));
     return [
       { key: "window", label: "Window", title, text: (row) => span(Date.parse(row.window_start), Date.parse(row.window_end)) },
       ...shown.map(plain),
       {
         key: "final",
         label: "State",
-        text: (row) => (row.final ? "final" : "open"),
-        state: (row) => (row.final ? "quiet" : "good"),
+        text: (row) => stateOf(row),
+        state: (row) => (stateOf(row) === "open" ? "good" : "quiet"),
       },
     ];
   }
@@ -78,17 +88,38 @@ class ViewCard {
     return JSON.stringify([row.window_start, row.window_end, ...this.keys.map((column) => row[column.name])]);
   }
 
-  /** The rows that the server has, for a start or after some were missed. */
+  /** The rows that the server has, for a start, after some were missed, and when a new window began. */
   async load() {
-    const answer = await get(`/api/v1/views/${encodeURIComponent(this.view.name)}/windows?limit=${MAX_ROWS}`);
+    this.loadedAt = Date.now();
+    const answer = await this.#read({ limit: MAX_ROWS });
     this.rows.clear();
     for (const row of answer.rows) this.#put(row);
+    if (answer.truncated && this.keys.length > 0) await this.#loadPast();
     this.render();
+  }
+
+  #read(parameters) {
+    return get(`/api/v1/views/${encodeURIComponent(this.view.name)}/windows?${new URLSearchParams(parameters)}`);
+  }
+
+  /** With very many groups the newest rows are of one window only: reads the past of the lines that are drawn. */
+  async #loadPast() {
+    const shown = groups([...this.rows.values()], this.keys, this.select.value).slice(0, MAX_SERIES);
+    const answers = await Promise.all(shown.map(({ key }) => this.#read({ limit: GROUP_ROWS, ...key })));
+    for (const answer of answers) for (const row of answer.rows) this.#put(row);
   }
 
   take(row) {
     this.#put(row);
+    const start = Date.parse(row.window_start);
+    const began = this.newest > 0 && start > this.newest;
+    this.newest = Math.max(this.newest, start);
+    if (began && Date.now() - this.loadedAt > RELOAD_EVERY) this.#reload();
     this.render();
+  }
+
+  #reload() {
+    this.load().catch((error) => console.warn(error.message));
   }
 
   #put(row) {
@@ -97,10 +128,10 @@ class ViewCard {
     if (!known || known.revision <= row.revision) this.rows.set(key, row);
   }
 
-  /** Oldest first, and no more than MAX_ROWS. */
+  /** Oldest first, and a bounded number of them. */
   #sorted() {
     const rows = [...this.rows.entries()].sort(([, a], [, b]) => Date.parse(a.window_start) - Date.parse(b.window_start));
-    for (const [key] of rows.splice(0, Math.max(0, rows.length - MAX_ROWS))) this.rows.delete(key);
+    for (const [key] of rows.splice(0, Math.max(0, rows.length - 2 * MAX_ROWS))) this.rows.delete(key);
     return rows.map(([, row]) => row);
   }
 
@@ -130,6 +161,12 @@ class ViewCard {
   }
 }
 
+/** `final`: no lane is expected to change it; `complete`: every active lane has passed its end; else `open`. */
+function stateOf(row) {
+  if (row.final) return "final";
+  return row.completeness >= 1 ? "complete" : "open";
+}
+
 function cellText(value) {
   if (value === null || value === undefined) return "–";
   return typeof value === "number" ? measure(value) : String(value);
@@ -140,11 +177,17 @@ function groups(rows, keys, chosen) {
   const byName = new Map();
   for (const row of rows) {
     const name = keys.map((column) => cellText(row[column.name])).join(" · ") || chosen;
-    if (!byName.has(name)) byName.set(name, { name, points: [] });
-    byName.get(name).points.push({ at: Date.parse(row.window_start), value: row[chosen], open: !row.final });
+    let series = byName.get(name);
+    if (!series) {
+      const key = Object.fromEntries(keys.map((column) => [column.name, row[column.name]]));
+      series = { name, key, points: [], sum: 0 };
+      byName.set(name, series);
+    }
+    const value = typeof row[chosen] === "number" ? row[chosen] : null;
+    series.points.push({ at: Date.parse(row.window_start), value, open: stateOf(row) === "open" });
+    series.sum += value ?? 0;
   }
-  const sum = (series) => series.points.reduce((total, point) => total + (point.value ?? 0), 0);
-  return [...byName.values()].map((series) => [sum(series), series]).sort(([a], [b]) => b - a).map(([, series]) => series);
+  return [...byName.values()].sort((a, b) => b.sum - a.sum);
 }
 
 /** All view cards. */

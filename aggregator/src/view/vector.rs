@@ -1,0 +1,300 @@
+//! Evaluation of expressions over whole columns by typed Arrow kernels.
+
+use std::sync::Arc;
+
+use arrow_arith::boolean::{and_kleene, is_null, not, or_kleene};
+use arrow_arith::numeric;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Datum, Float64Array, Int64Array, NullArray, StringArray, TimestampMillisecondArray,
+};
+use arrow_ord::cmp;
+use arrow_schema::{ArrowError, DataType};
+use arrow_string::like::{ilike, like};
+
+use super::bind::{Bound, Frame, Mode, Vector, finite};
+use super::expr::{ArithOp, CastType, CompareOp, Expr, Leaf};
+use super::rowwise::read_like;
+use super::scalar::Scalar;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Null,
+    Bool,
+    Int,
+    Float,
+    Text,
+    Time,
+}
+
+/// A column, or one value for all rows.
+struct Col {
+    array: ArrayRef,
+    scalar: bool,
+    kind: Kind,
+}
+
+impl Datum for Col {
+    fn get(&self) -> (&dyn Array, bool) {
+        (self.array.as_ref(), self.scalar)
+    }
+}
+
+impl Col {
+    fn rows(array: ArrayRef, kind: Kind) -> Self {
+        Self { array, scalar: false, kind }
+    }
+
+    fn null() -> Self {
+        Self { array: Arc::new(NullArray::new(1)), scalar: true, kind: Kind::Null }
+    }
+
+    fn literal(value: &Scalar) -> Self {
+        let (array, kind): (ArrayRef, Kind) = match value {
+            Scalar::Null => return Self::null(),
+            Scalar::Bool(value) => (Arc::new(BooleanArray::from(vec![*value])), Kind::Bool),
+            Scalar::Int(value) => (Arc::new(Int64Array::from(vec![*value])), Kind::Int),
+            Scalar::Float(value) => (Arc::new(Float64Array::from(vec![*value])), Kind::Float),
+            Scalar::Text(value) => (Arc::new(StringArray::from(vec![value.as_ref()])), Kind::Text),
+            Scalar::Time(value) => (Arc::new(TimestampMillisecondArray::from(vec![*value])), Kind::Time),
+        };
+        Self { array, scalar: true, kind }
+    }
+
+    fn is_number(&self) -> bool {
+        matches!(self.kind, Kind::Int | Kind::Float)
+    }
+
+    fn to_float(&self) -> Result<Self, ArrowError> {
+        let array = match self.kind {
+            Kind::Float => Arc::clone(&self.array),
+            _ => arrow_cast::cast(&self.array, &DataType::Float64)?,
+        };
+        Ok(Self { array, scalar: self.scalar, kind: Kind::Float })
+    }
+
+    /// One boolean for each row; NULL where this is no boolean.
+    fn to_bools(&self, rows: usize) -> BooleanArray {
+        match (self.kind, self.scalar) {
+            (Kind::Bool, false) => self.array.as_boolean().clone(),
+            (Kind::Bool, true) if self.array.is_valid(0) => {
+                BooleanArray::from(vec![self.array.as_boolean().value(0); rows])
+            }
+            _ => BooleanArray::new_null(rows),
+        }
+    }
+}
+
+/// Whether kernels can evaluate the expression over this batch: every column has one type, and there is no
+/// operation that only exists by row.
+pub(super) fn fits(expr: &Expr, frame: &Frame) -> bool {
+    match expr {
+        Expr::Literal(_) => true,
+        Expr::Leaf(Leaf::Column(at)) => matches!(frame.columns[*at], Bound::Plain(_)),
+        Expr::Leaf(_) | Expr::Case { .. } | Expr::Call(..) => false,
+        Expr::Arith(_, a, b) | Expr::Compare(_, a, b) | Expr::And(a, b) | Expr::Or(a, b) => {
+            fits(a, frame) && fits(b, frame)
+        }
+        Expr::Cast(a, to) => *to == CastType::Float && matches!(a.as_ref(), Expr::Leaf(Leaf::Column(at)) if is_numeric(frame, *at)),
+        Expr::Not(a) | Expr::IsNull(a) | Expr::In(a, _) | Expr::Like { text: a, .. } => fits(a, frame),
+    }
+}
+
+fn is_numeric(frame: &Frame, column: usize) -> bool {
+    matches!(frame.columns[column], Bound::Plain(Vector::Int(_) | Vector::Float(_)))
+}
+
+/// The expression's values, and how many of its operations gave NULL for want of a result.
+///
+/// # Errors
+/// When a kernel refuses the batch, as integer kernels do on overflow and division by zero.
+pub(super) fn evaluate(expr: &Expr, frame: &Frame) -> Result<(Vector, u64), ArrowError> {
+    let mut kernels = Kernels { frame, failures: 0 };
+    let col = kernels.eval(expr)?;
+    Ok((spread(&col, frame.rows), kernels.failures))
+}
+
+/// One value for each row.
+fn spread(col: &Col, rows: usize) -> Vector {
+    if !col.scalar {
+        return match col.kind {
+            Kind::Null => Vector::Null,
+            Kind::Bool => Vector::Bool(col.array.as_boolean().clone()),
+            Kind::Int => Vector::Int(col.array.as_primitive::<Int64Type>().clone()),
+            Kind::Float => Vector::Float(col.array.as_primitive::<Float64Type>().clone()),
+            Kind::Text => Vector::Text(Arc::clone(&col.array)),
+            Kind::Time => Vector::Time(col.array.as_primitive::<TimestampMillisecondType>().clone()),
+        };
+    }
+    if col.kind == Kind::Null || col.array.is_null(0) {
+        return Vector::Null;
+    }
+    match col.kind {
+        Kind::Null => Vector::Null,
+        Kind::Bool => Vector::Bool(col.to_bools(rows)),
+        Kind::Int => Vector::Int(vec![col.array.as_primitive::<Int64Type>().value(0); rows].into()),
+        Kind::Float => Vector::Float(vec![col.array.as_primitive::<Float64Type>().value(0); rows].into()),
+        Kind::Text => {
+            let text = col.array.as_string::<i32>().value(0);
+            Vector::Text(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows))))
+        }
+        Kind::Time => {
+            let time = col.array.as_primitive::<TimestampMillisecondType>().value(0);
+            Vector::Time(vec![time; rows].into())
+        }
+    }
+}
+
+struct Kernels<'a> {
+    frame: &'a Frame,
+    failures: u64,
+}
+
+impl Kernels<'_> {
+    fn eval(&mut self, expr: &Expr) -> Result<Col, ArrowError> {
+        let rows = self.frame.rows;
+        let bools = |array: BooleanArray| Ok(Col::rows(Arc::new(array), Kind::Bool));
+        match expr {
+            Expr::Literal(value) => Ok(Col::literal(value)),
+            Expr::Leaf(Leaf::Column(at)) => Ok(self.column(*at)),
+            Expr::Arith(op, left, right) => {
+                let (left, right) = (self.eval(left)?, self.eval(right)?);
+                self.arith(*op, &left, &right)
+            }
+            Expr::Compare(op, left, right) => {
+                let (a, b) = (self.eval(left)?, self.eval(right)?);
+                let (a, b) = match (left.as_ref(), right.as_ref()) {
+                    (Expr::Literal(_), Expr::Literal(_)) => (a, b),
+                    (Expr::Literal(Scalar::Text(text)), _) => (read_as(text, b.kind), b),
+                    (_, Expr::Literal(Scalar::Text(text))) => {
+                        let read = read_as(text, a.kind);
+                        (a, read)
+                    }
+                    _ => (a, b),
+                };
+                bools(compare(*op, &a, &b, rows)?)
+            }
+            Expr::And(left, right) => {
+                let (left, right) = (self.eval(left)?.to_bools(rows), self.eval(right)?.to_bools(rows));
+                bools(and_kleene(&left, &right)?)
+            }
+            Expr::Or(left, right) => {
+                let (left, right) = (self.eval(left)?.to_bools(rows), self.eval(right)?.to_bools(rows));
+                bools(or_kleene(&left, &right)?)
+            }
+            Expr::Not(inner) => bools(not(&self.eval(inner)?.to_bools(rows))?),
+            Expr::IsNull(inner) => {
+                let inner = self.eval(inner)?;
+                let scalar_null = inner.kind == Kind::Null || (inner.scalar && inner.array.is_null(0));
+                if inner.scalar || scalar_null {
+                    return bools(BooleanArray::from(vec![scalar_null; rows]));
+                }
+                bools(is_null(&inner.array)?)
+            }
+            Expr::In(operand, list) => {
+                let operand = self.eval(operand)?;
+                let mut any = BooleanArray::from(vec![false; rows]);
+                for item in list {
+                    let item = match item {
+                        Scalar::Text(text) => read_as(text, operand.kind),
+                        other => Col::literal(other),
+                    };
+                    any = or_kleene(&any, &compare(CompareOp::Eq, &operand, &item, rows)?)?;
+                }
+                bools(any)
+            }
+            Expr::Like { text, pattern, ignore_case } => {
+                let text = self.eval(text)?;
+                if text.kind != Kind::Text {
+                    return Ok(Col::null());
+                }
+                let pattern = StringArray::new_scalar(pattern);
+                let matched = if *ignore_case { ilike(&text, &pattern)? } else { like(&text, &pattern)? };
+                Ok(Col { array: Arc::new(matched), scalar: text.scalar, kind: Kind::Bool })
+            }
+            Expr::Cast(inner, _) => self.eval(inner)?.to_float(),
+            Expr::Leaf(_) | Expr::Case { .. } | Expr::Call(..) => {
+                Err(ArrowError::NotYetImplemented("evaluated by row".to_owned()))
+            }
+        }
+    }
+
+    fn column(&self, at: usize) -> Col {
+        match &self.frame.columns[at] {
+            Bound::Plain(vector) => match vector {
+                Vector::Bool(array) => Col::rows(Arc::new(array.clone()), Kind::Bool),
+                Vector::Int(array) => Col::rows(Arc::new(array.clone()), Kind::Int),
+                Vector::Float(array) => Col::rows(Arc::new(array.clone()), Kind::Float),
+                Vector::Text(array) => Col::rows(Arc::clone(array), Kind::Text),
+                Vector::Time(array) => Col::rows(Arc::new(array.clone()), Kind::Time),
+                Vector::Null | Vector::Scalars(_) => Col::null(),
+            },
+            Bound::JsonText(_) | Bound::Extra(..) => Col::null(),
+        }
+    }
+
+    fn arith(&mut self, op: ArithOp, left: &Col, right: &Col) -> Result<Col, ArrowError> {
+        if !left.is_number() || !right.is_number() {
+            return Ok(Col::null());
+        }
+        let scalar = left.scalar && right.scalar;
+        let ints = left.kind == Kind::Int && right.kind == Kind::Int;
+        if ints && self.frame.mode == Mode::Typed && op != ArithOp::DivExact {
+            let array = apply(op, left, right)?;
+            return Ok(Col { array, scalar, kind: Kind::Int });
+        }
+        let array = apply(op, &left.to_float()?, &right.to_float()?)?;
+        let (array, lost) = finite(array.as_primitive::<Float64Type>());
+        // one literal's failure is every row's
+        self.failures += if scalar { lost * self.frame.rows as u64 } else { lost };
+        Ok(Col { array: Arc::new(array), scalar, kind: Kind::Float })
+    }
+}
+
+fn apply(op: ArithOp, left: &Col, right: &Col) -> Result<ArrayRef, ArrowError> {
+    match op {
+        ArithOp::Add => numeric::add(left, right),
+        ArithOp::Sub => numeric::sub(left, right),
+        ArithOp::Mul => numeric::mul(left, right),
+        ArithOp::Div | ArithOp::DivExact => numeric::div(left, right),
+        ArithOp::Rem => numeric::rem(left, right),
+    }
+}
+
+/// [`read_like`] by a column's kind.
+fn read_as(text: &Arc<str>, kind: Kind) -> Col {
+    let like = match kind {
+        Kind::Int | Kind::Float => Scalar::Int(0),
+        Kind::Bool => Scalar::Bool(false),
+        Kind::Time => Scalar::Time(0),
+        Kind::Text | Kind::Null => Scalar::Null,
+    };
+    Col::literal(&read_like(text, &like))
+}
+
+fn compare(op: CompareOp, left: &Col, right: &Col, rows: usize) -> Result<BooleanArray, ArrowError> {
+    let result = if left.kind == right.kind && left.kind != Kind::Null {
+        kernel(op, left, right)?
+    } else if left.is_number() && right.is_number() {
+        kernel(op, &left.to_float()?, &right.to_float()?)?
+    } else {
+        return Ok(BooleanArray::new_null(rows));
+    };
+    if left.scalar && right.scalar {
+        let literal = Col { array: Arc::new(result), scalar: true, kind: Kind::Bool };
+        return Ok(literal.to_bools(rows));
+    }
+    Ok(result)
+}
+
+fn kernel(op: CompareOp, left: &Col, right: &Col) -> Result<BooleanArray, ArrowError> {
+    match op {
+        CompareOp::Eq => cmp::eq(left, right),
+        CompareOp::NotEq => cmp::neq(left, right),
+        CompareOp::Lt => cmp::lt(left, right),
+        CompareOp::LtEq => cmp::lt_eq(left, right),
+        CompareOp::Gt => cmp::gt(left, right),
+        CompareOp::GtEq => cmp::gt_eq(left, right),
+    }
+}

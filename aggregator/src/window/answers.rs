@@ -1,0 +1,74 @@
+//! Answers to what the engine's thread is asked.
+
+use std::sync::Arc;
+
+use tributary_shared::time::now_millis;
+
+use super::actor::{Go, Runner};
+use super::handle::{MAX_VIEWS, PutView, PutViewError, Question, ViewInfo};
+use super::store::StoreError;
+use crate::commit::LogPos;
+use crate::view::{ViewDef, ViewPlan};
+
+impl Runner {
+    /// Whoever asked may be gone by now, which is fine.
+    pub(super) fn answer(&mut self, question: Question) -> Go {
+        match question {
+            Question::Put { name, sql, reply } => drop(reply.send(self.put_view(name, sql))),
+            Question::Drop { name, reply } => drop(reply.send(self.drop_view(&name))),
+            Question::Views { reply } => drop(reply.send(self.list())),
+            Question::Windows { view, query, reply } => drop(reply.send(self.engine.windows(&view, &query))),
+            Question::Locate { stream, records, row, reply } => {
+                drop(reply.send(self.engine.locate(&stream, &records, row)));
+            }
+            Question::Stop => return Go::Stop,
+        }
+        Go::On
+    }
+
+    fn put_view(&mut self, name: String, sql: String) -> Result<PutView, PutViewError> {
+        let plan = Arc::new(ViewPlan::compile(&name, &sql).map_err(PutViewError::Sql)?);
+        let created = !self.views.contains_key(&name);
+        if created && self.views.len() >= MAX_VIEWS {
+            return Err(PutViewError::TooMany { limit: MAX_VIEWS });
+        }
+        let known = self.views.get(&name).is_some_and(|known| known.sql == sql);
+        if !known {
+            let def = ViewDef { name: name.clone(), sql, created_at: now_millis(), applies_from: LogPos(0) };
+            self.store.put_view(&def).map_err(PutViewError::Store)?;
+            self.engine.put_view(Arc::clone(&plan));
+            self.views.insert(name, def);
+            self.dirty = true;
+            tracing::info!(view = %plan.name(), created, "view defined");
+        }
+        // it was found or put right above
+        let view = self.info(&plan).ok_or(PutViewError::Stopped(super::EngineStopped))?;
+        Ok(PutView { view, created })
+    }
+
+    fn drop_view(&mut self, name: &str) -> Result<bool, StoreError> {
+        let stored = self.store.drop_view(name)?;
+        self.engine.drop_view(name);
+        self.views.remove(name);
+        self.live.end(name);
+        Ok(stored)
+    }
+
+    fn list(&self) -> Vec<ViewInfo> {
+        self.engine.views().filter_map(|plan| self.info(plan)).collect()
+    }
+
+    fn info(&self, plan: &ViewPlan) -> Option<ViewInfo> {
+        let def = self.views.get(plan.name())?;
+        let shown = |key: &&String| plan.columns().iter().any(|column| column.name == **key);
+        Some(ViewInfo {
+            name: def.name.clone(),
+            sql: def.sql.clone(),
+            created_at: def.created_at,
+            stream: plan.stream().clone(),
+            columns: plan.columns().to_vec(),
+            keys: plan.key_names.iter().filter(shown).cloned().collect(),
+            stats: self.engine.stats(plan.name())?,
+        })
+    }
+}

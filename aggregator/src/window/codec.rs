@@ -1,0 +1,97 @@
+//! The stored form of keys and states: a version byte, then fields in a fixed order, little-endian.
+
+use std::sync::Arc;
+
+use super::messages::StateError;
+use crate::view::Scalar;
+
+/// Format of key and state bytes.
+pub(super) const FORMAT: u8 = 1;
+
+const NULL: u8 = 0;
+const FALSE: u8 = 1;
+const TRUE: u8 = 2;
+const INT: u8 = 3;
+const FLOAT: u8 = 4;
+const TEXT: u8 = 5;
+const TIME: u8 = 6;
+
+pub(super) fn put_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+pub(super) fn put_scalar(out: &mut Vec<u8>, value: &Scalar) {
+    match value {
+        Scalar::Null => out.push(NULL),
+        Scalar::Bool(value) => out.push(if *value { TRUE } else { FALSE }),
+        Scalar::Int(value) => {
+            out.push(INT);
+            put_u64(out, value.cast_unsigned());
+        }
+        Scalar::Float(value) => {
+            out.push(FLOAT);
+            put_u64(out, value.to_bits());
+        }
+        Scalar::Text(value) => {
+            out.push(TEXT);
+            put_u64(out, value.len() as u64);
+            out.extend_from_slice(value.as_bytes());
+        }
+        Scalar::Time(value) => {
+            out.push(TIME);
+            put_u64(out, value.cast_unsigned());
+        }
+    }
+}
+
+/// Reads what the functions above wrote.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// # Errors
+    /// [`StateError::Format`] when another version wrote the bytes.
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, StateError> {
+        match bytes.split_first() {
+            Some((&FORMAT, rest)) => Ok(Self { rest }),
+            Some((other, _)) => Err(StateError::Format(*other)),
+            None => Err(StateError::Malformed),
+        }
+    }
+
+    /// # Errors
+    /// When bytes are left over.
+    pub(super) fn end(self) -> Result<(), StateError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(StateError::Malformed) }
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], StateError> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(StateError::Malformed)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, StateError> {
+        let bytes = self.take(8)?.try_into().map_err(|_| StateError::Malformed)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    pub(super) fn scalar(&mut self) -> Result<Scalar, StateError> {
+        match self.take(1)?[0] {
+            NULL => Ok(Scalar::Null),
+            FALSE => Ok(Scalar::Bool(false)),
+            TRUE => Ok(Scalar::Bool(true)),
+            INT => Ok(Scalar::Int(self.u64()?.cast_signed())),
+            FLOAT => Scalar::finite(f64::from_bits(self.u64()?)).ok_or(StateError::Malformed),
+            TEXT => {
+                let len = usize::try_from(self.u64()?).map_err(|_| StateError::Malformed)?;
+                let text = std::str::from_utf8(self.take(len)?).map_err(|_| StateError::Malformed)?;
+                Ok(Scalar::Text(Arc::from(text)))
+            }
+            TIME => Ok(Scalar::Time(self.u64()?.cast_signed())),
+            _ => Err(StateError::Malformed),
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! The groups of one view: for each (window, key values) a slot, and per slot the state of the aggregates.
+//!
+//! Everything about a slot stands in arrays that are indexed by it. A batch is folded in two steps: each row
+//! gets its slot, then each aggregate runs over its column once. Slot 0 belongs to no group: it takes the rows
+//! that would need one group more than the bound allows, so that the inner loops need no test for them.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use tributary_shared::time::Millis;
+
+use super::cells::Cells;
+use super::codec::{FORMAT, Reader, put_scalar, put_u64};
+use super::keys::{Interner, KeyCodes, heap_bytes};
+use super::messages::{EngineConfig, GroupState, StateError};
+use crate::view::{CellSpec, Mode, Scalar, Vector};
+
+/// The slot of rows that found no room.
+const OVERFLOW: u32 = 0;
+const UNKNOWN: u32 = u32::MAX;
+/// A batch's groups are looked up in a plain array while it has at most so many places per row.
+const DIRECT_PER_ROW: usize = 8;
+const DIRECT_MIN: usize = 4096;
+
+#[derive(Debug, Clone)]
+pub(super) struct Groups {
+    hasher: DefaultHashBuilder,
+    /// Slots by window and key.
+    table: HashTable<u32>,
+    by_window: BTreeMap<Millis, Vec<u32>>,
+    interners: Vec<Interner>,
+    key_bytes: usize,
+    windows: Vec<Millis>,
+    /// The key values of each slot, as numbers of the interners; `interners.len()` for each slot.
+    ids: Vec<u32>,
+    rows: Vec<u64>,
+    revisions: Vec<u64>,
+    /// The batch that changed the slot last.
+    stamps: Vec<u64>,
+    unsaved: Vec<bool>,
+    unsaved_slots: Vec<u32>,
+    cells: Vec<Cells>,
+    batches: u64,
+    /// Slots that the present batch changed.
+    touched: Vec<u32>,
+}
+
+/// A batch's key columns while its rows get their slots.
+struct Lookup<'a> {
+    columns: &'a [KeyCodes],
+    /// For each column and code the number in the view's interner, as far as known.
+    ids: Vec<Vec<u32>>,
+}
+
+impl Groups {
+    pub(super) fn new(keys: usize, specs: &[CellSpec]) -> Self {
+        let mut groups = Self {
+            hasher: DefaultHashBuilder::default(),
+            table: HashTable::new(),
+            by_window: BTreeMap::new(),
+            interners: vec![Interner::default(); keys],
+            key_bytes: 0,
+            windows: Vec::new(),
+            ids: Vec::new(),
+            rows: Vec::new(),
+            revisions: Vec::new(),
+            stamps: Vec::new(),
+            unsaved: Vec::new(),
+            unsaved_slots: Vec::new(),
+            cells: specs.iter().map(|spec| Cells::new(spec.kind)).collect(),
+            batches: 0,
+            touched: Vec::new(),
+        };
+        groups.cells.iter_mut().for_each(Cells::push);
+        groups.push_slot(0, &vec![0; keys]);
+        groups
+    }
+
+    /// Groups, without the overflow.
+    pub(super) fn len(&self) -> usize {
+        self.windows.len() - 1
+    }
+
+    pub(super) fn window_count(&self) -> usize {
+        self.by_window.len()
+    }
+
+    /// Windows that start within the bounds, with their slots, oldest first.
+    pub(super) fn windows_between(
+        &self,
+        from: Option<Millis>,
+        to: Option<Millis>,
+    ) -> impl DoubleEndedIterator<Item = (Millis, &[u32])> {
+        let from = from.unwrap_or(Millis::MIN);
+        let to = to.unwrap_or(Millis::MAX).max(from);
+        self.by_window.range(from..to).map(|(start, slots)| (*start, slots.as_slice()))
+    }
+
+    pub(super) fn contains(&self, slot: u32) -> bool {
+        slot != OVERFLOW && (slot as usize) < self.windows.len()
+    }
+
+    pub(super) fn window(&self, slot: u32) -> Millis {
+        self.windows[slot as usize]
+    }
+
+    pub(super) fn revision(&self, slot: u32) -> u64 {
+        self.revisions[slot as usize]
+    }
+
+    pub(super) fn row_count(&self, slot: u32) -> u64 {
+        self.rows[slot as usize]
+    }
+
+    pub(super) fn cells(&self, at: usize) -> &Cells {
+        &self.cells[at]
+    }
+
+    /// The value of a key in a slot.
+    pub(super) fn key(&self, slot: u32, key: usize) -> &Scalar {
+        self.interners[key].value(self.ids[slot as usize * self.interners.len() + key])
+    }
+
+    /// Gives each row its slot, and marks the slots as changed. `times` are in the range of
+    /// [`tributary_shared::time`]. Returns the slots, and how many rows found no room.
+    pub(super) fn assign(
+        &mut self,
+        times: &[Millis],
+        size: Millis,
+        columns: &[KeyCodes],
+        config: &EngineConfig,
+    ) -> (Vec<u32>, u64) {
+        self.batches += 1;
+        self.touched.clear();
+        let (window_codes, windows) = window_codes(times, size);
+        let ids = columns.iter().map(|column| vec![UNKNOWN; column.values.len()]).collect();
+        let mut lookup = Lookup { columns, ids };
+        let places = columns.iter().try_fold(windows.len(), |all, column| all.checked_mul(column.values.len()));
+        let limit = DIRECT_MIN.max(times.len() * DIRECT_PER_ROW);
+        let slots = match places.filter(|places| *places <= limit) {
+            Some(places) => {
+                let mut combined = window_codes;
+                for column in columns {
+                    let radix = column.values.len() as u32;
+                    combined.iter_mut().zip(&column.codes).for_each(|(all, code)| *all = *all * radix + code);
+                }
+                let mut direct = vec![UNKNOWN; places];
+                let stride: usize = columns.iter().map(|column| column.values.len()).product();
+                let slot_of = |(row, place): (usize, &u32)| {
+                    let known = direct[*place as usize];
+                    if known != UNKNOWN {
+                        return known;
+                    }
+                    let slot = self.slot(windows[*place as usize / stride], row, &mut lookup, config);
+                    direct[*place as usize] = slot;
+                    slot
+                };
+                combined.iter().enumerate().map(slot_of).collect::<Vec<u32>>()
+            }
+            None => window_codes
+                .iter()
+                .enumerate()
+                .map(|(row, code)| self.slot(windows[*code as usize], row, &mut lookup, config))
+                .collect(),
+        };
+        for slot in &slots {
+            self.rows[*slot as usize] += 1;
+        }
+        let overflowed = std::mem::take(&mut self.rows[OVERFLOW as usize]);
+        (slots, overflowed)
+    }
+
+    /// Folds a column into an aggregate.
+    pub(super) fn update(&mut self, cell: usize, slots: &[u32], values: &Vector, mode: Mode) {
+        self.cells[cell].update(slots, values, mode);
+    }
+
+    /// Slots that the last batch changed, each once.
+    pub(super) fn touched(&self) -> &[u32] {
+        &self.touched
+    }
+
+    /// The slot of a row, made if there is room.
+    fn slot(&mut self, window: Millis, row: usize, lookup: &mut Lookup<'_>, config: &EngineConfig) -> u32 {
+        let mut key = [0u32; crate::view::MAX_KEYS];
+        let key = &mut key[..lookup.columns.len()];
+        let mut known = true;
+        for (at, column) in lookup.columns.iter().enumerate() {
+            let code = column.codes[row] as usize;
+            let id = &mut lookup.ids[at][code];
+            if *id == UNKNOWN {
+                *id = self.interners[at].find(&column.values[code]).unwrap_or(UNKNOWN);
+            }
+            known &= *id != UNKNOWN;
+            key[at] = *id;
+        }
+        let found = if known { self.find(window, key) } else { None };
+        let slot = found.or_else(|| self.insert(window, row, key, lookup, config)).unwrap_or(OVERFLOW);
+        self.touch(slot);
+        slot
+    }
+
+    fn find(&self, window: Millis, key: &[u32]) -> Option<u32> {
+        let hash = hash_group(&self.hasher, window, key);
+        self.table.find(hash, |slot| self.is(*slot, window, key)).copied()
+    }
+
+    fn is(&self, slot: u32, window: Millis, key: &[u32]) -> bool {
+        self.windows[slot as usize] == window && self.key_ids(slot) == key
+    }
+
+    fn key_ids(&self, slot: u32) -> &[u32] {
+        let stride = self.interners.len();
+        &self.ids[slot as usize * stride..][..stride]
+    }
+
+    /// `None` when there is no room.
+    fn insert(
+        &mut self,
+        window: Millis,
+        row: usize,
+        key: &mut [u32],
+        lookup: &mut Lookup<'_>,
+        config: &EngineConfig,
+    ) -> Option<u32> {
+        let new_bytes = |at: usize| match key[at] {
+            UNKNOWN => heap_bytes(&lookup.columns[at].values[lookup.columns[at].codes[row] as usize]),
+            _ => 0,
+        };
+        let bytes: usize = (0..key.len()).map(new_bytes).sum();
+        if self.len() >= config.max_groups || self.key_bytes + bytes > config.max_key_bytes {
+            return None;
+        }
+        self.key_bytes += bytes;
+        for (at, id) in key.iter_mut().enumerate() {
+            if *id == UNKNOWN {
+                let code = lookup.columns[at].codes[row] as usize;
+                *id = self.interners[at].insert(lookup.columns[at].values[code].clone());
+                lookup.ids[at][code] = *id;
+            }
+        }
+        self.cells.iter_mut().for_each(Cells::push);
+        Some(self.link(window, key))
+    }
+
+    /// Makes the slot of a new group whose cells are there already.
+    fn link(&mut self, window: Millis, key: &[u32]) -> u32 {
+        let slot = self.push_slot(window, key);
+        let hash = hash_group(&self.hasher, window, key);
+        let (hasher, windows, ids, stride) = (&self.hasher, &self.windows, &self.ids, key.len());
+        self.table.insert_unique(hash, slot, |slot| {
+            let at = *slot as usize;
+            hash_group(hasher, windows[at], &ids[at * stride..][..stride])
+        });
+        self.by_window.entry(window).or_default().push(slot);
+        slot
+    }
+
+    fn push_slot(&mut self, window: Millis, key: &[u32]) -> u32 {
+        // the bound on groups is far below 2^32
+        let slot = self.windows.len() as u32;
+        self.windows.push(window);
+        self.ids.extend_from_slice(key);
+        self.rows.push(0);
+        self.revisions.push(0);
+        self.stamps.push(0);
+        self.unsaved.push(false);
+        slot
+    }
+
+    fn touch(&mut self, slot: u32) {
+        let at = slot as usize;
+        if slot == OVERFLOW || self.stamps[at] == self.batches {
+            return;
+        }
+        self.stamps[at] = self.batches;
+        self.revisions[at] += 1;
+        self.touched.push(slot);
+        if !self.unsaved[at] {
+            self.unsaved[at] = true;
+            self.unsaved_slots.push(slot);
+        }
+    }
+
+    /// The groups that changed since the last call, in stored form.
+    pub(super) fn take_unsaved(&mut self) -> Vec<GroupState> {
+        let slots = std::mem::take(&mut self.unsaved_slots);
+        slots
+            .into_iter()
+            .map(|slot| {
+                self.unsaved[slot as usize] = false;
+                self.encode(slot)
+            })
+            .collect()
+    }
+
+    fn encode(&self, slot: u32) -> GroupState {
+        let mut key = vec![FORMAT];
+        (0..self.interners.len()).for_each(|at| put_scalar(&mut key, self.key(slot, at)));
+        let mut state = vec![FORMAT];
+        put_u64(&mut state, self.row_count(slot));
+        put_u64(&mut state, self.revision(slot));
+        self.cells.iter().for_each(|cells| cells.encode(slot, &mut state));
+        GroupState { window_start: self.window(slot), key, state }
+    }
+
+    /// Takes a stored group back.
+    ///
+    /// # Errors
+    /// When the bytes are not of this view. The groups are then in disorder and must be thrown away.
+    pub(super) fn restore(&mut self, group: &GroupState) -> Result<(), StateError> {
+        let mut reader = Reader::new(&group.key)?;
+        let mut key = Vec::with_capacity(self.interners.len());
+        for interner in &mut self.interners {
+            let value = reader.scalar()?;
+            key.push(match interner.find(&value) {
+                Some(id) => id,
+                None => {
+                    self.key_bytes += heap_bytes(&value);
+                    interner.insert(value)
+                }
+            });
+        }
+        reader.end()?;
+        if self.find(group.window_start, &key).is_some() {
+            return Err(StateError::Malformed);
+        }
+        let mut reader = Reader::new(&group.state)?;
+        let (rows, revision) = (reader.u64()?, reader.u64()?);
+        for cells in &mut self.cells {
+            cells.push_encoded(&mut reader)?;
+        }
+        reader.end()?;
+        let slot = self.link(group.window_start, &key);
+        self.rows[slot as usize] = rows;
+        self.revisions[slot as usize] = revision;
+        Ok(())
+    }
+}
+
+fn hash_group(hasher: &DefaultHashBuilder, window: Millis, key: &[u32]) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write_i64(window);
+    key.iter().for_each(|id| state.write_u32(*id));
+    state.finish()
+}
+
+/// The start of each row's window, as a number, and the starts.
+fn window_codes(times: &[Millis], size: Millis) -> (Vec<u32>, Vec<Millis>) {
+    let mut starts: Vec<Millis> = Vec::new();
+    let mut known = hashbrown::HashMap::new();
+    // most rows fall into the window of the row before
+    let (mut start, mut code) = (Millis::MAX, 0);
+    let codes = times
+        .iter()
+        .map(|time| {
+            if !(start..start.saturating_add(size)).contains(time) {
+                start = time - time.rem_euclid(size);
+                code = *known.entry(start).or_insert_with(|| {
+                    starts.push(start);
+                    (starts.len() - 1) as u32
+                });
+            }
+            code
+        })
+        .collect();
+    (codes, starts)
+}

@@ -1,0 +1,205 @@
+//! What others hold of the engine's thread: questions go through a bounded queue and are answered between two
+//! batches; changed rows come out as broadcasts.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use serde::Serialize;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tributary_shared::ids::StreamName;
+use tributary_shared::time::{Millis, rfc3339};
+
+use super::live::{LiveEvent, LiveRows};
+use super::messages::{QueryError, ViewStats, WindowHit, WindowPage, WindowQuery};
+use super::store::StoreError;
+use crate::commit::{CommitError, LogPos};
+use crate::view::{Column, ViewError};
+
+/// Questions that wait for the engine. Each is answered in about the time of a batch.
+pub(super) const QUESTIONS: usize = 64;
+/// Views that one aggregator keeps. Each is folded with every batch of its stream.
+pub const MAX_VIEWS: usize = 256;
+
+/// The engine's thread has ended: the aggregator is stopping, or a person must look at its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the window engine has stopped")]
+pub struct EngineStopped;
+
+/// Why the engine's thread ended.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("the log cannot be read: {0}")]
+    Log(#[from] CommitError),
+    #[error("the views' state cannot be read or written: {0}")]
+    Store(#[from] StoreError),
+    #[error("the default view {name:?} does not compile: {error}")]
+    DefaultView { name: &'static str, error: ViewError },
+    #[error("the engine's thread: {0}")]
+    Thread(String),
+}
+
+/// Why a view was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum PutViewError {
+    #[error(transparent)]
+    Sql(ViewError),
+    #[error("there are {limit} views already; delete one first")]
+    TooMany { limit: usize },
+    #[error("the view could not be stored: {0}")]
+    Store(StoreError),
+    #[error(transparent)]
+    Stopped(#[from] EngineStopped),
+}
+
+/// Why windows cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WindowsError {
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error(transparent)]
+    Stopped(#[from] EngineStopped),
+}
+
+/// A view as the API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ViewInfo {
+    pub name: String,
+    pub sql: String,
+    #[serde(with = "rfc3339")]
+    pub created_at: Millis,
+    pub stream: StreamName,
+    pub columns: Vec<Column>,
+    /// Columns that a row is told by, beside its window.
+    pub keys: Vec<String>,
+    #[serde(flatten)]
+    pub stats: ViewStats,
+}
+
+/// A view after PUT.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PutView {
+    pub view: ViewInfo,
+    /// There was none of this name before.
+    pub created: bool,
+}
+
+/// What the engine's thread is asked.
+#[derive(Debug)]
+pub(super) enum Question {
+    Put { name: String, sql: String, reply: oneshot::Sender<Result<PutView, PutViewError>> },
+    Drop { name: String, reply: oneshot::Sender<Result<bool, StoreError>> },
+    Views { reply: oneshot::Sender<Vec<ViewInfo>> },
+    Windows { view: String, query: WindowQuery, reply: oneshot::Sender<Result<WindowPage, QueryError>> },
+    Locate { stream: StreamName, records: RecordBatch, row: usize, reply: oneshot::Sender<Vec<WindowHit>> },
+    Stop,
+}
+
+/// A handle on the engine's thread; clones share its queue.
+#[derive(Debug, Clone)]
+pub struct EngineHandle {
+    pub(super) questions: mpsc::Sender<Question>,
+    pub(super) live: LiveRows,
+    pub(super) applied: watch::Receiver<LogPos>,
+    pub(super) ready: watch::Receiver<bool>,
+}
+
+impl EngineHandle {
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, EngineStopped> {
+        let (reply, answer) = oneshot::channel();
+        self.questions.send(question(reply)).await.map_err(|_| EngineStopped)?;
+        answer.await.map_err(|_| EngineStopped)
+    }
+
+    /// Makes or replaces a view, durably. It is back-filled from the retained log while live events flow on;
+    /// the same SQL again changes nothing.
+    ///
+    /// # Errors
+    /// [`PutViewError::Sql`] names the place of the mistake.
+    pub async fn put_view(&self, name: String, sql: String) -> Result<PutView, PutViewError> {
+        self.ask(|reply| Question::Put { name, sql, reply }).await?
+    }
+
+    /// Forgets a view and its windows. `false` when there was none.
+    ///
+    /// # Errors
+    /// [`PutViewError::Store`], [`PutViewError::Stopped`].
+    pub async fn drop_view(&self, name: String) -> Result<bool, PutViewError> {
+        self.ask(|reply| Question::Drop { name, reply }).await?.map_err(PutViewError::Store)
+    }
+
+    /// All views, by name.
+    ///
+    /// # Errors
+    /// [`EngineStopped`].
+    pub async fn views(&self) -> Result<Vec<ViewInfo>, EngineStopped> {
+        self.ask(|reply| Question::Views { reply }).await
+    }
+
+    /// Rows of a view.
+    ///
+    /// # Errors
+    /// [`WindowsError::Query`] when view or column is unknown.
+    pub async fn windows(&self, view: String, query: WindowQuery) -> Result<WindowPage, WindowsError> {
+        Ok(self.ask(|reply| Question::Windows { view, query, reply }).await??)
+    }
+
+    /// The windows that one row of a committed batch belongs to.
+    ///
+    /// # Errors
+    /// [`EngineStopped`].
+    pub async fn locate(
+        &self,
+        stream: StreamName,
+        records: RecordBatch,
+        row: usize,
+    ) -> Result<Vec<WindowHit>, EngineStopped> {
+        self.ask(|reply| Question::Locate { stream, records, row, reply }).await
+    }
+
+    /// Rows of one view, as they change. Ends when the view is dropped.
+    #[must_use]
+    pub fn subscribe(&self, view: &str) -> broadcast::Receiver<Arc<LiveEvent>> {
+        self.live.subscribe(view)
+    }
+
+    /// Rows of all views, as they change.
+    #[must_use]
+    pub fn subscribe_all(&self) -> broadcast::Receiver<Arc<LiveEvent>> {
+        self.live.subscribe_all()
+    }
+
+    /// Every view that is not being back-filled covers the log up to here.
+    #[must_use]
+    pub fn applied(&self) -> LogPos {
+        *self.applied.borrow()
+    }
+
+    /// The same, as it rises.
+    #[must_use]
+    pub fn applied_changes(&self) -> watch::Receiver<LogPos> {
+        self.applied.clone()
+    }
+
+    /// Whether the views have caught up with the log as it was at the start.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// The same, as it changes.
+    #[must_use]
+    pub fn ready_changes(&self) -> watch::Receiver<bool> {
+        self.ready.clone()
+    }
+
+    /// Ends the thread after a last snapshot. Stop the commit thread first: what it has sent is applied before.
+    pub async fn stop(&self) {
+        // it has stopped already: what was asked for
+        let _ = self.questions.send(Question::Stop).await;
+    }
+
+    /// Resolves when the thread has ended, asked to or not.
+    pub async fn stopped(&self) {
+        self.questions.closed().await;
+    }
+}

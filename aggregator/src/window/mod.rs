@@ -1,0 +1,43 @@
+//! The window engine: folds committed batches into every view's windows, in event time.
+//!
+//! Windows are aligned to the Unix epoch and half-open, `[start, end)`. Late data amends its window, however
+//! late it is, and raises the row's revision. `final` says that the stream's watermark has passed the window's
+//! end by the allowed lateness, `completeness` which share of the stream's active lanes has passed it at all.
+//!
+//! The state is a function of the log: [`Engine`] has no clock, no disk and no randomness that shows. Every
+//! view counts what it did not use ([`ViewCounters`]) and is bounded in groups and in bytes of key texts.
+//! [`ViewStore`] keeps definitions and snapshots in `views.db`, each snapshot with its log position in one
+//! transaction; what comes behind that position is replayed.
+
+mod actor;
+mod answers;
+mod cells;
+mod changes;
+mod clocks;
+mod codec;
+mod engine;
+mod groups;
+mod handle;
+mod keys;
+mod live;
+mod load;
+mod messages;
+mod read;
+mod state;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use actor::{EngineOptions, EngineThread, start};
+pub use engine::Engine;
+pub use handle::{EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, ViewInfo, WindowsError};
+pub use live::LiveEvent;
+pub use load::VIEWS_FILE;
+pub use messages::{
+    AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, QueryError, Snapshot, StateError, ViewCounters,
+    ViewSnapshot, ViewStats, WindowChange, WindowHit, WindowPage, WindowQuery, WindowRow,
+};
+pub use store::{LoadReport, StoreError, ViewStore};
+
+/// Rows of one page of windows when the reader names no limit.
+pub const DEFAULT_WINDOW_LIMIT: usize = 10_000;

@@ -1,0 +1,171 @@
+//! One view's windows: its plan, its groups, and how far in the log they are.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch};
+use tributary_shared::time::Millis;
+
+use super::groups::Groups;
+use super::keys::KeyCodes;
+use super::messages::{AppliedBatch, EngineConfig, ViewCounters, ViewSnapshot, WindowHit};
+use crate::commit::LogPos;
+use crate::view::{Aggregate, Env, Evaluator, Expr, Frame, Leaf, Mode, Scalar, Vector, ViewPlan, WindowKind};
+
+#[derive(Debug)]
+pub(super) struct ViewState {
+    pub(super) plan: Arc<ViewPlan>,
+    pub(super) groups: Groups,
+    pub(super) counters: ViewCounters,
+    /// The groups cover the log up to here.
+    pub(super) position: LogPos,
+    /// Position equals the engine's: the view takes new entries as they come.
+    pub(super) live: bool,
+    pub(super) generation: u64,
+    /// What was stored before belongs to another definition or is unusable.
+    pub(super) reset: bool,
+}
+
+/// The rows of a batch that count, with their times.
+struct Admitted {
+    frame: Frame,
+    times: Int64Array,
+    without_time: u64,
+}
+
+impl ViewState {
+    pub(super) fn new(plan: Arc<ViewPlan>, generation: u64) -> Self {
+        let groups = Groups::new(plan.keys.len(), &plan.cells);
+        let (counters, position) = (ViewCounters::default(), LogPos(0));
+        Self { plan, groups, counters, position, live: false, generation, reset: true }
+    }
+
+    /// Folds one log entry into the windows. Returns the changed slots.
+    pub(super) fn apply(&mut self, batch: &AppliedBatch<'_>, config: &EngineConfig) -> Vec<u32> {
+        self.position = batch.pos;
+        match batch.records {
+            Some(records) if *batch.stream == self.plan.stream && records.num_rows() > 0 => self.fold(records, config),
+            _ => Vec::new(),
+        }
+    }
+
+    fn fold(&mut self, records: &RecordBatch, config: &EngineConfig) -> Vec<u32> {
+        let plan = Arc::clone(&self.plan);
+        let frame = Frame::bind(&plan, records);
+        let (mode, evaluator) = (frame.mode, Evaluator::new(frame.mode));
+        let Admitted { frame, times, without_time } = admit(&plan, frame, &evaluator);
+        self.counters.without_time += without_time;
+        if frame.rows == 0 {
+            self.counters.arithmetic += evaluator.failures();
+            return Vec::new();
+        }
+        let keys = key_codes(&plan, &frame, &evaluator);
+        let (slots, overflowed) = self.groups.assign(times.values(), window_size(&plan), &keys, config);
+        self.counters.overflowed += overflowed;
+        self.counters.applied += slots.len() as u64 - overflowed;
+        let inputs: Vec<Vector> = plan.inputs.iter().map(|input| evaluator.values(input, &frame)).collect();
+        for (at, cell) in plan.cells.iter().enumerate() {
+            self.groups.update(at, &slots, &inputs[cell.input], mode);
+        }
+        self.counters.arithmetic += evaluator.failures();
+        self.groups.touched().to_vec()
+    }
+
+    /// The row that one event went into.
+    pub(super) fn locate(&self, event: &RecordBatch) -> Option<WindowHit> {
+        let plan = &self.plan;
+        let frame = Frame::bind(plan, event);
+        let evaluator = Evaluator::new(frame.mode);
+        let Admitted { frame, times, .. } = admit(plan, frame, &evaluator);
+        let time = times.values().first()?;
+        let size = window_size(plan);
+        let window_start = time - time.rem_euclid(size);
+        let keys = key_codes(plan, &frame, &evaluator);
+        let group = plan.key_names.iter().zip(&keys).map(|(name, key)| {
+            let value = &key.values[key.codes[0] as usize];
+            // a scalar is always a JSON value
+            (name.clone(), serde_json::to_value(value).unwrap_or_default())
+        });
+        let group = group.collect();
+        Some(WindowHit { view: Arc::clone(&plan.name), window_start, window_end: window_start + size, group })
+    }
+
+    /// The value of a column in a group.
+    pub(super) fn output(&self, column: usize, slot: u32) -> Scalar {
+        // what a column shows is fixed by its groups, whichever way the numbers came in
+        Evaluator::new(Mode::Typed).value(&self.plan.outputs[column], &Group { state: self, slot })
+    }
+
+    pub(super) fn window_end(&self, start: Millis) -> Millis {
+        start + window_size(&self.plan)
+    }
+
+    pub(super) fn take_snapshot(&mut self) -> ViewSnapshot {
+        ViewSnapshot {
+            view: Arc::clone(&self.plan.name),
+            sql: Arc::clone(&self.plan.sql),
+            reset: std::mem::take(&mut self.reset),
+            position: self.position,
+            counters: self.counters,
+            groups: self.groups.take_unsaved(),
+        }
+    }
+}
+
+fn window_size(plan: &ViewPlan) -> Millis {
+    match plan.window {
+        WindowKind::Tumble { size } => size,
+    }
+}
+
+/// Keeps the rows that pass WHERE and have a time.
+fn admit(plan: &ViewPlan, frame: Frame, evaluator: &Evaluator) -> Admitted {
+    let frame = match &plan.filter {
+        Some(condition) => {
+            let mask = evaluator.mask(condition, &frame);
+            keep(frame, &mask)
+        }
+        None => frame,
+    };
+    let times = frame.times();
+    let without_time = times.null_count() as u64;
+    if without_time == 0 {
+        return Admitted { frame, times, without_time };
+    }
+    let present: BooleanArray = (0..frame.rows).map(|row| Some(times.is_valid(row))).collect();
+    let frame = keep(frame, &present);
+    let times = frame.times();
+    Admitted { frame, times, without_time }
+}
+
+fn keep(frame: Frame, mask: &BooleanArray) -> Frame {
+    if mask.true_count() == frame.rows { frame } else { frame.filter(mask) }
+}
+
+fn key_codes(plan: &ViewPlan, frame: &Frame, evaluator: &Evaluator) -> Vec<KeyCodes> {
+    let code = |key: &Expr| KeyCodes::of(&evaluator.values(key, frame), frame.rows, frame.mode);
+    plan.keys.iter().map(code).collect()
+}
+
+struct Group<'a> {
+    state: &'a ViewState,
+    slot: u32,
+}
+
+impl Env for Group<'_> {
+    fn leaf(&self, leaf: Leaf) -> Scalar {
+        let groups = &self.state.groups;
+        match leaf {
+            Leaf::Key(at) => groups.key(self.slot, at).clone(),
+            Leaf::WindowStart => Scalar::Time(groups.window(self.slot)),
+            Leaf::WindowEnd => Scalar::Time(self.state.window_end(groups.window(self.slot))),
+            Leaf::Aggregate(at) => match self.state.plan.aggregates[at] {
+                // counts of events stay far below 2^63
+                Aggregate::Rows => Scalar::Int(groups.row_count(self.slot).cast_signed()),
+                Aggregate::Value(cell, _) => groups.cells(cell).value(self.slot),
+                Aggregate::Mean(cell) => groups.cells(cell).mean(self.slot),
+            },
+            // the lowering puts no columns into an expression over groups
+            Leaf::Column(_) => Scalar::Null,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The agent's durable buffer: every event gets its identity here, and stays until the aggregator has
+//! committed it.
+//!
+//! **Constraints.** An append is answered after its commit is on disk (`synchronous=FULL`), and is taken in
+//! whole or not at all. Seqs are assigned in the transaction that first writes the events, and a seq that was
+//! shown to anyone is never given to another event. Bytes on disk (database and WAL) stay below the limit.
+//! Bodies of the backlog are never in memory: reads and groups are bounded.
+//!
+//! **Format.** One SQLite database, `spool.db` ([`store`] has the tables). A block holds up to
+//! [`MAX_BLOCK_ROWS`] events of one lane as one compressed wire segment, and travels as it is. Within a lane
+//! blocks and drop records cover the seqs from the mark to the newest without gaps; opening proves it. A
+//! database that fails the proof is moved aside and a fresh one begun, with new epochs. `spool.lock` keeps a
+//! second agent out.
+//!
+//! **Operations.** One thread ([`actor`]) owns the connection. It takes all that is queued, merges appends of
+//! a stream into blocks ([`group`]), carries everything out in one transaction ([`transaction`]), answers, and
+//! then reads. [`policy`] decides what gives way when the spool is full, [`lane`] what an aggregator's mark
+//! means.
+//!
+//! **Not here.** Salvage of a damaged database, and shrinking the file after a backlog: free pages are used
+//! again and do not count towards the limit.
+//!
+//! ```text
+//! inputs ──append (8 MiB of rows)──►┐
+//!                                   ├─► spool thread ──► spool.db
+//! shipper ──read, mark (256)───────►┘        └──watch──► status
+//! ```
+
+mod actor;
+mod config;
+mod group;
+mod handle;
+mod lane;
+mod messages;
+mod open;
+mod policy;
+mod queue;
+mod reader;
+mod store;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tributary_shared::ids::AgentId;
+use tributary_shared::time::now_millis;
+
+pub use config::{DEFAULT_LIMIT, MIN_LIMIT, SpoolConfig};
+pub use group::{MAX_BLOCK_BYTES, MAX_BLOCK_ROWS};
+pub use handle::{MAX_APPEND_BYTES, SpoolHandle};
+pub use messages::{
+    Accepted, Block, DropRecord, ForkReason, InputPosition, LaneId, LaneInfo, NewDropped, NewEvents, RowsBlock,
+    SpoolError, SpoolHealth, SpoolStatus,
+};
+pub use open::{FORMAT_VERSION, OpenError};
+pub use policy::{UnknownPolicy, WhenFull};
+pub use transaction::{DROPPED_DAMAGED, DROPPED_OLDEST, DROPPED_REWOUND, MAX_LISTED_DROPS};
+
+/// Opens the spool and starts its thread. Blocks while it reads the index of what is held.
+///
+/// # Errors
+/// [`OpenError`] when another process has it, it is of a newer format or another agent's, or the disk fails.
+/// A damaged database is no error: see [`SpoolStatus::quarantined`].
+pub fn open(config: SpoolConfig, agent: AgentId) -> Result<SpoolHandle, OpenError> {
+    let lock = open::lock(&config.dir)?;
+    let budget = policy::Budget::new(config.limit);
+    let place = open::Place { dir: config.dir.clone(), agent: agent.clone(), budget };
+    let opened = place.open_for_process(now_millis())?;
+    let in_flight = handle::InFlight::default();
+    let queue = Arc::new(queue::Queue::default());
+    let dir = config.dir.clone();
+    let (actor, status) = actor::Actor::new(place, config, Arc::clone(&in_flight), opened, lock);
+    let handle = SpoolHandle::new(agent, Arc::clone(&queue), in_flight, status);
+    std::thread::Builder::new()
+        .name("spool".to_owned())
+        .spawn(move || actor.run(queue))
+        .map_err(|source| OpenError::Io { path: dir, source })?;
+    Ok(handle)
+}

@@ -1,0 +1,216 @@
+//! Drives the spool's actor round by round: no thread, no clock, and a disk that can be copied at any time,
+//! which is what a crash leaves.
+
+mod epochs;
+mod faults;
+mod full;
+mod model;
+mod threads;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, oneshot};
+use tributary_shared::ids::{AgentId, Seq, StreamName};
+use tributary_shared::time::Millis;
+use tributary_shared::wire::rows::{Rows, inflate, push_row};
+
+use super::actor::Actor;
+use super::handle::InFlight;
+use super::messages::*;
+use super::policy::{Budget, WhenFull};
+use super::queue::{Append, Batch, Control, Queued, Read, Reply};
+use super::{MAX_APPEND_BYTES, SpoolConfig, open};
+
+const NOW: Millis = 1_790_000_000_000;
+
+fn stream(name: &str) -> StreamName {
+    StreamName::new(name).expect("valid name")
+}
+
+fn agent() -> AgentId {
+    AgentId::new("a1").expect("valid id")
+}
+
+fn events(name: &str, payloads: &[Vec<u8>]) -> NewEvents {
+    let mut rows = Vec::new();
+    payloads.iter().for_each(|payload| push_row(&mut rows, payload));
+    let count = u32::try_from(payloads.len()).expect("few");
+    NewEvents { stream: stream(name), origin: None, collected_at: NOW, rows, count, position: None }
+}
+
+/// Bytes that do not compress, different for each `n`.
+fn noise(n: u64, len: usize) -> Vec<u8> {
+    let mut state = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let step = |state: &mut u64| {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        (*state >> 32) as u8
+    };
+    (0..len).map(|_| step(&mut state)).collect()
+}
+
+type Answer<T> = oneshot::Receiver<Result<T, SpoolError>>;
+
+/// What a round's waiter got. Every command is answered within its round.
+fn got<T>(mut answer: Answer<T>) -> Result<T, SpoolError> {
+    answer.try_recv().expect("answered within the round")
+}
+
+struct Harness {
+    actor: Actor,
+    in_flight: InFlight,
+    status: tokio::sync::watch::Receiver<SpoolStatus>,
+    config: SpoolConfig,
+    at: Instant,
+    _dir: TempDir,
+}
+
+impl Harness {
+    fn new(limit: u64, when_full: WhenFull) -> Self {
+        Self::open(TempDir::new().expect("tempdir"), limit, when_full).expect("opens")
+    }
+
+    fn open(dir: TempDir, limit: u64, when_full: WhenFull) -> Result<Self, open::OpenError> {
+        let config = SpoolConfig { limit, when_full, ..SpoolConfig::new(dir.path()) };
+        let lock = open::lock(&config.dir)?;
+        let place = open::Place { dir: config.dir.clone(), agent: agent(), budget: Budget::new(limit) };
+        let opened = place.open_for_process(NOW)?;
+        let in_flight = InFlight::default();
+        let (actor, status) = Actor::new(place, config.clone(), Arc::clone(&in_flight), opened, lock);
+        Ok(Self { actor, in_flight, status, config, at: Instant::now(), _dir: dir })
+    }
+
+    /// A copy of the files as they are now: what is left after `kill -9`, or in a disk image.
+    fn image(&self) -> TempDir {
+        let dir = TempDir::new().expect("tempdir");
+        for name in ["spool.db", "spool.db-wal"] {
+            let from = self.path().join(name);
+            if from.exists() {
+                std::fs::copy(from, dir.path().join(name)).expect("copy");
+            }
+        }
+        dir
+    }
+
+    /// Goes on from an image, as a new process.
+    fn restore(&mut self, image: TempDir) {
+        *self = Self::open(image, self.config.limit, self.config.when_full).expect("opens");
+    }
+
+    fn crash(&mut self) {
+        self.restore(self.image());
+    }
+
+    fn path(&self) -> &Path {
+        &self.config.dir
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        let size = |name| std::fs::metadata(self.path().join(name)).map_or(0, |meta| meta.len());
+        size("spool.db") + size("spool.db-wal")
+    }
+
+    fn round(&mut self, appends: Vec<Append>, controls: Vec<Control>) {
+        let room = Arc::new(Semaphore::new(MAX_APPEND_BYTES));
+        let permit = || Arc::clone(&room).try_acquire_owned().expect("room");
+        let batch = Batch {
+            appends: appends.into_iter().map(|command| Queued { command, permit: permit() }).collect(),
+            controls: controls.into_iter().map(|command| Queued { command, permit: permit() }).collect(),
+            closed: false,
+        };
+        self.actor.round(batch, self.at, NOW);
+    }
+
+    /// One group commit of all these appends.
+    fn append_group(&mut self, group: Vec<NewEvents>) -> Vec<Result<Accepted, SpoolError>> {
+        let (appends, answers): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .map(|events| {
+                let (reply, answer) = oneshot::channel();
+                (Append::Events { events, reply }, answer)
+            })
+            .unzip();
+        self.round(appends, Vec::new());
+        answers.into_iter().map(got).collect()
+    }
+
+    fn append(&mut self, events: NewEvents) -> Result<Accepted, SpoolError> {
+        self.append_group(vec![events]).remove(0)
+    }
+
+    fn append_dropped(&mut self, name: &str, count: u32, reason: &str) -> Result<Accepted, SpoolError> {
+        let (reply, answer) = oneshot::channel();
+        let dropped = NewDropped { stream: stream(name), count, reason: reason.into(), position: None };
+        self.round(vec![Append::Dropped { dropped, reply }], Vec::new());
+        got(answer)
+    }
+
+    fn control<T>(&mut self, build: impl FnOnce(Reply<T>) -> Control) -> Result<T, SpoolError> {
+        let (reply, answer) = oneshot::channel();
+        self.round(Vec::new(), vec![build(reply)]);
+        got(answer)
+    }
+
+    fn mark(&mut self, lane: LaneId, mark: Seq) -> Result<(), SpoolError> {
+        self.control(|reply| Control::CommitMark { lane, mark, reply })
+    }
+
+    fn lane_opened(&mut self, lane: LaneId, mark: Seq) -> Result<LaneInfo, SpoolError> {
+        self.control(|reply| Control::LaneOpened { lane, mark, reply })
+    }
+
+    fn position(&mut self, key: &str) -> Option<Vec<u8>> {
+        self.control(|reply| Control::GetPosition { key: key.to_owned(), reply }).expect("position")
+    }
+
+    fn read(&mut self, lane: LaneId, from: Seq, max_rows: u32, max_bytes: usize) -> Vec<Block> {
+        let read = Read { lane, from, max_rows, max_bytes };
+        self.control(|reply| Control::Read { read, reply }).expect("read")
+    }
+
+    fn status(&self) -> SpoolStatus {
+        self.status.borrow().clone()
+    }
+
+    fn lanes(&self, name: &str) -> Vec<LaneInfo> {
+        self.status().lanes.iter().filter(|lane| lane.stream.as_str() == name).cloned().collect()
+    }
+
+    /// The stream's only lane.
+    fn lane(&self, name: &str) -> LaneInfo {
+        let lanes = self.lanes(name);
+        assert_eq!(lanes.len(), 1, "{lanes:?}");
+        lanes[0].clone()
+    }
+
+    /// Everything of the lane above its mark: a payload, or why there is none.
+    fn contents(&mut self, info: &LaneInfo) -> Vec<(Seq, Result<Vec<u8>, Arc<str>>)> {
+        let mut out = Vec::new();
+        let mut at = info.committed_seq + 1;
+        while at < info.next_seq {
+            let blocks = self.read(info.lane, at, 5_000, 1 << 20);
+            assert!(!blocks.is_empty(), "seq {at} of {info:?} can be read");
+            for block in blocks {
+                let range = block.range();
+                assert!(range.contains(at), "{range:?} holds {at}");
+                match block {
+                    Block::Rows(rows) => {
+                        let raw = inflate(&rows.segment(), &rows.body, 16 << 20).expect("inflates");
+                        let payloads: Vec<_> = Rows::new(&raw).map(|row| row.expect("row").to_vec()).collect();
+                        assert_eq!(payloads.len() as u64, range.count());
+                        out.extend((range.first..).zip(payloads.into_iter().map(Ok)).filter(|(seq, _)| *seq >= at));
+                    }
+                    Block::Dropped { range, reason } => {
+                        out.extend((range.first..=range.last).map(|seq| (seq, Err(Arc::clone(&reason)))));
+                    }
+                }
+                at = range.last + 1;
+            }
+        }
+        out
+    }
+}

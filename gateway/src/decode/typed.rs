@@ -1,0 +1,303 @@
+//! Rows of a stream with a schema: validation and columns in one pass over the text.
+//!
+//! A flat plan's checks are made while the values go into their columns. When one fails, the row's cells are
+//! cut off again and the row takes the slow way: the whole validator judges it and finds all reasons. A row
+//! that the slow way finds valid goes into the columns without checks.
+
+use std::collections::HashMap;
+
+use tributary_shared::time::{MAX_MILLIS, MIN_MILLIS, Millis};
+use tributary_shared::wire::batch::EVENT_TIME_METADATA;
+use tributary_shared::wire::{Reason, WireError};
+
+use super::column::{Column, Kind};
+use super::extra::Extra;
+use super::ipc::{Columns, encode_error};
+use super::keys::{FieldNo, KeyTable, Member};
+use super::number::{Number, integral};
+use super::plan::{Field, Plan};
+use super::reasons::{judge, malformed, pointer, reason};
+use super::scan::{Cursor, ScanError};
+use super::schema::Judged;
+use super::time::EventTime;
+
+/// Why a row did not go into the columns.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    Scan(ScanError),
+    /// The checks cannot prove the row valid.
+    Unproven,
+    Duplicate(FieldNo),
+    /// An integer beyond 64 bits.
+    OutOfRange(FieldNo),
+    EventTime(FieldNo),
+    /// A value that the column cannot hold: the schema's types were understood wrongly.
+    Unfit(FieldNo),
+}
+
+impl From<ScanError> for Fault {
+    fn from(error: ScanError) -> Self {
+        Self::Scan(error)
+    }
+}
+
+/// The columns of one schema, filled batch after batch.
+#[derive(Debug)]
+pub(super) struct TypedRows {
+    keys: KeyTable,
+    /// For each field, the last try at a row that had it.
+    seen: Vec<u64>,
+    tries: u64,
+    rows: usize,
+    columns: Vec<Column>,
+    event_times: Vec<Millis>,
+    extra: Extra,
+    scratch: String,
+}
+
+impl TypedRows {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self {
+            keys: KeyTable::new(plan.fields.iter().map(|field| field.name.as_ref())),
+            seen: vec![0; plan.fields.len()],
+            tries: 0,
+            rows: 0,
+            columns: plan.columns().map(|(_, kind)| Column::new(kind)).collect(),
+            event_times: Vec::new(),
+            extra: Extra::new(),
+            scratch: String::new(),
+        }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Judges a row and adds it to the columns.
+    ///
+    /// # Errors
+    /// The reasons why the row is not valid; the columns are then as before.
+    #[inline]
+    pub(super) fn add(&mut self, judged: &Judged, text: &str, collected_at: Millis) -> Result<(), Vec<Reason>> {
+        if judged.plan.flat && self.fill(&judged.plan, text, collected_at, true).is_ok() {
+            return Ok(());
+        }
+        self.add_slowly(judged, text, collected_at)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_slowly(&mut self, judged: &Judged, text: &str, collected_at: Millis) -> Result<(), Vec<Reason>> {
+        self.cut_row();
+        judge(Some(&judged.validator), text)?;
+        self.fill(&judged.plan, text, collected_at, false).map_err(|fault| {
+            self.cut_row();
+            vec![explain(fault, &judged.plan)]
+        })
+    }
+
+    fn cut_row(&mut self) {
+        for column in &mut self.columns {
+            column.truncate(self.rows);
+        }
+    }
+
+    /// Adds the row's cells; after a fault, cells of the row may be left.
+    fn fill(&mut self, plan: &Plan, text: &str, collected_at: Millis, check: bool) -> Result<(), Fault> {
+        self.tries += 1;
+        self.keys.start_row();
+        self.extra.start_row();
+        let mut cursor = Cursor::new(text);
+        let mut required = 0;
+        let mut event_time = None;
+        let mut first = true;
+        cursor.open_row()?;
+        loop {
+            match self.keys.next(&mut cursor, first)? {
+                Member::Field(number) => {
+                    if std::mem::replace(&mut self.seen[number], self.tries) == self.tries {
+                        return Err(Fault::Duplicate(number));
+                    }
+                    let field = &plan.fields[number];
+                    required += u32::from(field.required);
+                    let time = if plan.event_time == Some(number) {
+                        let time = self.event_time(&mut cursor)?;
+                        event_time = time.and_then(EventTime::millis);
+                        if time == Some(EventTime::Unusable) && plan.event_time_marked {
+                            return Err(Fault::EventTime(number));
+                        }
+                        time
+                    } else {
+                        None
+                    };
+                    self.value(&mut cursor, (number, field), time, check)?;
+                }
+                Member::Unknown(key) => {
+                    if check && plan.closed {
+                        return Err(Fault::Unproven);
+                    }
+                    let start = cursor.at();
+                    cursor.skip_value()?;
+                    if !self.extra.add_unknown(key, cursor.since(start)) {
+                        return Err(Fault::Unproven);
+                    }
+                }
+                Member::End => break,
+            }
+            first = false;
+        }
+        if check && required != plan.required {
+            return Err(Fault::Unproven);
+        }
+        self.extra.end_row(self.rows);
+        // an agent's clock is not trusted to lie within the calendar
+        self.event_times.push(event_time.unwrap_or(collected_at.clamp(MIN_MILLIS, MAX_MILLIS)));
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Reads the value here as event time without stepping over it; `None` for null.
+    fn event_time(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<EventTime>, ScanError> {
+        let start = cursor.at();
+        let time = match cursor.peek() {
+            b'n' => None,
+            b'"' => Some(EventTime::of_text(cursor.string()?.decode(&mut self.scratch))),
+            b'-' | b'0'..=b'9' => Some(EventTime::of_number(cursor.number()?)),
+            _ => Some(EventTime::Unusable),
+        };
+        cursor.seek(start);
+        Ok(time)
+    }
+
+    /// Puts the value here into the field's column.
+    #[inline]
+    fn value(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        (number, field): (FieldNo, &Field),
+        time: Option<EventTime>,
+        check: bool,
+    ) -> Result<(), Fault> {
+        let checks = &field.checks;
+        if check && (checks.validator.is_some() || checks.forbidden) {
+            special_checks(cursor, field)?;
+        }
+        let Some(column) = field.column else {
+            let start = cursor.at();
+            cursor.skip_value()?;
+            self.extra.add_field(&field.name, cursor.since(start));
+            return Ok(());
+        };
+        if cursor.peek() == b'n' {
+            cursor.literal("null")?;
+            return if check && !checks.null { Err(Fault::Unproven) } else { Ok(()) };
+        }
+        let row = self.rows;
+        let proven = match &mut self.columns[column] {
+            Column::Int(column) => {
+                let value = match number_here(cursor, number)? {
+                    Number::Int(value) => value,
+                    Number::Float(value) if value.fract() == 0.0 => {
+                        integral(value).ok_or(Fault::OutOfRange(number))?
+                    }
+                    Number::Float(_) => return Err(Fault::Unfit(number)),
+                };
+                column.push(row, value);
+                checks.range.is_none_or(|range| range.has_int(value))
+            }
+            Column::Float(column) => match number_here(cursor, number)? {
+                Number::Int(value) => {
+                    column.push(row, value as f64);
+                    checks.range.is_none_or(|range| range.has_int(value))
+                }
+                Number::Float(value) => {
+                    column.push(row, value);
+                    checks.range.is_none_or(|range| range.has_float(value))
+                }
+            },
+            Column::Bool(column) => {
+                let value = match cursor.peek() {
+                    b't' => cursor.literal("true").map(|()| true)?,
+                    b'f' => cursor.literal("false").map(|()| false)?,
+                    _ => return Err(Fault::Unfit(number)),
+                };
+                column.push(row, value);
+                true
+            }
+            Column::Text(column) => {
+                if cursor.peek() != b'"' {
+                    return Err(Fault::Unfit(number));
+                }
+                let text = cursor.string()?.decode(&mut self.scratch);
+                column.push(row, text, || !check || checks.text.allows(text, time))
+            }
+            Column::Json(column) => {
+                let start = cursor.at();
+                cursor.skip_value()?;
+                let raw = cursor.since(start);
+                column.push(row, raw, || !check || checks.opens_with.is_none_or(|byte| raw.as_bytes()[0] == byte))
+            }
+        };
+        if proven || !check { Ok(()) } else { Err(Fault::Unproven) }
+    }
+
+    /// The batch's columns as Arrow IPC, and the builders empty again. No bytes for no rows.
+    ///
+    /// # Errors
+    /// [`WireError::Encode`] when arrow refuses the columns, which none of ours makes it do.
+    pub(super) fn finish(&mut self, plan: &Plan) -> Result<Vec<u8>, WireError> {
+        let rows = std::mem::take(&mut self.rows);
+        let next = Vec::with_capacity(rows);
+        let mut columns = Columns::new(std::mem::replace(&mut self.event_times, next));
+        for ((name, kind), column) in plan.columns().zip(&mut self.columns) {
+            let array = column.finish(rows).map_err(encode_error)?;
+            columns.push(name, array, kind == Kind::Json);
+        }
+        let mut metadata = HashMap::new();
+        if let Some(field) = plan.event_time.filter(|_| plan.event_time_marked) {
+            metadata.insert(EVENT_TIME_METADATA.to_owned(), plan.fields[field].name.to_string());
+        }
+        if rows == 0 {
+            return Ok(Vec::new());
+        }
+        columns.finish(&mut self.extra.column, metadata)
+    }
+}
+
+#[inline]
+fn number_here(cursor: &mut Cursor<'_>, field: FieldNo) -> Result<Number, Fault> {
+    match cursor.peek() {
+        b'-' | b'0'..=b'9' => Ok(cursor.number()?),
+        _ => Err(Fault::Unfit(field)),
+    }
+}
+
+/// Checks that need the value as a tree, or that no value passes.
+#[inline(never)]
+fn special_checks(cursor: &mut Cursor<'_>, field: &Field) -> Result<(), Fault> {
+    if field.checks.forbidden {
+        return Err(Fault::Unproven);
+    }
+    let Some(validator) = &field.checks.validator else { return Ok(()) };
+    let start = cursor.at();
+    cursor.skip_value()?;
+    let value = serde_json::from_str(cursor.since(start)).map_err(|_| Fault::Unproven)?;
+    cursor.seek(start);
+    if validator.is_valid(&value) { Ok(()) } else { Err(Fault::Unproven) }
+}
+
+/// The reason for a fault of a row that the schema finds valid.
+fn explain(fault: Fault, plan: &Plan) -> Reason {
+    let path = |field: FieldNo| pointer(&plan.fields[field].name);
+    match fault {
+        Fault::Scan(error) => malformed(error),
+        Fault::OutOfRange(field) => reason(path(field), "out_of_range", "the integer does not fit 64 bits"),
+        Fault::EventTime(field) => {
+            let message = "the event time is neither RFC 3339 text nor integer Unix milliseconds of the years 1 to 9999";
+            reason(path(field), "event_time", message)
+        }
+        Fault::Duplicate(field) => reason(path(field), "duplicate_key", "the key stands in the event more than once"),
+        Fault::Unfit(field) => reason(path(field), "type", "the value does not fit the column of its field"),
+        Fault::Unproven => reason(String::new(), "duplicate_key", "a key stands in the event more than once"),
+    }
+}
