@@ -1,10 +1,19 @@
-//! placeholder
+//! The aggregator: commits what gateways forward, folds it into the views' windows, and answers everyone who
+//! asks.
+//!
+//! The way of a batch: [`session`] (from a gateway, put in order) → [`commit`] (one transaction: log, marks,
+//! dead letters, ledger) → [`window`] (views, compiled by [`view`]) → [`api`] and [`page`].
+
+pub mod agents;
+pub mod api;
 pub mod commit;
 pub mod config;
+pub mod page;
 pub mod registry;
-pub mod agents;
+mod run;
+mod session;
 pub mod throughput;
 pub mod view;
 pub mod window;
-pub mod api;
-pub mod page;
+
+pub use run::run;

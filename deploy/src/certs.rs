@@ -19,11 +19,22 @@ pub fn run(command: &CertCommand) -> anyhow::Result<()> {
     match command {
         CertCommand::Ca { dir } => {
             Authority::create(dir, now_millis())?;
-            out::line(format!("made ca.pem and ca.key in {}: keep ca.key secret", dir.display()))?;
+            out::line(format!(
+                "made ca.pem and ca.key in {}: keep ca.key secret",
+                dir.display()
+            ))?;
         }
-        CertCommand::Issue { dir, role, id, out: to } => {
+        CertCommand::Issue {
+            dir,
+            role,
+            id,
+            out: to,
+        } => {
             issue(dir, *role, id.as_str(), to)?;
-            out::line(format!("issued a certificate of {role} {id} in {}: keep key.pem secret", to.display()))?;
+            out::line(format!(
+                "issued a certificate of {role} {id} in {}: keep key.pem secret",
+                to.display()
+            ))?;
         }
     }
     Ok(())
@@ -47,7 +58,11 @@ pub fn agent_bundle(args: &AgentBundleArgs) -> anyhow::Result<()> {
         dir: "data".into(),
         gateways: &args.gateway,
         ready_file: None,
-        tls: TlsPaths { ca: "ca.pem".into(), cert: "cert.pem".into(), key: "key.pem".into() },
+        tls: TlsPaths {
+            ca: "ca.pem".into(),
+            cert: "cert.pem".into(),
+            key: "key.pem".into(),
+        },
         intake: "127.0.0.1:8603".to_owned(),
         host_metrics: true,
         tails: &[],

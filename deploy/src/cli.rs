@@ -225,7 +225,9 @@ mod tests {
             &["up", "--tail", "app"],
             &["load", "--stream", "s", "--events", "1"],
             &["bench", "e2e", "--agents", "0"],
-            &["cert", "issue", "--dir", "d", "--role", "king", "--id", "a", "--out", "o"],
+            &[
+                "cert", "issue", "--dir", "d", "--role", "king", "--id", "a", "--out", "o",
+            ],
         ];
         for args in bad {
             let error = Cli::try_parse_from(["tributary"].iter().chain(args)).expect_err("wrong usage");

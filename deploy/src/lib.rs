@@ -56,12 +56,17 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 fn check(args: &CheckArgs) -> anyhow::Result<()> {
     let role = args.role.map_or_else(|| role::of_file(&args.config), Ok)?;
     role::check(role, &args.config)?;
-    Ok(out::line(format!("{}: a valid {role} configuration", args.config.display()))?)
+    Ok(out::line(format!(
+        "{}: a valid {role} configuration",
+        args.config.display()
+    ))?)
 }
 
 /// Runs what supervises processes: it needs one thread, and logs for a person only.
 fn supervising(name: &'static str, run: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let _guard = telemetry::init_with(None, name, name);
         run.await

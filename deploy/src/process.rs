@@ -23,20 +23,31 @@ pub fn run(role: Role, args: &RunArgs) -> Result<ExitCode, ConfigError> {
     Ok(match role {
         Role::Agent => {
             let config = config::load(path, edge_agent::config::AgentConfig::from_section)?;
-            serve(role, &config.tls.clone(), args, |shutdown| edge_agent::run(config, shutdown))
+            serve(role, &config.tls.clone(), args, |shutdown| {
+                edge_agent::run(config, shutdown)
+            })
         }
         Role::Gateway => {
             let config = config::load(path, gateway::config::GatewayConfig::from_section)?;
-            serve(role, &config.tls.clone(), args, |shutdown| gateway::run(config, shutdown))
+            serve(role, &config.tls.clone(), args, |shutdown| {
+                gateway::run(config, shutdown)
+            })
         }
         Role::Aggregator => {
             let config = config::load(path, aggregator::config::AggregatorConfig::from_section)?;
-            serve(role, &config.tls.clone(), args, |shutdown| aggregator::run(config, shutdown))
+            serve(role, &config.tls.clone(), args, |shutdown| {
+                aggregator::run(config, shutdown)
+            })
         }
     })
 }
 
-fn serve<F>(role: Role, tls: &TlsPaths, args: &RunArgs, run: impl FnOnce(watch::Receiver<bool>) -> F) -> ExitCode
+fn serve<F>(
+    role: Role,
+    tls: &TlsPaths,
+    args: &RunArgs,
+    run: impl FnOnce(watch::Receiver<bool>) -> F,
+) -> ExitCode
 where
     F: Future<Output = anyhow::Result<()>>,
 {

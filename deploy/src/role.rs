@@ -13,7 +13,9 @@ pub const ALL: [Role; 3] = [Role::Aggregator, Role::Gateway, Role::Agent];
 #[must_use]
 pub fn parser() -> impl TypedValueParser<Value = Role> {
     PossibleValuesParser::new(ALL.map(Role::as_str)).map(|name| {
-        ALL.into_iter().find(|role| role.as_str() == name).expect("only the names of roles are possible values")
+        ALL.into_iter()
+            .find(|role| role.as_str() == name)
+            .expect("only the names of roles are possible values")
     })
 }
 
@@ -30,7 +32,9 @@ fn telling_keys(role: Role) -> &'static [&'static str] {
 /// none, or when they point to several roles.
 #[must_use]
 pub fn of_config(table: &toml::Table) -> Option<Role> {
-    let mut fitting = ALL.into_iter().filter(|role| telling_keys(*role).iter().any(|key| table.contains_key(*key)));
+    let mut fitting = ALL
+        .into_iter()
+        .filter(|role| telling_keys(*role).iter().any(|key| table.contains_key(*key)));
     match (fitting.next(), fitting.next()) {
         (Some(role), None) => Some(role),
         _ => None,
@@ -44,16 +48,34 @@ pub fn of_config(table: &toml::Table) -> Option<Role> {
 pub fn of_file(path: &Path) -> Result<Role, ConfigError> {
     let problem = |key: &str, message: String, hint: &str| ConfigError {
         source_name: path.display().to_string(),
-        problems: vec![Problem { key: key.to_owned(), value: None, message, hint: Some(hint.to_owned()) }],
+        problems: vec![Problem {
+            key: key.to_owned(),
+            value: None,
+            message,
+            hint: Some(hint.to_owned()),
+        }],
     };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| problem("(file)", format!("cannot be read: {error}"), "check the path given with --config"))?;
-    let table = text
-        .parse::<toml::Table>()
-        .map_err(|error| problem("(syntax)", error.to_string().trim_end().to_owned(), "it must be a TOML file"))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        problem(
+            "(file)",
+            format!("cannot be read: {error}"),
+            "check the path given with --config",
+        )
+    })?;
+    let table = text.parse::<toml::Table>().map_err(|error| {
+        problem(
+            "(syntax)",
+            error.to_string().trim_end().to_owned(),
+            "it must be a TOML file",
+        )
+    })?;
     of_config(&table).ok_or_else(|| {
         let message = "the keys do not show which role this is for".to_owned();
-        problem("(role)", message, "say --role agent, --role gateway or --role aggregator")
+        problem(
+            "(role)",
+            message,
+            "say --role agent, --role gateway or --role aggregator",
+        )
     })
 }
 

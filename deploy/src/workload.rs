@@ -53,23 +53,86 @@ const CLAUSES: usize = 4;
 const SITES: [&str; 8] = ["lyon", "oslo", "bern", "turin", "ghent", "porto", "graz", "york"];
 const STATUSES: [&str; 4] = ["ok", "ok", "ok", "warm"];
 const LEVELS: [&str; 4] = ["info", "info", "info", "warn"];
-const SERVICES: [&str; 8] =
-    ["intake", "billing", "search", "gateway", "catalog", "session", "storage", "mailer"];
+const SERVICES: [&str; 8] = [
+    "intake", "billing", "search", "gateway", "catalog", "session", "storage", "mailer",
+];
 const SUBJECTS: [&str; 24] = [
-    "the pump", "the north valve", "the fan", "the press", "the boiler", "the mixer", "the scanner", "the relay",
-    "the heater", "the robot arm", "the door", "the sensor", "the lift", "the scale", "the main filter", "the belt",
-    "the tank", "the drill", "the cooler", "the old meter", "the packer", "the crane", "the motor", "the furnace",
+    "the pump",
+    "the north valve",
+    "the fan",
+    "the press",
+    "the boiler",
+    "the mixer",
+    "the scanner",
+    "the relay",
+    "the heater",
+    "the robot arm",
+    "the door",
+    "the sensor",
+    "the lift",
+    "the scale",
+    "the main filter",
+    "the belt",
+    "the tank",
+    "the drill",
+    "the cooler",
+    "the old meter",
+    "the packer",
+    "the crane",
+    "the motor",
+    "the furnace",
 ];
 const VERBS: [&str; 24] = [
-    "slowed after", "stopped during", "recovered from", "failed before", "waited for", "finished with", "drifted in",
-    "passed", "restarted after", "missed", "answered", "warmed up for", "reported", "kept up with", "skipped",
-    "held through", "ended", "cooled down after", "entered", "left", "confirmed", "delayed", "shortened", "survived",
+    "slowed after",
+    "stopped during",
+    "recovered from",
+    "failed before",
+    "waited for",
+    "finished with",
+    "drifted in",
+    "passed",
+    "restarted after",
+    "missed",
+    "answered",
+    "warmed up for",
+    "reported",
+    "kept up with",
+    "skipped",
+    "held through",
+    "ended",
+    "cooled down after",
+    "entered",
+    "left",
+    "confirmed",
+    "delayed",
+    "shortened",
+    "survived",
 ];
 const OBJECTS: [&str; 24] = [
-    "the night shift", "a power dip", "the test", "cleaning", "its update", "a traffic burst", "calibration",
-    "the alarm", "a late delivery", "inspection", "a loose cable", "the transfer", "a pressure drop", "the batch",
-    "a manual stop", "warm weather", "the audit", "a short pause", "maintenance", "the order", "full load",
-    "a cold start", "the handover", "idle time",
+    "the night shift",
+    "a power dip",
+    "the test",
+    "cleaning",
+    "its update",
+    "a traffic burst",
+    "calibration",
+    "the alarm",
+    "a late delivery",
+    "inspection",
+    "a loose cable",
+    "the transfer",
+    "a pressure drop",
+    "the batch",
+    "a manual stop",
+    "warm weather",
+    "the audit",
+    "a short pause",
+    "maintenance",
+    "the order",
+    "full load",
+    "a cold start",
+    "the handover",
+    "idle time",
 ];
 
 /// What the events look like.
@@ -152,7 +215,10 @@ pub struct Generator {
 impl Generator {
     #[must_use]
     pub fn new(workload: Workload, seed: u64) -> Self {
-        Self { workload, random: SplitMix64(seed) }
+        Self {
+            workload,
+            random: SplitMix64(seed),
+        }
     }
 
     /// Appends one event as a line of NDJSON.
@@ -201,8 +267,11 @@ impl Generator {
             r#"{{"ts":{ts},"device":"{device}","level":"{level}","service":"{service}","duration_ms":{duration:.2},"message":""#,
         );
         for clause in 0..CLAUSES {
-            let (subject, verb, object) =
-                (self.random.pick(&SUBJECTS), self.random.pick(&VERBS), self.random.pick(&OBJECTS));
+            let (subject, verb, object) = (
+                self.random.pick(&SUBJECTS),
+                self.random.pick(&VERBS),
+                self.random.pick(&OBJECTS),
+            );
             let comma = if clause == 0 { "" } else { ", " };
             let _ = write!(out, "{comma}{subject} {verb} {object}");
         }
@@ -255,9 +324,14 @@ mod tests {
             let mut lines = block(workload, 3);
             Generator::new(workload, 3).marker(&mut lines, 1, 5);
             for line in lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-                let event: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).expect("json");
+                let event: serde_json::Map<String, serde_json::Value> =
+                    serde_json::from_slice(line).expect("json");
                 assert_eq!(event.len(), required.len());
-                assert!(required.iter().all(|key| event.contains_key(key.as_str().expect("text"))));
+                assert!(
+                    required
+                        .iter()
+                        .all(|key| event.contains_key(key.as_str().expect("text")))
+                );
             }
         }
     }

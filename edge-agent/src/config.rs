@@ -87,7 +87,17 @@ impl AgentConfig {
         let spool = SpoolConfig::from_top(top, dir.as_deref().unwrap_or_else(|| "".as_ref()));
         let host_metrics = top.section("host_metrics", HostMetricsConfig::from_section);
         let files = read_files(top);
-        Some(Self { id: id?, dir: dir?, gateways: gateways?, ready_file, tls: tls?, intake, spool, host_metrics, files })
+        Some(Self {
+            id: id?,
+            dir: dir?,
+            gateways: gateways?,
+            ready_file,
+            tls: tls?,
+            intake,
+            spool,
+            host_metrics,
+            files,
+        })
     }
 }
 
@@ -98,10 +108,18 @@ fn read_gateways(top: &mut Section) -> Option<Vec<String>> {
         top.problem("gateways", Some("[]".to_owned()), "is empty", Some(hint));
     }
     for gateway in &gateways {
-        let port = gateway.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+        let port = gateway
+            .rsplit_once(':')
+            .filter(|(host, _)| !host.is_empty())
+            .map(|(_, port)| port.parse::<u16>());
         if !matches!(port, Some(Ok(1..))) {
             let hint = "for example \"gateway.example:8602\" or \"[::1]:8602\"";
-            top.problem("gateways", Some(format!("{gateway:?}")), "expected host:port", Some(hint));
+            top.problem(
+                "gateways",
+                Some(format!("{gateway:?}")),
+                "expected host:port",
+                Some(hint),
+            );
         }
     }
     Some(gateways)
@@ -110,7 +128,12 @@ fn read_gateways(top: &mut Section) -> Option<Vec<String>> {
 impl IntakeConfig {
     fn from_section(section: &mut Section) -> Self {
         let listen = section.address("listen").unwrap_or(DEFAULT_INTAKE_LISTEN);
-        let max_request = read_size(section, "max_request", DEFAULT_MAX_REQUEST, MAX_APPEND_BYTES as u64);
+        let max_request = read_size(
+            section,
+            "max_request",
+            DEFAULT_MAX_REQUEST,
+            MAX_APPEND_BYTES as u64,
+        );
         Self { listen, max_request }
     }
 }
@@ -120,7 +143,12 @@ impl HostMetricsConfig {
         let enabled = section.boolean("enabled").unwrap_or(true);
         let every = section.duration("every").unwrap_or(DEFAULT_HOST_METRICS_EVERY);
         if every < MIN_HOST_METRICS_EVERY {
-            section.problem("every", Some(format!("{every:?}")), "is too short", Some("at least \"500ms\""));
+            section.problem(
+                "every",
+                Some(format!("{every:?}")),
+                "is too short",
+                Some("at least \"500ms\""),
+            );
         }
         Self { enabled, every }
     }
@@ -142,7 +170,12 @@ fn read_files(top: &mut Section) -> Vec<FilesConfig> {
         let files = read_entry(entry)?;
         if !streams.insert(files.stream.clone()) {
             let hint = "list all paths of a stream in one [[files]] entry, else a file could be read twice";
-            entry.problem("stream", Some(format!("{:?}", files.stream)), "has an entry already", Some(hint));
+            entry.problem(
+                "stream",
+                Some(format!("{:?}", files.stream)),
+                "has an entry already",
+                Some(hint),
+            );
         }
         Some(files)
     });
@@ -150,11 +183,20 @@ fn read_files(top: &mut Section) -> Vec<FilesConfig> {
 }
 
 fn read_entry(entry: &mut Section) -> Option<FilesConfig> {
-    let stream: Option<StreamName> =
-        entry.required("stream", "the stream that the lines go to", |s| s.from_text("stream"));
-    if stream.as_ref().is_some_and(|stream| stream.as_str() == HOST_STREAM) {
+    let stream: Option<StreamName> = entry.required("stream", "the stream that the lines go to", |s| {
+        s.from_text("stream")
+    });
+    if stream
+        .as_ref()
+        .is_some_and(|stream| stream.as_str() == HOST_STREAM)
+    {
         let hint = "choose another name: this stream has a schema of its own";
-        entry.problem("stream", Some(format!("{HOST_STREAM:?}")), "is for the agent's host metrics", Some(hint));
+        entry.problem(
+            "stream",
+            Some(format!("{HOST_STREAM:?}")),
+            "is for the agent's host metrics",
+            Some(hint),
+        );
     }
     let hint = "for example [\"/var/log/app/*.ndjson\"]";
     let paths = entry.required("paths", hint, |s| s.strings("paths"));
@@ -166,17 +208,32 @@ fn read_entry(entry: &mut Section) -> Option<FilesConfig> {
     }
     let max_line = read_size(entry, "max_line", DEFAULT_MAX_LINE, MAX_EVENT_BYTES as u64);
     let read_from = entry.from_text("read_from").unwrap_or(ReadFrom::Beginning);
-    Some(FilesConfig { stream: stream?, paths: paths?, max_line, read_from })
+    Some(FilesConfig {
+        stream: stream?,
+        paths: paths?,
+        max_line,
+        read_from,
+    })
 }
 
 fn check_pattern(entry: &mut Section, path: &str) {
     if !path.starts_with('/') {
         let hint = "write it from the root: the agent's working directory is not yours";
-        entry.problem("paths", Some(format!("{path:?}")), "expected an absolute path", Some(hint));
+        entry.problem(
+            "paths",
+            Some(format!("{path:?}")),
+            "expected an absolute path",
+            Some(hint),
+        );
     }
     if let Err(error) = glob::Pattern::new(path) {
         let message = format!("is no pattern: {error}");
-        entry.problem("paths", Some(format!("{path:?}")), &message, Some("use *, ?, [a-z] and **"));
+        entry.problem(
+            "paths",
+            Some(format!("{path:?}")),
+            &message,
+            Some("use *, ?, [a-z] and **"),
+        );
     }
 }
 
@@ -198,9 +255,21 @@ mod tests {
         let config = read(MINIMAL).expect("valid");
         assert_eq!(config.id.as_str(), "press-7");
         assert_eq!(config.gateways.len(), 2);
-        assert_eq!(config.intake, IntakeConfig { listen: DEFAULT_INTAKE_LISTEN, max_request: 8 << 20 });
+        assert_eq!(
+            config.intake,
+            IntakeConfig {
+                listen: DEFAULT_INTAKE_LISTEN,
+                max_request: 8 << 20
+            }
+        );
         assert_eq!(config.spool.limit, 1 << 30);
-        assert_eq!(config.host_metrics, HostMetricsConfig { enabled: true, every: Duration::from_secs(10) });
+        assert_eq!(
+            config.host_metrics,
+            HostMetricsConfig {
+                enabled: true,
+                every: Duration::from_secs(10)
+            }
+        );
         assert!(config.files.is_empty() && config.ready_file.is_none());
     }
 
@@ -209,8 +278,14 @@ mod tests {
         let text = "[[files]]\nstream = 'a'\npaths = ['/log/*.ndjson', '/more/**/x?.log']\nread_from = 'end'\n\
                     [[files]]\nstream = 'b'\npaths = ['/b']\nmax_line = '1KiB'\n";
         let files = read(&format!("{MINIMAL}{text}")).expect("valid").files;
-        let names: Vec<_> = files.iter().map(|f| (f.stream.as_str(), f.max_line, f.read_from)).collect();
-        assert_eq!(names, [("a", 256 << 10, ReadFrom::End), ("b", 1024, ReadFrom::Beginning)]);
+        let names: Vec<_> = files
+            .iter()
+            .map(|f| (f.stream.as_str(), f.max_line, f.read_from))
+            .collect();
+        assert_eq!(
+            names,
+            [("a", 256 << 10, ReadFrom::End), ("b", 1024, ReadFrom::Beginning)]
+        );
     }
 
     #[test]
@@ -222,9 +297,24 @@ mod tests {
         let problems = read(text).expect_err("invalid").problems;
         let keys: Vec<_> = problems.iter().map(|p| p.key.as_str()).collect();
         let want = [
-            "id", "dir", "gateways", "gateways", "tls.cert", "tls.key", "intake.listen", "intake.max_request",
-            "spool.limit", "host_metrics.every", "files[0].stream", "files[0].paths", "files[0].paths",
-            "files[0].max_line", "files[0].read_from", "files[1].paths", "files[2].stream", "files[2].colour",
+            "id",
+            "dir",
+            "gateways",
+            "gateways",
+            "tls.cert",
+            "tls.key",
+            "intake.listen",
+            "intake.max_request",
+            "spool.limit",
+            "host_metrics.every",
+            "files[0].stream",
+            "files[0].paths",
+            "files[0].paths",
+            "files[0].max_line",
+            "files[0].read_from",
+            "files[1].paths",
+            "files[2].stream",
+            "files[2].colour",
         ];
         assert_eq!(keys, want);
     }

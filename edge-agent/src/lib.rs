@@ -1,6 +1,15 @@
-//! The edge agent.
+//! The edge agent: takes events in, keeps them in SQLite until the aggregator has committed them, and ships
+//! them to a gateway over QUIC. It works with no gateway in sight, for as long as its disk allows.
+//!
+//! The way of an event: [`intake`], [`tail`] or [`host`] → [`spool`] (identity, then disk) → [`shipper`].
 
 pub mod config;
 pub mod host;
-pub mod tail;
+pub mod intake;
+mod run;
+pub mod shipper;
 pub mod spool;
+pub mod stop;
+pub mod tail;
+
+pub use run::run;

@@ -202,7 +202,7 @@ impl Committer {
                 self.checkpoint_if_due();
             }
             Err(error) => {
-                tracing::warn!(%error, dir = %self.options.dir.display(), "commit failed, refusing until the log opens again");
+                tracing::warn!(%error, "commit failed, refusing until the log opens again");
                 self.book.forget();
                 self.store = None;
                 self.refuse(waiting, &error.to_string());
@@ -403,7 +403,7 @@ impl Committer {
             found.is_none_or(|found| found.counts.mark < lane.counts.mark)
         });
         if lost || loaded.newest < self.newest {
-            tracing::error!(newest = %loaded.newest, acknowledged = %self.newest, "acknowledged log entries are gone");
+            tracing::error!(newest = %loaded.newest, told = %self.newest, "acknowledged entries are gone");
             return Err(CommitError::Damaged {
                 what: "entries that were acknowledged are gone".to_owned(),
             });

@@ -78,8 +78,8 @@ impl CommitHandle {
     }
 
     /// Where a lane stands; gives it its number at first contact. What is told is durable. `next_seq` is the
-    /// seq that the agent will give its next event: at or below the mark, the agent is behind its own past and
-    /// must begin a new epoch (it sees that in the answer; the log only notes it).
+    /// seq that the agent will give its next event: at or below the mark, the agent is behind its own past
+    /// and must begin a new epoch (it sees that in the answer; the log only notes it).
     ///
     /// # Errors
     /// [`CommitError::Unavailable`] when nothing can be stored just now, [`CommitError::Stopped`].
@@ -124,9 +124,10 @@ impl CommitHandle {
         self.committed.clone()
     }
 
-    /// Sends every entry after the returned position to `feed`, in log order, each once; what lies at or below
-    /// it is read with [`super::LogReader::scan`]. Replaces an earlier feed. While the feed is full, the commit
-    /// thread waits: backpressure. Whoever stops reading must drop the receiver, or nothing is committed any more.
+    /// Sends every entry after the returned position to `feed`, in log order, each once; what lies at or
+    /// below it is read with [`super::LogReader::scan`]. Replaces an earlier feed. While the feed is full,
+    /// the commit thread waits: backpressure. Whoever stops reading must drop the receiver, or nothing is
+    /// committed any more.
     ///
     /// # Errors
     /// [`CommitError::Stopped`].

@@ -18,7 +18,8 @@ fn broken(message: &str) -> WireError {
 /// Adds up the declared sizes of all buffers of a stream.
 ///
 /// # Errors
-/// [`WireError::TooLarge`] when they exceed the limit, [`WireError::Inconsistent`] when the framing is broken.
+/// [`WireError::TooLarge`] when they exceed the limit, [`WireError::Inconsistent`] when the framing is
+/// broken.
 pub fn check_inflated_size(stream: &[u8]) -> Result<(), WireError> {
     let mut rest = stream;
     let mut total = 0usize;

@@ -60,8 +60,8 @@ pub struct Lane {
     pub counts: LaneCounts,
 }
 
-/// All lanes: the durable state, and over it what the open group would add. [`LaneBook::keep`] after the fsync
-/// makes the group durable, [`LaneBook::forget`] after a failure leaves no trace of it.
+/// All lanes: the durable state, and over it what the open group would add. [`LaneBook::keep`] after the
+/// fsync makes the group durable, [`LaneBook::forget`] after a failure leaves no trace of it.
 #[derive(Debug, Default)]
 pub struct LaneBook {
     by_no: HashMap<LaneNo, Lane>,
@@ -195,7 +195,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_applied_range_continues_the_mark_exactly(mark in 0u64..200, first in 1u64..200, count in 1u32..50) {
+        fn an_applied_range_continues_the_mark(mark in 0u64..200, first in 1u64..200, count in 1u32..50) {
             let range = SeqRange::from_count(first, count);
             match decide(mark, range) {
                 Decision::Apply { trim } => {

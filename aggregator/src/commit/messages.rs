@@ -91,7 +91,8 @@ impl Prepared {
         &self.header
     }
 
-    /// Replaces the trace context that is stored with the batch, so that what follows the commit hangs below it.
+    /// Replaces the trace context that is stored with the batch, so that what follows the commit hangs below
+    /// it.
     pub fn set_traceparent(&mut self, traceparent: Option<String>) {
         self.header.traceparent = traceparent;
     }
@@ -100,8 +101,8 @@ impl Prepared {
 /// The verdict on one submitted batch. `Committed` is told only after the fsync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitAnswer {
-    /// Everything of the lane up to `mark` is durable. `pos` and `applied` say what this batch added; they are
-    /// `None` when all of it was a duplicate.
+    /// Everything of the lane up to `mark` is durable. `pos` and `applied` say what this batch added; they
+    /// are `None` when all of it was a duplicate.
     Committed {
         mark: Seq,
         pos: Option<LogPos>,

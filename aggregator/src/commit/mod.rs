@@ -1,12 +1,12 @@
 //! The commit log: the one place where an event becomes counted.
 //!
 //! `log.db` holds every committed batch, the mark of every lane, the dead letters, the hop records and the
-//! ledger of drops. A batch, its lane's mark and all its lines in the books are written in one transaction, and
-//! nobody is told "committed" before that transaction is on disk (`ack-after-fsync`, `contiguous-lanes`,
+//! ledger of drops. A batch, its lane's mark and all its lines in the books are written in one transaction,
+//! and nobody is told "committed" before that transaction is on disk (`ack-after-fsync`, `contiguous-lanes`,
 //! `conservation`). Window state is a function of this log and is kept elsewhere.
 //!
 //! ```text
-//! session ── prepare() ──► CommitHandle ──[128, 64 MiB]──► commit thread ──[the engine's bound]──► window engine
+//! session ── prepare() ──► CommitHandle ──[128, 64 MiB]──► commit thread ──[engine's bound]──► window engine
 //!            checks, decodes             open_lane, submit   judge, one transaction,   Arc<Committed>
 //!                                                            one fsync, answers
 //! API, replay ──► LogReader (read-only connections)

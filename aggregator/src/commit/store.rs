@@ -237,7 +237,8 @@ fn append(db: &Connection, entry: &GroupEntry, now: i64) -> Result<(), CommitErr
         let values = params![header.lane.0, range.first, range.last, reason, dropped];
         let merged = db
             .prepare_cached(
-                "UPDATE ledger SET last = ?3, count = count + ?5 WHERE lane = ?1 AND last = ?2 - 1 AND reason = ?4",
+                "UPDATE ledger SET last = ?3, count = count + ?5
+                 WHERE lane = ?1 AND last = ?2 - 1 AND reason = ?4",
             )?
             .execute(values)?;
         if merged == 0 {

@@ -13,7 +13,8 @@ const DRAFTS: [&str; 5] = [
     "json-schema.org/draft/2020-12/schema",
 ];
 
-/// Checks size, syntax, the draft's meta-schema, and that the schema compiles with references into itself only.
+/// Checks size, syntax, the draft's meta-schema, and that the schema compiles with references into itself
+/// only.
 ///
 /// # Errors
 /// [`RegistryError`] saying where the text is wrong.

@@ -1,9 +1,9 @@
 //! The schema registry: subjects with numbered versions of schemas, durable in `registry.db`, and the newest
 //! schema of every stream in memory.
 //!
-//! The schema of stream `S` is the latest version of subject `S-value`. The commit thread refuses batches that
-//! an older one judged, so a registered schema holds for every event committed after it; sessions push changes
-//! to the gateways ([`Registry::changes`]).
+//! The schema of stream `S` is the latest version of subject `S-value`. The commit thread refuses batches
+//! that an older one judged, so a registered schema holds for every event committed after it; sessions push
+//! changes to the gateways ([`Registry::changes`]).
 //!
 //! Calls block on the disk: use `actix_web::web::block` or a thread. [`Registry::cache`] does not.
 
@@ -29,8 +29,8 @@ pub use messages::{
 pub use store::REGISTRY_FILE;
 use store::Store;
 
-/// Changes that a session may have missed before it must read the whole [`SchemaCache`] again. People register
-/// schemas, so even a deployment script stays below this.
+/// Changes that a session may have missed before it must read the whole [`SchemaCache`] again. People
+/// register schemas, so even a deployment script stays below this.
 const CHANGES: usize = 64;
 
 /// A handle on the registry; clones share it.

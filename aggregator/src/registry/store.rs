@@ -131,7 +131,8 @@ impl Store {
             Version::Number(number) => Some(number),
         };
         let mut select = self.db.prepare_cached(&format!(
-            "SELECT {COLUMNS} WHERE subject = ?1 AND version = coalesce(?2, version) ORDER BY version DESC LIMIT 1"
+            "SELECT {COLUMNS} WHERE subject = ?1 AND version = coalesce(?2, version)
+             ORDER BY version DESC LIMIT 1"
         ))?;
         Ok(select
             .query_row(params![subject, number], subject_version)

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -34,12 +35,14 @@ pub struct Shared {
 
 type Sessions = Arc<Mutex<HashMap<u64, Addr<Session>>>>;
 
-/// Serves gateways until `shutdown` turns true; then tells each of them and waits for the last words.
+/// Serves gateways until `shutdown` turns true; then tells each of them and waits up to `drain` for the last
+/// words.
 pub async fn listen(
     endpoint: quinn::Endpoint,
     identity: Arc<Identity>,
     shared: Arc<Shared>,
     mut shutdown: watch::Receiver<bool>,
+    drain: Duration,
 ) {
     let sessions: Sessions = Arc::default();
     let numbers = Arc::new(AtomicU64::new(0));
@@ -66,7 +69,9 @@ pub async fn listen(
         let _ = session.try_send(Stop);
     }
     endpoint.set_server_config(None);
-    endpoint.wait_idle().await;
+    if tokio::time::timeout(drain, endpoint.wait_idle()).await.is_err() {
+        tracing::warn!("gateways are still connected after the drain deadline: they are cut");
+    }
 }
 
 async fn serve(
@@ -104,7 +109,7 @@ async fn session(
     shared: &Arc<Shared>,
     sessions: &Sessions,
 ) {
-    let hello = std::time::Duration::from_millis(HELLO_TIMEOUT);
+    let hello = Duration::from_millis(HELLO_TIMEOUT);
     let Ok(Ok((send, receive))) = tokio::time::timeout(hello, connection.accept_bi()).await else {
         connection.close(quinn::VarInt::from_u32(1), b"no control stream in time");
         return;

@@ -55,11 +55,26 @@ const MAX_CELLS: usize = 64;
 /// Aggregates of other systems that people will try.
 const LATER: [(&str, &str); 14] = [
     ("approx_percentile", "use avg, min and max until then"),
-    ("approx_distinct", "GROUP BY the column and count the groups until then"),
-    ("approx_count_distinct", "GROUP BY the column and count the groups until then"),
-    ("percentile_cont", "approx_percentile will come; use avg, min and max until then"),
-    ("percentile_disc", "approx_percentile will come; use avg, min and max until then"),
-    ("median", "approx_percentile will come; use avg, min and max until then"),
+    (
+        "approx_distinct",
+        "GROUP BY the column and count the groups until then",
+    ),
+    (
+        "approx_count_distinct",
+        "GROUP BY the column and count the groups until then",
+    ),
+    (
+        "percentile_cont",
+        "approx_percentile will come; use avg, min and max until then",
+    ),
+    (
+        "percentile_disc",
+        "approx_percentile will come; use avg, min and max until then",
+    ),
+    (
+        "median",
+        "approx_percentile will come; use avg, min and max until then",
+    ),
     ("stddev", ""),
     ("variance", ""),
     ("first_value", ""),
@@ -81,9 +96,11 @@ impl Lowering {
         if matches!(name.as_str(), "count" | "sum" | "avg" | "min" | "max") {
             return match scope {
                 Scope::Group => self.aggregate(&name, args, found),
-                Scope::Row("an aggregate") => {
-                    Err(ViewError::new(found, "aggregates cannot be nested", "aggregate a column"))
-                }
+                Scope::Row("an aggregate") => Err(ViewError::new(
+                    found,
+                    "aggregates cannot be nested",
+                    "aggregate a column",
+                )),
                 Scope::Row(clause) => Err(ViewError::new(
                     found,
                     format!("an aggregate cannot stand in {clause}"),
@@ -95,7 +112,11 @@ impl Lowering {
             return Err(not_yet(found, &format!("the aggregate {name}"), instead));
         }
         let Some((_, call, least, most)) = ScalarFn::ALL.iter().find(|(known, ..)| *known == name) else {
-            return Err(ViewError::new(found, format!("there is no function {}", function.name), KNOWN));
+            return Err(ViewError::new(
+                found,
+                format!("there is no function {}", function.name),
+                KNOWN,
+            ));
         };
         if !(*least..=*most).contains(&args.len()) {
             let message = format!("{name} does not take {} arguments", args.len());
@@ -104,7 +125,11 @@ impl Lowering {
         let mut lowered = Vec::with_capacity(args.len());
         for arg in args {
             let FunctionArg::Unnamed(FunctionArgExpr::Expr(sql)) = arg else {
-                return Err(ViewError::new(found, format!("{name} takes plain arguments"), KNOWN));
+                return Err(ViewError::new(
+                    found,
+                    format!("{name} takes plain arguments"),
+                    KNOWN,
+                ));
             };
             lowered.push(self.lower(sql, scope)?);
         }
@@ -117,11 +142,19 @@ impl Lowering {
             [FunctionArg::Unnamed(FunctionArgExpr::Expr(sql))] => self.cell(name, sql)?,
             _ => {
                 let message = format!("{name} takes one argument");
-                return Err(ViewError::new(found, message, "as in count(*), sum(x), avg(x), min(x), max(x)"));
+                return Err(ViewError::new(
+                    found,
+                    message,
+                    "as in count(*), sum(x), avg(x), min(x), max(x)",
+                ));
             }
         };
         if self.cells.len() > MAX_CELLS {
-            return Err(ViewError::new(found, format!("a view may have {MAX_CELLS} aggregates"), "split the view"));
+            return Err(ViewError::new(
+                found,
+                format!("a view may have {MAX_CELLS} aggregates"),
+                "split the view",
+            ));
         }
         let known = self.aggregates.iter().position(|a| *a == aggregate);
         let at = known.unwrap_or_else(|| {
@@ -134,9 +167,18 @@ impl Lowering {
     /// Finds or adds the state that an aggregate reads: `sum(x)` and `avg(x)` share theirs.
     fn cell(&mut self, name: &str, sql: &Sql) -> Refused<Aggregate> {
         let expr = self.lower(sql, Scope::Row("an aggregate"))?;
-        if matches!(name, "sum" | "avg") && matches!(self.kind(&expr), StaticKind::Text | StaticKind::Bool | StaticKind::Time) {
+        if matches!(name, "sum" | "avg")
+            && matches!(
+                self.kind(&expr),
+                StaticKind::Text | StaticKind::Bool | StaticKind::Time
+            )
+        {
             let message = format!("{name} needs numbers");
-            return Err(ViewError::new(place(sql), message, "count(x), min(x) and max(x) take other values"));
+            return Err(ViewError::new(
+                place(sql),
+                message,
+                "count(x), min(x) and max(x) take other values",
+            ));
         }
         let known = self.inputs.iter().position(|input| *input == expr);
         let input = known.unwrap_or_else(|| {
@@ -155,7 +197,11 @@ impl Lowering {
             self.cells.push(spec);
             self.cells.len() - 1
         });
-        Ok(if name == "avg" { Aggregate::Mean(at) } else { Aggregate::Value(at, kind) })
+        Ok(if name == "avg" {
+            Aggregate::Mean(at)
+        } else {
+            Aggregate::Value(at, kind)
+        })
     }
 }
 
@@ -163,14 +209,22 @@ impl Lowering {
 fn plain_args<'a>(function: &'a Function, name: &str) -> Refused<&'a [FunctionArg]> {
     let found = place(&function.name);
     if function.over.is_some() {
-        return Err(ViewError::new(found, "OVER has no place in a view", "the window stands in FROM: TUMBLE(...)"));
+        return Err(ViewError::new(
+            found,
+            "OVER has no place in a view",
+            "the window stands in FROM: TUMBLE(...)",
+        ));
     }
     if let Some(filter) = &function.filter {
         let filter = match filter.span().start {
             start if start.line > 0 => (start.line, start.column),
             _ => found,
         };
-        return Err(not_yet(filter, "FILTER", "write sum(CASE WHEN condition THEN x END)"));
+        return Err(not_yet(
+            filter,
+            "FILTER",
+            "write sum(CASE WHEN condition THEN x END)",
+        ));
     }
     let plain = function.within_group.is_empty()
         && function.null_treatment.is_none()
@@ -183,11 +237,23 @@ fn plain_args<'a>(function: &'a Function, name: &str) -> Refused<&'a [FunctionAr
                 return Err(not_yet(found, &format!("{name}(DISTINCT ...)"), hint));
             }
             if !list.clauses.is_empty() {
-                return Err(not_yet(found, &format!("a clause within {name}(...)"), "remove it"));
+                return Err(not_yet(
+                    found,
+                    &format!("a clause within {name}(...)"),
+                    "remove it",
+                ));
             }
             Ok(&list.args)
         }
-        FunctionArguments::None if plain => Err(ViewError::new(found, format!("there is no {name} without arguments"), KNOWN)),
-        _ => Err(not_yet(found, &format!("{name} with further clauses"), "remove them")),
+        FunctionArguments::None if plain => Err(ViewError::new(
+            found,
+            format!("there is no {name} without arguments"),
+            KNOWN,
+        )),
+        _ => Err(not_yet(
+            found,
+            &format!("{name} with further clauses"),
+            "remove them",
+        )),
     }
 }

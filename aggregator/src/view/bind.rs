@@ -56,7 +56,10 @@ impl<'a> Texts<'a> {
             Some(plain) => Some(Self::Plain(plain)),
             None => {
                 let dictionary = array.as_dictionary_opt::<Int32Type>()?;
-                Some(Self::Dictionary(dictionary, dictionary.values().as_string_opt::<i32>()?))
+                Some(Self::Dictionary(
+                    dictionary,
+                    dictionary.values().as_string_opt::<i32>()?,
+                ))
             }
         }
     }
@@ -81,14 +84,20 @@ impl Vector {
             Self::Float(array) if array.is_valid(row) => Scalar::Float(array.value(row)),
             Self::Time(array) if array.is_valid(row) => Scalar::Time(array.value(row)),
             Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Time(_) => Scalar::Null,
-            Self::Text(array) => Texts::of(array).and_then(|texts| texts.get(row)).map_or(Scalar::Null, Scalar::from),
+            Self::Text(array) => Texts::of(array)
+                .and_then(|texts| texts.get(row))
+                .map_or(Scalar::Null, Scalar::from),
             Self::Scalars(values) => values[row].clone(),
         }
     }
 
     fn filter(&self, predicate: &FilterPredicate) -> Self {
         // filtering a typed array keeps its type, and its length was checked with the mask's
-        let keep = |array: &dyn Array| predicate.filter(array).expect("the mask is as long as the column");
+        let keep = |array: &dyn Array| {
+            predicate
+                .filter(array)
+                .expect("the mask is as long as the column")
+        };
         match self {
             Self::Null => Self::Null,
             Self::Bool(array) => Self::Bool(keep(array).as_boolean().clone()),
@@ -116,7 +125,10 @@ impl Bound {
         if let Some((at, field)) = batch.schema().column_with_name(name) {
             return Self::of(batch.column(at), field);
         }
-        match batch.column_by_name(EXTRA_COLUMN).map(|column| (column, column.as_string_opt::<i32>())) {
+        match batch
+            .column_by_name(EXTRA_COLUMN)
+            .map(|column| (column, column.as_string_opt::<i32>()))
+        {
             Some((column, Some(extra))) if column.null_count() < column.len() => {
                 Self::Extra(extra.clone(), name.to_owned())
             }
@@ -125,7 +137,11 @@ impl Bound {
     }
 
     fn of(array: &ArrayRef, field: &Field) -> Self {
-        if field.metadata().get(JSON_TEXT_METADATA).is_some_and(|v| v == "true") {
+        if field
+            .metadata()
+            .get(JSON_TEXT_METADATA)
+            .is_some_and(|v| v == "true")
+        {
             return match arrow_cast::cast(array, &DataType::Utf8) {
                 Ok(texts) => Self::JsonText(texts.as_string::<i32>().clone()),
                 Err(_) => Self::Plain(Vector::Null),
@@ -152,10 +168,11 @@ fn plain(array: &ArrayRef) -> Vector {
         kind if kind.is_integer() => {
             cast(&DataType::Int64).map(|ints| Vector::Int(ints.as_primitive::<Int64Type>().clone()))
         }
-        kind if kind.is_floating() => {
-            cast(&DataType::Float64).map(|floats| Vector::Float(finite(floats.as_primitive::<Float64Type>()).0))
+        kind if kind.is_floating() => cast(&DataType::Float64)
+            .map(|floats| Vector::Float(finite(floats.as_primitive::<Float64Type>()).0)),
+        DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) => {
+            cast(&DataType::Utf8).map(Vector::Text)
         }
-        DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) => cast(&DataType::Utf8).map(Vector::Text),
         _ => None,
     };
     vector.unwrap_or(Vector::Null)
@@ -188,7 +205,9 @@ impl Frame {
         let schemaless = metadata.get(SCHEMALESS_METADATA).is_some_and(|v| v == "true");
         let event_time = plan.time == "ts"
             || plan.time == EVENT_TIME_COLUMN
-            || metadata.get(EVENT_TIME_METADATA).is_some_and(|name| *name == plan.time);
+            || metadata
+                .get(EVENT_TIME_METADATA)
+                .is_some_and(|name| *name == plan.time);
         Self {
             columns: plan.columns.iter().map(|name| Bound::find(batch, name)).collect(),
             rows: batch.num_rows(),
@@ -201,7 +220,11 @@ impl Frame {
     pub(crate) fn filter(&self, mask: &BooleanArray) -> Self {
         let predicate = FilterBuilder::new(mask).optimize().build();
         let texts = |array: &StringArray| {
-            predicate.filter(array).expect("the mask is as long as the column").as_string::<i32>().clone()
+            predicate
+                .filter(array)
+                .expect("the mask is as long as the column")
+                .as_string::<i32>()
+                .clone()
         };
         let keep = |bound: &Bound| match bound {
             Bound::Plain(vector) => Bound::Plain(vector.filter(&predicate)),
@@ -254,9 +277,9 @@ fn value_at(bound: &Bound, row: usize) -> Scalar {
     match bound {
         Bound::Plain(vector) => vector.scalar(row),
         Bound::JsonText(array) => json_at(array, row).map_or(Scalar::Null, |value| from_json(&value)),
-        Bound::Extra(array, name) => {
-            json_at(array, row).and_then(|object| object.get(name).map(from_json)).unwrap_or_default()
-        }
+        Bound::Extra(array, name) => json_at(array, row)
+            .and_then(|object| object.get(name).map(from_json))
+            .unwrap_or_default(),
     }
 }
 

@@ -105,28 +105,3 @@ impl ScalarFn {
         ("least", Self::Least, 1, 32),
     ];
 }
-
-impl Expr {
-    /// Calls `visit` for each leaf.
-    pub(crate) fn leaves(&self, visit: &mut dyn FnMut(Leaf)) {
-        match self {
-            Self::Literal(_) => {}
-            Self::Leaf(leaf) => visit(*leaf),
-            Self::Arith(_, a, b) | Self::Compare(_, a, b) | Self::And(a, b) | Self::Or(a, b) => {
-                a.leaves(visit);
-                b.leaves(visit);
-            }
-            Self::Not(a) | Self::IsNull(a) | Self::In(a, _) | Self::Cast(a, _) | Self::Like { text: a, .. } => {
-                a.leaves(visit);
-            }
-            Self::Case { arms, otherwise } => {
-                for (when, then) in arms {
-                    when.leaves(visit);
-                    then.leaves(visit);
-                }
-                otherwise.leaves(visit);
-            }
-            Self::Call(_, args) => args.iter().for_each(|arg| arg.leaves(visit)),
-        }
-    }
-}

@@ -17,13 +17,23 @@ pub(crate) fn parse_interval(text: &str, unit: Option<&str>) -> Result<Millis, S
         return Err("the interval is empty".to_owned());
     }
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !matches!(c, '0'..='9' | '.' | '-' | '+')).unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !matches!(c, '0'..='9' | '.' | '-' | '+'))
+            .unwrap_or(rest.len());
         let (number, after) = rest.split_at(digits);
-        let number: f64 = number.parse().map_err(|_| format!("{text:?} is not an interval"))?;
+        let number: f64 = number
+            .parse()
+            .map_err(|_| format!("{text:?} is not an interval"))?;
         let after = after.trim_start();
-        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let letters = after
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(after.len());
         let (name, after) = after.split_at(letters);
-        let name = if name.is_empty() { unit.unwrap_or("seconds") } else { name };
+        let name = if name.is_empty() {
+            unit.unwrap_or("seconds")
+        } else {
+            name
+        };
         total += number * unit_millis(name)? as f64;
         rest = after.trim_start();
     }
@@ -77,8 +87,18 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "minute", "0 seconds", "-1 minute", "1 month", "400 days", "1 fortnight", "0.5 ms", "1 .. 2", "1e99 days"]
-        {
+        for text in [
+            "",
+            "minute",
+            "0 seconds",
+            "-1 minute",
+            "1 month",
+            "400 days",
+            "1 fortnight",
+            "0.5 ms",
+            "1 .. 2",
+            "1e99 days",
+        ] {
             assert!(parse_interval(text, None).is_err(), "{text}");
         }
     }

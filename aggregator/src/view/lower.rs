@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DataType, DateTimeField, Expr as Sql, Ident, UnaryOperator,
-    Value,
+    BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DataType, DateTimeField, Expr as Sql, Ident,
+    UnaryOperator, Value,
 };
 use tributary_shared::time::parse_rfc3339;
 
@@ -70,11 +70,17 @@ impl Lowering {
         match sql {
             Sql::Nested(inner) => self.lower(inner, scope),
             Sql::Value(value) => literal(&value.value).map(Expr::Literal).map_err(|message| {
-                ViewError::new(place(value), message, "literals are numbers, 'texts', true, false and NULL")
+                ViewError::new(
+                    place(value),
+                    message,
+                    "literals are numbers, 'texts', true, false and NULL",
+                )
             }),
             Sql::Identifier(ident) => self.identifier(ident, scope),
             Sql::CompoundIdentifier(parts) => Err(not_yet(
-                parts.first().map_or((1, 1), |p| (p.span.start.line, p.span.start.column)),
+                parts
+                    .first()
+                    .map_or((1, 1), |p| (p.span.start.line, p.span.start.column)),
                 "a field inside an object",
                 "name a column; quote names with dots: \"a.b\"",
             )),
@@ -86,40 +92,81 @@ impl Lowering {
             Sql::IsNotTrue(inner) => self.is_bool(inner, true, scope).map(not),
             Sql::IsFalse(inner) => self.is_bool(inner, false, scope),
             Sql::IsNotFalse(inner) => self.is_bool(inner, false, scope).map(not),
-            Sql::Between { expr, negated, low, high } => {
+            Sql::Between {
+                expr,
+                negated,
+                low,
+                high,
+            } => {
                 let from = Expr::Compare(CompareOp::GtEq, self.boxed(expr, scope)?, self.boxed(low, scope)?);
-                let to = Expr::Compare(CompareOp::LtEq, self.boxed(expr, scope)?, self.boxed(high, scope)?);
+                let to = Expr::Compare(
+                    CompareOp::LtEq,
+                    self.boxed(expr, scope)?,
+                    self.boxed(high, scope)?,
+                );
                 Ok(negate(Expr::And(Box::new(from), Box::new(to)), *negated))
             }
             Sql::InList { expr, list, negated } => self.in_list(expr, list, *negated, scope),
-            Sql::Like { negated, any: false, expr, pattern, escape_char: None } => {
-                self.like(expr, pattern, false, scope).map(|like| negate(like, *negated))
-            }
-            Sql::ILike { negated, any: false, expr, pattern, escape_char: None } => {
-                self.like(expr, pattern, true, scope).map(|like| negate(like, *negated))
-            }
-            Sql::Case { operand, conditions, else_result, .. } => {
-                self.case(operand.as_deref(), conditions, else_result.as_deref(), scope)
-            }
-            Sql::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
+            Sql::Like {
+                negated,
+                any: false,
+                expr,
+                pattern,
+                escape_char: None,
+            } => self
+                .like(expr, pattern, false, scope)
+                .map(|like| negate(like, *negated)),
+            Sql::ILike {
+                negated,
+                any: false,
+                expr,
+                pattern,
+                escape_char: None,
+            } => self
+                .like(expr, pattern, true, scope)
+                .map(|like| negate(like, *negated)),
+            Sql::Case {
+                operand,
+                conditions,
+                else_result,
+                ..
+            } => self.case(operand.as_deref(), conditions, else_result.as_deref(), scope),
+            Sql::Cast {
+                kind: CastKind::Cast | CastKind::DoubleColon,
+                expr,
+                data_type,
+                format: None,
+            } => {
                 let target = cast_type(data_type).ok_or_else(|| {
                     let message = format!("there is no cast to {data_type}");
-                    ViewError::new(place(sql), message, "cast to bigint, double precision, text or boolean")
+                    ViewError::new(
+                        place(sql),
+                        message,
+                        "cast to bigint, double precision, text or boolean",
+                    )
                 })?;
                 Ok(Expr::Cast(self.boxed(expr, scope)?, target))
             }
             Sql::TypedString(typed) => timestamp(sql, &typed.data_type, &typed.value.value),
             Sql::Function(function) => self.function(function, scope),
-            Sql::Floor { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
-                Ok(Expr::Call(ScalarFn::Floor, vec![self.lower(expr, scope)?]))
-            }
-            Sql::Ceil { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
-                Ok(Expr::Call(ScalarFn::Ceil, vec![self.lower(expr, scope)?]))
-            }
-            Sql::Subquery(_) | Sql::InSubquery { .. } | Sql::Exists { .. } => {
-                Err(ViewError::new(place(sql), "a subquery has no place in a view", "a view reads one stream"))
-            }
-            _ => Err(not_yet(place(sql), &format!("the expression {}", shorten(sql)), "")),
+            Sql::Floor {
+                expr,
+                field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime),
+            } => Ok(Expr::Call(ScalarFn::Floor, vec![self.lower(expr, scope)?])),
+            Sql::Ceil {
+                expr,
+                field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime),
+            } => Ok(Expr::Call(ScalarFn::Ceil, vec![self.lower(expr, scope)?])),
+            Sql::Subquery(_) | Sql::InSubquery { .. } | Sql::Exists { .. } => Err(ViewError::new(
+                place(sql),
+                "a subquery has no place in a view",
+                "a view reads one stream",
+            )),
+            _ => Err(not_yet(
+                place(sql),
+                &format!("the expression {}", shorten(sql)),
+                "",
+            )),
         }
     }
 
@@ -162,13 +209,24 @@ impl Lowering {
             UnaryOperator::Minus => Ok(match self.number(inner, scope)? {
                 Expr::Literal(Scalar::Int(value)) => Expr::Literal(Scalar::Int(-value)),
                 Expr::Literal(Scalar::Float(value)) => Expr::Literal(Scalar::Float(0.0 - value)),
-                expr => Expr::Arith(ArithOp::Sub, Box::new(Expr::Literal(Scalar::Int(0))), Box::new(expr)),
+                expr => Expr::Arith(
+                    ArithOp::Sub,
+                    Box::new(Expr::Literal(Scalar::Int(0))),
+                    Box::new(expr),
+                ),
             }),
             other => Err(not_yet(place(inner), &format!("the operator {other}"), "")),
         }
     }
 
-    fn binary(&mut self, whole: &Sql, left: &Sql, op: &BinaryOperator, right: &Sql, scope: Scope) -> Refused<Expr> {
+    fn binary(
+        &mut self,
+        whole: &Sql,
+        left: &Sql,
+        op: &BinaryOperator,
+        right: &Sql,
+        scope: Scope,
+    ) -> Refused<Expr> {
         use BinaryOperator as Op;
         let compare = |op| Some(Ok(op));
         let operator = match op {
@@ -187,7 +245,11 @@ impl Lowering {
             other => return Err(not_yet(place(whole), &format!("the operator {other}"), "")),
         };
         match operator {
-            Some(Ok(op)) => Ok(Expr::Compare(op, self.boxed(left, scope)?, self.boxed(right, scope)?)),
+            Some(Ok(op)) => Ok(Expr::Compare(
+                op,
+                self.boxed(left, scope)?,
+                self.boxed(right, scope)?,
+            )),
             Some(Err(op)) => {
                 let (left, right) = (self.number(left, scope)?, self.number(right, scope)?);
                 let exact = op == ArithOp::Div && scope == Scope::Group && !self.both_counts(&left, &right);
@@ -197,7 +259,11 @@ impl Lowering {
             None => {
                 let left = Box::new(self.condition(left, scope)?);
                 let right = Box::new(self.condition(right, scope)?);
-                Ok(if *op == Op::And { Expr::And(left, right) } else { Expr::Or(left, right) })
+                Ok(if *op == Op::And {
+                    Expr::And(left, right)
+                } else {
+                    Expr::Or(left, right)
+                })
             }
         }
     }
@@ -226,17 +292,26 @@ impl Lowering {
     fn number(&mut self, sql: &Sql, scope: Scope) -> Refused<Expr> {
         let expr = self.lower(sql, scope)?;
         match self.kind(&expr) {
-            StaticKind::Text | StaticKind::Bool | StaticKind::Time => {
-                Err(ViewError::new(place(sql), format!("{} is not a number", shorten(sql)), "arithmetic needs numbers"))
-            }
+            StaticKind::Text | StaticKind::Bool | StaticKind::Time => Err(ViewError::new(
+                place(sql),
+                format!("{} is not a number", shorten(sql)),
+                "arithmetic needs numbers",
+            )),
             _ => Ok(expr),
         }
     }
 
     fn is_bool(&mut self, inner: &Sql, value: bool, scope: Scope) -> Refused<Expr> {
         let operand = Box::new(self.condition(inner, scope)?);
-        let equal = Expr::Compare(CompareOp::Eq, operand, Box::new(Expr::Literal(Scalar::Bool(value))));
-        Ok(Expr::Call(ScalarFn::Coalesce, vec![equal, Expr::Literal(Scalar::Bool(false))]))
+        let equal = Expr::Compare(
+            CompareOp::Eq,
+            operand,
+            Box::new(Expr::Literal(Scalar::Bool(value))),
+        );
+        Ok(Expr::Call(
+            ScalarFn::Coalesce,
+            vec![equal, Expr::Literal(Scalar::Bool(false))],
+        ))
     }
 
     fn in_list(&mut self, expr: &Sql, list: &[Sql], negated: bool, scope: Scope) -> Refused<Expr> {
@@ -245,7 +320,13 @@ impl Lowering {
         for item in list {
             match self.lower(item, scope)? {
                 Expr::Literal(value) => values.push(value),
-                _ => return Err(not_yet(place(item), "IN with anything but literals", "chain comparisons with OR")),
+                _ => {
+                    return Err(not_yet(
+                        place(item),
+                        "IN with anything but literals",
+                        "chain comparisons with OR",
+                    ));
+                }
             }
         }
         Ok(negate(Expr::In(operand, values), negated))
@@ -254,10 +335,16 @@ impl Lowering {
     fn like(&mut self, expr: &Sql, pattern: &Sql, ignore_case: bool, scope: Scope) -> Refused<Expr> {
         let text = self.boxed(expr, scope)?;
         match self.lower(pattern, scope)? {
-            Expr::Literal(Scalar::Text(pattern)) => {
-                Ok(Expr::Like { text, pattern: pattern.as_ref().to_owned(), ignore_case })
-            }
-            _ => Err(not_yet(place(pattern), "LIKE with anything but a text literal", "write the pattern in quotes")),
+            Expr::Literal(Scalar::Text(pattern)) => Ok(Expr::Like {
+                text,
+                pattern: pattern.as_ref().to_owned(),
+                ignore_case,
+            }),
+            _ => Err(not_yet(
+                place(pattern),
+                "LIKE with anything but a text literal",
+                "write the pattern in quotes",
+            )),
         }
     }
 
@@ -271,9 +358,11 @@ impl Lowering {
         let mut arms = Vec::with_capacity(conditions.len());
         for CaseWhen { condition, result } in conditions {
             let when = match operand {
-                Some(operand) => {
-                    Expr::Compare(CompareOp::Eq, self.boxed(operand, scope)?, self.boxed(condition, scope)?)
-                }
+                Some(operand) => Expr::Compare(
+                    CompareOp::Eq,
+                    self.boxed(operand, scope)?,
+                    self.boxed(condition, scope)?,
+                ),
                 None => self.condition(condition, scope)?,
             };
             arms.push((when, self.lower(result, scope)?));
@@ -282,7 +371,10 @@ impl Lowering {
             Some(sql) => self.lower(sql, scope)?,
             None => Expr::Literal(Scalar::Null),
         };
-        Ok(Expr::Case { arms, otherwise: Box::new(otherwise) })
+        Ok(Expr::Case {
+            arms,
+            otherwise: Box::new(otherwise),
+        })
     }
 
     /// What is known of an expression's values before there are any.
@@ -323,12 +415,16 @@ impl Lowering {
     }
 
     fn common<'a>(&self, exprs: impl Iterator<Item = &'a Expr>) -> StaticKind {
-        exprs.map(|expr| self.kind(expr)).fold(StaticKind::Null, |all, one| match (all, one) {
-            (StaticKind::Null, kind) | (kind, StaticKind::Null) => kind,
-            (a, b) if a == b => a,
-            (StaticKind::Count | StaticKind::Number, StaticKind::Count | StaticKind::Number) => StaticKind::Number,
-            _ => StaticKind::Unknown,
-        })
+        exprs
+            .map(|expr| self.kind(expr))
+            .fold(StaticKind::Null, |all, one| match (all, one) {
+                (StaticKind::Null, kind) | (kind, StaticKind::Null) => kind,
+                (a, b) if a == b => a,
+                (StaticKind::Count | StaticKind::Number, StaticKind::Count | StaticKind::Number) => {
+                    StaticKind::Number
+                }
+                _ => StaticKind::Unknown,
+            })
     }
 }
 
@@ -359,7 +455,11 @@ fn literal(value: &Value) -> Result<Scalar, String> {
     match value {
         Value::Number(text, _) => {
             let float = || text.parse::<f64>().ok().and_then(Scalar::finite);
-            text.parse().ok().map(Scalar::Int).or_else(float).ok_or_else(|| format!("{text} is not a usable number"))
+            text.parse()
+                .ok()
+                .map(Scalar::Int)
+                .or_else(float)
+                .ok_or_else(|| format!("{text} is not a usable number"))
         }
         Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Ok(text.as_str().into()),
         Value::DollarQuotedString(text) => Ok(Scalar::Text(Arc::from(text.value.as_str()))),
@@ -372,17 +472,31 @@ fn literal(value: &Value) -> Result<Scalar, String> {
 fn timestamp(sql: &Sql, data_type: &DataType, value: &Value) -> Refused<Expr> {
     let text = match (data_type, value) {
         (DataType::Timestamp(..), Value::SingleQuotedString(text)) => text,
-        _ => return Err(not_yet(place(sql), &format!("a literal of type {data_type}"), "write TIMESTAMP '...'")),
+        _ => {
+            return Err(not_yet(
+                place(sql),
+                &format!("a literal of type {data_type}"),
+                "write TIMESTAMP '...'",
+            ));
+        }
     };
-    parse_rfc3339(text).map(|millis| Expr::Literal(Scalar::Time(millis))).ok_or_else(|| {
-        ViewError::new(place(sql), format!("'{text}' is not a time"), "write it like '2026-01-31T12:00:00Z'")
-    })
+    parse_rfc3339(text)
+        .map(|millis| Expr::Literal(Scalar::Time(millis)))
+        .ok_or_else(|| {
+            ViewError::new(
+                place(sql),
+                format!("'{text}' is not a time"),
+                "write it like '2026-01-31T12:00:00Z'",
+            )
+        })
 }
 
 fn cast_type(data_type: &DataType) -> Option<CastType> {
     match data_type.to_string().to_ascii_lowercase().as_str() {
         "int" | "integer" | "bigint" | "int8" | "int4" => Some(CastType::Int),
-        "float" | "float8" | "double" | "double precision" | "real" | "numeric" | "decimal" => Some(CastType::Float),
+        "float" | "float8" | "double" | "double precision" | "real" | "numeric" | "decimal" => {
+            Some(CastType::Float)
+        }
         "text" | "varchar" | "character varying" => Some(CastType::Text),
         "bool" | "boolean" => Some(CastType::Bool),
         _ => None,

@@ -55,6 +55,11 @@ pub struct ViewError {
 impl ViewError {
     pub(crate) fn new(place: (u64, u64), message: impl Into<String>, hint: impl Into<String>) -> Self {
         let (line, column) = (place.0.max(1), place.1.max(1));
-        Self { message: message.into(), line, column, hint: hint.into() }
+        Self {
+            message: message.into(),
+            line,
+            column,
+            hint: hint.into(),
+        }
     }
 }

@@ -27,6 +27,8 @@ mod parse;
 mod plan;
 mod rowwise;
 mod scalar;
+#[cfg(test)]
+mod tests;
 mod vector;
 
 pub use defaults::{DEFAULT_VIEWS, HOST_CPU, HOST_MEMORY};

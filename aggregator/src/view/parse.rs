@@ -1,8 +1,8 @@
 //! From SQL text to one SELECT over one window function, with everything else refused by place.
 
 use sqlparser::ast::{
-    Expr as Sql, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query, Select, SetExpr, Spanned,
-    Statement, TableFactor, TableFunctionArgs, Value,
+    Expr as Sql, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query, Select, SetExpr,
+    Spanned, Statement, TableFactor, TableFunctionArgs, Value,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
@@ -29,7 +29,11 @@ fn at(span: Span) -> (u64, u64) {
 
 /// A later version brings what is asked for.
 pub(super) fn not_yet(place: (u64, u64), what: &str, instead: &str) -> ViewError {
-    ViewError::new(place, format!("{what} is not supported yet; it arrives in a later version"), instead)
+    ViewError::new(
+        place,
+        format!("{what} is not supported yet; it arrives in a later version"),
+        instead,
+    )
 }
 
 fn not_in_views(place: (u64, u64), what: &str, instead: &str) -> ViewError {
@@ -58,13 +62,29 @@ pub(super) fn parse_select(sql: &str) -> Refused<(Select, Source)> {
         return Err(ViewError::new((1, 1), message, ""));
     }
     let dialect = PostgreSqlDialect {};
-    let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(tokenizer_error)?;
-    let solid: Vec<_> = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
+    let tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(tokenizer_error)?;
+    let solid: Vec<_> = tokens
+        .iter()
+        .filter(|t| !matches!(t.token, Token::Whitespace(_)))
+        .collect();
     if let Some(token) = solid.get(MAX_TOKENS) {
-        return Err(ViewError::new(at(token.span), "the SQL is too long", "a view may have 2000 words and signs"));
+        return Err(ViewError::new(
+            at(token.span),
+            "the SQL is too long",
+            "a view may have 2000 words and signs",
+        ));
     }
-    let end = solid.iter().rev().find(|t| t.token != Token::EOF).map_or((1, 1), |t| (t.span.end.line, t.span.end.column));
-    if solid.iter().all(|t| matches!(t.token, Token::EOF | Token::SemiColon)) {
+    let end = solid
+        .iter()
+        .rev()
+        .find(|t| t.token != Token::EOF)
+        .map_or((1, 1), |t| (t.span.end.line, t.span.end.column));
+    if solid
+        .iter()
+        .all(|t| matches!(t.token, Token::EOF | Token::SemiColon))
+    {
         return Err(ViewError::new((1, 1), "the SQL is empty", EXAMPLE));
     }
     let mut statements = Parser::new(&dialect)
@@ -75,7 +95,11 @@ pub(super) fn parse_select(sql: &str) -> Refused<(Select, Source)> {
     let query = match (statements.next(), statements.next()) {
         (Some(Statement::Query(query)), None) => *query,
         (Some(_), Some(second)) => {
-            return Err(not_in_views(place(&second), "a second statement", "write one SELECT"));
+            return Err(not_in_views(
+                place(&second),
+                "a second statement",
+                "write one SELECT",
+            ));
         }
         _ => return Err(ViewError::new((1, 1), "a view is one SELECT", EXAMPLE)),
     };
@@ -91,20 +115,36 @@ const EXAMPLE: &str = "for example: SELECT window_start, site, count(*) AS n \
 fn outline(query: Query) -> Refused<Select> {
     let start = place(&query);
     if let Some(with) = &query.with {
-        return Err(not_in_views(place(with), "WITH", "write one SELECT over TUMBLE(...)"));
+        return Err(not_in_views(
+            place(with),
+            "WITH",
+            "write one SELECT over TUMBLE(...)",
+        ));
     }
     if let Some(order) = &query.order_by {
-        return Err(not_in_views(place(order), "ORDER BY", "windows are ordered by time when they are read"));
+        return Err(not_in_views(
+            place(order),
+            "ORDER BY",
+            "windows are ordered by time when they are read",
+        ));
     }
     if query.limit_clause.is_some() || query.fetch.is_some() {
-        return Err(not_in_views(start, "LIMIT", "give limit= when you read the windows"));
+        return Err(not_in_views(
+            start,
+            "LIMIT",
+            "give limit= when you read the windows",
+        ));
     }
     if !query.locks.is_empty() || query.for_clause.is_some() || !query.pipe_operators.is_empty() {
         return Err(not_in_views(start, "a clause behind the SELECT", "remove it"));
     }
     match *query.body {
         SetExpr::Select(select) => check_select(*select),
-        other => Err(not_in_views(place(&other), "anything but one plain SELECT", EXAMPLE)),
+        other => Err(not_in_views(
+            place(&other),
+            "anything but one plain SELECT",
+            EXAMPLE,
+        )),
     }
 }
 
@@ -112,13 +152,25 @@ fn outline(query: Query) -> Refused<Select> {
 fn check_select(select: Select) -> Refused<Select> {
     let start = at(select.select_token.0.span);
     if let Some(having) = &select.having {
-        return Err(not_yet(place(having), "HAVING", "filter when you read the windows: &COLUMN=VALUE"));
+        return Err(not_yet(
+            place(having),
+            "HAVING",
+            "filter when you read the windows: &COLUMN=VALUE",
+        ));
     }
     if select.distinct.is_some() {
-        return Err(not_in_views(start, "SELECT DISTINCT", "GROUP BY the columns instead"));
+        return Err(not_in_views(
+            start,
+            "SELECT DISTINCT",
+            "GROUP BY the columns instead",
+        ));
     }
     if let Some(window) = select.named_window.first() {
-        return Err(not_in_views(place(window), "WINDOW", "the window stands in FROM: TUMBLE(stream, ts, INTERVAL '1 minute')"));
+        return Err(not_in_views(
+            place(window),
+            "WINDOW",
+            "the window stands in FROM: TUMBLE(stream, ts, INTERVAL '1 minute')",
+        ));
     }
     if let Some(qualify) = &select.qualify {
         return Err(not_in_views(place(qualify), "QUALIFY", "remove it"));
@@ -147,29 +199,61 @@ fn source(select: &Select) -> Refused<Source> {
     let start = at(select.select_token.0.span);
     let [table] = select.from.as_slice() else {
         let found = select.from.get(1).map_or(start, place);
-        return Err(ViewError::new(found, "a view reads exactly one stream", "FROM TUMBLE(stream, ts, INTERVAL '1 minute')"));
+        return Err(ViewError::new(
+            found,
+            "a view reads exactly one stream",
+            "FROM TUMBLE(stream, ts, INTERVAL '1 minute')",
+        ));
     };
     if let Some(join) = table.joins.first() {
         return Err(not_in_views(place(join), "JOIN", "a view reads one stream"));
     }
-    let TableFactor::Table { name, args, alias, sample, with_ordinality, .. } = &table.relation else {
-        return Err(ViewError::new(place(&table.relation), "FROM must name a window function", FROM_HINT));
+    let TableFactor::Table {
+        name,
+        args,
+        alias,
+        sample,
+        with_ordinality,
+        ..
+    } = &table.relation
+    else {
+        return Err(ViewError::new(
+            place(&table.relation),
+            "FROM must name a window function",
+            FROM_HINT,
+        ));
     };
     if alias.is_some() || sample.is_some() || *with_ordinality {
-        return Err(not_in_views(place(&table.relation), "an alias or modifier behind the window function", "remove it"));
+        return Err(not_in_views(
+            place(&table.relation),
+            "an alias or modifier behind the window function",
+            "remove it",
+        ));
     }
     let Some(args) = args else {
         let message = format!("{name} must be read through a window function");
-        return Err(ViewError::new(place(name), message, format!("FROM TUMBLE({name}, ts, INTERVAL '1 minute')")));
+        return Err(ViewError::new(
+            place(name),
+            message,
+            format!("FROM TUMBLE({name}, ts, INTERVAL '1 minute')"),
+        ));
     };
     match function_name(name).as_str() {
         "tumble" => tumble(name, args),
         // seam: overlapping and data-driven windows become further kinds of window
         kind @ ("hop" | "session") => {
             let what = format!("the window function {}", kind.to_uppercase());
-            Err(not_yet(place(name), &what, "use TUMBLE(stream, ts, INTERVAL '1 minute')"))
+            Err(not_yet(
+                place(name),
+                &what,
+                "use TUMBLE(stream, ts, INTERVAL '1 minute')",
+            ))
         }
-        _ => Err(ViewError::new(place(name), format!("there is no window function {name}"), FROM_HINT)),
+        _ => Err(ViewError::new(
+            place(name),
+            format!("there is no window function {name}"),
+            FROM_HINT,
+        )),
     }
 }
 
@@ -184,10 +268,18 @@ fn tumble(name: &ObjectName, args: &TableFunctionArgs) -> Refused<Source> {
     let time = identifier(time, place(name), "the time column")?;
     let quoted = format!("{stream}");
     let stream_name = StreamName::new(&stream.value).map_err(|error| {
-        ViewError::new(at(stream.span), format!("{quoted} is not a stream: {}", error.rule), "")
+        ViewError::new(
+            at(stream.span),
+            format!("{quoted} is not a stream: {}", error.rule),
+            "",
+        )
     })?;
     let size = interval(size, place(name))?;
-    Ok(Source { stream: stream_name, time, window: WindowKind::Tumble { size } })
+    Ok(Source {
+        stream: stream_name,
+        time,
+        window: WindowKind::Tumble { size },
+    })
 }
 
 fn identifier(arg: &FunctionArg, fallback: (u64, u64), what: &str) -> Refused<Ident> {
@@ -199,7 +291,11 @@ fn identifier(arg: &FunctionArg, fallback: (u64, u64), what: &str) -> Refused<Id
         FunctionArg::Unnamed(FunctionArgExpr::Expr(Sql::Identifier(ident))) => Ok(ident.clone()),
         _ => {
             let message = format!("{what} must be a name");
-            Err(ViewError::new(found, message, "quote names with dots or dashes: \"plant-7.readings\""))
+            Err(ViewError::new(
+                found,
+                message,
+                "quote names with dots or dashes: \"plant-7.readings\"",
+            ))
         }
     }
 }
@@ -217,8 +313,12 @@ fn interval(arg: &FunctionArg, fallback: (u64, u64)) -> Refused<Millis> {
     if interval.last_field.is_some() || interval.leading_precision.is_some() {
         return Err(wrong());
     }
-    let Sql::Value(value) = interval.value.as_ref() else { return Err(wrong()) };
-    let (Value::SingleQuotedString(text) | Value::Number(text, _)) = &value.value else { return Err(wrong()) };
+    let Sql::Value(value) = interval.value.as_ref() else {
+        return Err(wrong());
+    };
+    let (Value::SingleQuotedString(text) | Value::Number(text, _)) = &value.value else {
+        return Err(wrong());
+    };
     let unit = interval.leading_field.as_ref().map(ToString::to_string);
     parse_interval(text, unit.as_deref()).map_err(|message| ViewError::new(found, message, hint))
 }
@@ -233,7 +333,11 @@ pub(super) fn function_name(name: &ObjectName) -> String {
 
 fn tokenizer_error(error: TokenizerError) -> ViewError {
     let place = (error.location.line, error.location.column);
-    ViewError::new(place, format!("the SQL cannot be read: {}", error.message), "check quotes and stray characters")
+    ViewError::new(
+        place,
+        format!("the SQL cannot be read: {}", error.message),
+        "check quotes and stray characters",
+    )
 }
 
 /// The parser tells the place only in its message, and none at the end of the text.
@@ -246,9 +350,20 @@ fn parser_error(error: &ParserError, end: (u64, u64)) -> ViewError {
     };
     let number = |key: &str| -> Option<u64> {
         let digits = &text[text.rfind(key)? + key.len()..];
-        digits.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
+        digits
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect::<String>()
+            .parse()
+            .ok()
     };
-    let found = number("Line: ").zip(number("Column: ")).filter(|(line, _)| *line > 0);
+    let found = number("Line: ")
+        .zip(number("Column: "))
+        .filter(|(line, _)| *line > 0);
     let message = text.rfind(" at Line: ").map_or(text, |cut| &text[..cut]);
-    ViewError::new(found.unwrap_or(end), format!("the SQL cannot be read: {message}"), "")
+    ViewError::new(
+        found.unwrap_or(end),
+        format!("the SQL cannot be read: {message}"),
+        "",
+    )
 }

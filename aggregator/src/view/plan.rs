@@ -49,10 +49,16 @@ impl ViewPlan {
         let fits = !name.is_empty()
             && name.len() <= MAX_VIEW_NAME
             && !name.starts_with('.')
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
         if !fits {
             let hint = "use 1 to 128 characters of A-Z a-z 0-9 . _ - and do not start with a dot";
-            return Err(ViewError::new((1, 1), format!("{name:?} is not a name for a view"), hint));
+            return Err(ViewError::new(
+                (1, 1),
+                format!("{name:?} is not a name for a view"),
+                hint,
+            ));
         }
         let (select, source) = parse_select(sql)?;
         let mut lowering = Lowering::default();
@@ -69,7 +75,13 @@ impl ViewPlan {
         }
         // the time column is read like any other, unless it turns out to be the event time
         lowering.column(&source.time.value);
-        let Lowering { columns, keys, inputs, cells, aggregates } = lowering;
+        let Lowering {
+            columns,
+            keys,
+            inputs,
+            cells,
+            aggregates,
+        } = lowering;
         Ok(Self {
             name: name.into(),
             sql: sql.into(),
@@ -122,7 +134,11 @@ fn group_by(select: &Select, lowering: &mut Lowering) -> Refused<Vec<String>> {
         GroupByExpr::Expressions(items, modifiers) if modifiers.is_empty() => items,
         GroupByExpr::Expressions(..) | GroupByExpr::All(_) => {
             let found = place(&select.group_by);
-            return Err(not_yet(found, "GROUP BY ALL and its modifiers", "list the columns"));
+            return Err(not_yet(
+                found,
+                "GROUP BY ALL and its modifiers",
+                "list the columns",
+            ));
         }
     };
     let mut names = Vec::new();
@@ -135,13 +151,21 @@ fn group_by(select: &Select, lowering: &mut Lowering) -> Refused<Vec<String>> {
         }
         let expr = lowering.lower(sql, Scope::Row("GROUP BY"))?;
         if matches!(expr, Expr::Literal(_)) {
-            return Err(ViewError::new(place(item), "a constant groups nothing", "group by a column"));
+            return Err(ViewError::new(
+                place(item),
+                "a constant groups nothing",
+                "group by a column",
+            ));
         }
         if lowering.keys.contains(&expr) {
             continue;
         }
         if lowering.keys.len() == MAX_KEYS {
-            return Err(ViewError::new(place(item), format!("a view may group by {MAX_KEYS} columns"), ""));
+            return Err(ViewError::new(
+                place(item),
+                format!("a view may group by {MAX_KEYS} columns"),
+                "",
+            ));
         }
         names.push(shorten(sql));
         lowering.keys.push(expr);
@@ -162,7 +186,9 @@ fn resolve<'a>(select: &'a Select, item: &'a Sql) -> Refused<&'a Sql> {
             Ok(aliased.unwrap_or(item))
         }
         Sql::Value(value) => {
-            let Value::Number(text, _) = &value.value else { return Ok(item) };
+            let Value::Number(text, _) = &value.value else {
+                return Ok(item);
+            };
             let at = text.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
             match at.and_then(|at| select.projection.get(at)) {
                 Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) => Ok(expr),
@@ -183,7 +209,9 @@ fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, 
         let (sql, alias) = match item {
             SelectItem::UnnamedExpr(sql) => (sql, None),
             SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias)),
-            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) | SelectItem::ExprWithAliases { .. } => {
+            SelectItem::Wildcard(_)
+            | SelectItem::QualifiedWildcard(..)
+            | SelectItem::ExprWithAliases { .. } => {
                 let hint = "name the columns, as in SELECT window_start, site, count(*) AS n";
                 return Err(ViewError::new(place(item), "a view cannot SELECT *", hint));
             }
@@ -201,7 +229,11 @@ fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, 
             StaticKind::Time => ColumnType::Timestamp,
         };
         if shown.len() == MAX_OUTPUTS {
-            return Err(ViewError::new(found, format!("a view may have {MAX_OUTPUTS} columns"), "split the view"));
+            return Err(ViewError::new(
+                found,
+                format!("a view may have {MAX_OUTPUTS} columns"),
+                "split the view",
+            ));
         }
         shown.push(Column { name, kind });
         outputs.push(expr);
@@ -209,7 +241,11 @@ fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, 
     if lowering.aggregates.is_empty() {
         let start = select.select_token.0.span.start;
         let message = "a view needs at least one aggregate";
-        return Err(ViewError::new((start.line, start.column), message, "add count(*) AS n"));
+        return Err(ViewError::new(
+            (start.line, start.column),
+            message,
+            "add count(*) AS n",
+        ));
     }
     Ok((outputs, shown))
 }
@@ -225,14 +261,22 @@ fn column_name(sql: &Sql, alias: Option<&Ident>) -> Refused<String> {
         (None, Sql::Function(function)) => Ok(function.name.to_string().to_ascii_lowercase()),
         (None, _) => {
             let message = format!("{} needs a name", shorten(sql));
-            Err(ViewError::new(place(sql), message, format!("write {} AS name", shorten(sql))))
+            Err(ViewError::new(
+                place(sql),
+                message,
+                format!("write {} AS name", shorten(sql)),
+            ))
         }
     }
 }
 
 fn check_name(name: &str, expr: &Expr, shown: &[Column], found: (u64, u64)) -> Refused<()> {
     if shown.iter().any(|column| column.name == name) {
-        return Err(ViewError::new(found, format!("there are two columns {name:?}"), "give one another name with AS"));
+        return Err(ViewError::new(
+            found,
+            format!("there are two columns {name:?}"),
+            "give one another name with AS",
+        ));
     }
     let bound = match name {
         "window_start" => Some(Leaf::WindowStart),
@@ -242,7 +286,11 @@ fn check_name(name: &str, expr: &Expr, shown: &[Column], found: (u64, u64)) -> R
     let taken = RESERVED.contains(&name) || bound.is_some_and(|bound| *expr != Expr::Leaf(bound));
     if taken {
         let message = format!("every row has a {name:?} of its own");
-        return Err(ViewError::new(found, message, "give the column another name with AS"));
+        return Err(ViewError::new(
+            found,
+            message,
+            "give the column another name with AS",
+        ));
     }
     Ok(())
 }

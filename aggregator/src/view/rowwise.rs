@@ -42,7 +42,10 @@ impl Env for Row<'_> {
 
 impl Evaluator {
     pub(crate) fn new(mode: Mode) -> Self {
-        Self { mode, failures: Cell::new(0) }
+        Self {
+            mode,
+            failures: Cell::new(0),
+        }
     }
 
     /// Operations that gave NULL so far.
@@ -59,7 +62,11 @@ impl Evaluator {
             self.failures.set(self.failures.get() + failures);
             return values;
         }
-        Vector::Scalars((0..frame.rows).map(|row| self.value(expr, &Row { frame, row })).collect())
+        Vector::Scalars(
+            (0..frame.rows)
+                .map(|row| self.value(expr, &Row { frame, row }))
+                .collect(),
+        )
     }
 
     /// The rows for which a condition is true.
@@ -94,25 +101,35 @@ impl Evaluator {
                 };
                 compare(*op, &a, &b)
             }
-            Expr::And(left, right) => match (as_bool(&self.value(left, env)), as_bool(&self.value(right, env))) {
-                (Some(false), _) | (_, Some(false)) => Scalar::Bool(false),
-                (Some(true), Some(true)) => Scalar::Bool(true),
-                _ => Scalar::Null,
-            },
-            Expr::Or(left, right) => match (as_bool(&self.value(left, env)), as_bool(&self.value(right, env))) {
-                (Some(true), _) | (_, Some(true)) => Scalar::Bool(true),
-                (Some(false), Some(false)) => Scalar::Bool(false),
-                _ => Scalar::Null,
-            },
+            Expr::And(left, right) => {
+                match (as_bool(&self.value(left, env)), as_bool(&self.value(right, env))) {
+                    (Some(false), _) | (_, Some(false)) => Scalar::Bool(false),
+                    (Some(true), Some(true)) => Scalar::Bool(true),
+                    _ => Scalar::Null,
+                }
+            }
+            Expr::Or(left, right) => {
+                match (as_bool(&self.value(left, env)), as_bool(&self.value(right, env))) {
+                    (Some(true), _) | (_, Some(true)) => Scalar::Bool(true),
+                    (Some(false), Some(false)) => Scalar::Bool(false),
+                    _ => Scalar::Null,
+                }
+            }
             Expr::Not(inner) => as_bool(&self.value(inner, env)).map_or(Scalar::Null, |v| Scalar::Bool(!v)),
             Expr::IsNull(inner) => Scalar::Bool(self.value(inner, env).is_null()),
             Expr::In(operand, list) => is_in(&self.value(operand, env), list),
-            Expr::Like { text, pattern, ignore_case } => match self.value(text, env) {
+            Expr::Like {
+                text,
+                pattern,
+                ignore_case,
+            } => match self.value(text, env) {
                 Scalar::Text(text) => like(&text, pattern, *ignore_case),
                 _ => Scalar::Null,
             },
             Expr::Case { arms, otherwise } => {
-                let hit = arms.iter().find(|(when, _)| self.value(when, env) == Scalar::Bool(true));
+                let hit = arms
+                    .iter()
+                    .find(|(when, _)| self.value(when, env) == Scalar::Bool(true));
                 self.value(hit.map_or(otherwise.as_ref(), |(_, then)| then), env)
             }
             Expr::Cast(inner, to) => self.cast(&self.value(inner, env), *to),
@@ -145,7 +162,9 @@ impl Evaluator {
             };
             return self.or_failure(value.map(Scalar::Int));
         }
-        let (Some(a), Some(b)) = (left.as_f64(), right.as_f64()) else { return Scalar::Null };
+        let (Some(a), Some(b)) = (left.as_f64(), right.as_f64()) else {
+            return Scalar::Null;
+        };
         let value = match op {
             ArithOp::Add => a + b,
             ArithOp::Sub => a - b,
@@ -190,7 +209,11 @@ impl Evaluator {
             Scalar::Text(text) => map(&text),
             _ => Scalar::Null,
         };
-        let present = || args.iter().map(|expr| self.value(expr, env)).filter(|value| !value.is_null());
+        let present = || {
+            args.iter()
+                .map(|expr| self.value(expr, env))
+                .filter(|value| !value.is_null())
+        };
         match function {
             ScalarFn::Abs => match arg(0) {
                 Scalar::Int(value) => self.or_failure(value.checked_abs().map(Scalar::Int)),
@@ -214,7 +237,11 @@ impl Evaluator {
             ScalarFn::Coalesce => present().next().unwrap_or_default(),
             ScalarFn::NullIf => {
                 let value = arg(0);
-                if value.compare(&arg(1)) == Some(Ordering::Equal) { Scalar::Null } else { value }
+                if value.compare(&arg(1)) == Some(Ordering::Equal) {
+                    Scalar::Null
+                } else {
+                    value
+                }
             }
             ScalarFn::Greatest => present().max_by(Scalar::total_cmp).unwrap_or_default(),
             ScalarFn::Least => present().min_by(Scalar::total_cmp).unwrap_or_default(),
@@ -255,7 +282,11 @@ fn is_in(value: &Scalar, list: &[Scalar]) -> Scalar {
             None => unknown = true,
         }
     }
-    if unknown { Scalar::Null } else { Scalar::Bool(false) }
+    if unknown {
+        Scalar::Null
+    } else {
+        Scalar::Bool(false)
+    }
 }
 
 /// A text literal that is compared with `other` is read as a value of its kind; NULL when it is none.
@@ -263,7 +294,12 @@ pub(super) fn read_like(text: &Arc<str>, other: &Scalar) -> Scalar {
     match other {
         Scalar::Int(_) | Scalar::Float(_) => {
             let float = || text.trim().parse().ok().and_then(Scalar::finite);
-            text.trim().parse().ok().map(Scalar::Int).or_else(float).unwrap_or_default()
+            text.trim()
+                .parse()
+                .ok()
+                .map(Scalar::Int)
+                .or_else(float)
+                .unwrap_or_default()
         }
         Scalar::Bool(_) => read_bool(text).map_or(Scalar::Null, Scalar::Bool),
         Scalar::Time(_) => parse_rfc3339(text).map_or(Scalar::Null, Scalar::Time),
@@ -282,7 +318,9 @@ fn read_bool(text: &str) -> Option<bool> {
 
 fn to_int(value: f64) -> Option<Scalar> {
     // both bounds are exact as floats; the upper one is excluded
-    (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value).then_some(Scalar::Int(value as i64))
+    (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0)
+        .contains(&value)
+        .then_some(Scalar::Int(value as i64))
 }
 
 /// Half away from zero. More digits than a float has change nothing.

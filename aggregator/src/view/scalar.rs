@@ -71,7 +71,9 @@ impl Scalar {
     #[must_use]
     pub fn total_cmp(&self, other: &Self) -> Ordering {
         // within one rank everything but two NULLs compares
-        self.rank().cmp(&other.rank()).then_with(|| self.compare(other).unwrap_or(Ordering::Equal))
+        self.rank()
+            .cmp(&other.rank())
+            .then_with(|| self.compare(other).unwrap_or(Ordering::Equal))
     }
 
     fn rank(&self) -> u8 {

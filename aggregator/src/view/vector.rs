@@ -7,7 +7,8 @@ use arrow_arith::numeric;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Datum, Float64Array, Int64Array, NullArray, StringArray, TimestampMillisecondArray,
+    Array, ArrayRef, BooleanArray, Datum, Float64Array, Int64Array, NullArray, StringArray,
+    TimestampMillisecondArray,
 };
 use arrow_ord::cmp;
 use arrow_schema::{ArrowError, DataType};
@@ -43,11 +44,19 @@ impl Datum for Col {
 
 impl Col {
     fn rows(array: ArrayRef, kind: Kind) -> Self {
-        Self { array, scalar: false, kind }
+        Self {
+            array,
+            scalar: false,
+            kind,
+        }
     }
 
     fn null() -> Self {
-        Self { array: Arc::new(NullArray::new(1)), scalar: true, kind: Kind::Null }
+        Self {
+            array: Arc::new(NullArray::new(1)),
+            scalar: true,
+            kind: Kind::Null,
+        }
     }
 
     fn literal(value: &Scalar) -> Self {
@@ -57,9 +66,16 @@ impl Col {
             Scalar::Int(value) => (Arc::new(Int64Array::from(vec![*value])), Kind::Int),
             Scalar::Float(value) => (Arc::new(Float64Array::from(vec![*value])), Kind::Float),
             Scalar::Text(value) => (Arc::new(StringArray::from(vec![value.as_ref()])), Kind::Text),
-            Scalar::Time(value) => (Arc::new(TimestampMillisecondArray::from(vec![*value])), Kind::Time),
+            Scalar::Time(value) => (
+                Arc::new(TimestampMillisecondArray::from(vec![*value])),
+                Kind::Time,
+            ),
         };
-        Self { array, scalar: true, kind }
+        Self {
+            array,
+            scalar: true,
+            kind,
+        }
     }
 
     fn is_number(&self) -> bool {
@@ -71,7 +87,11 @@ impl Col {
             Kind::Float => Arc::clone(&self.array),
             _ => arrow_cast::cast(&self.array, &DataType::Float64)?,
         };
-        Ok(Self { array, scalar: self.scalar, kind: Kind::Float })
+        Ok(Self {
+            array,
+            scalar: self.scalar,
+            kind: Kind::Float,
+        })
     }
 
     /// One boolean for each row; NULL where this is no boolean.
@@ -96,13 +116,19 @@ pub(super) fn fits(expr: &Expr, frame: &Frame) -> bool {
         Expr::Arith(_, a, b) | Expr::Compare(_, a, b) | Expr::And(a, b) | Expr::Or(a, b) => {
             fits(a, frame) && fits(b, frame)
         }
-        Expr::Cast(a, to) => *to == CastType::Float && matches!(a.as_ref(), Expr::Leaf(Leaf::Column(at)) if is_numeric(frame, *at)),
+        Expr::Cast(a, to) => {
+            *to == CastType::Float
+                && matches!(a.as_ref(), Expr::Leaf(Leaf::Column(at)) if is_numeric(frame, *at))
+        }
         Expr::Not(a) | Expr::IsNull(a) | Expr::In(a, _) | Expr::Like { text: a, .. } => fits(a, frame),
     }
 }
 
 fn is_numeric(frame: &Frame, column: usize) -> bool {
-    matches!(frame.columns[column], Bound::Plain(Vector::Int(_) | Vector::Float(_)))
+    matches!(
+        frame.columns[column],
+        Bound::Plain(Vector::Int(_) | Vector::Float(_))
+    )
 }
 
 /// The expression's values, and how many of its operations gave NULL for want of a result.
@@ -137,7 +163,9 @@ fn spread(col: &Col, rows: usize) -> Vector {
         Kind::Float => Vector::Float(vec![col.array.as_primitive::<Float64Type>().value(0); rows].into()),
         Kind::Text => {
             let text = col.array.as_string::<i32>().value(0);
-            Vector::Text(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows))))
+            Vector::Text(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
+                text, rows,
+            ))))
         }
         Kind::Time => {
             let time = col.array.as_primitive::<TimestampMillisecondType>().value(0);
@@ -204,14 +232,26 @@ impl Kernels<'_> {
                 }
                 bools(any)
             }
-            Expr::Like { text, pattern, ignore_case } => {
+            Expr::Like {
+                text,
+                pattern,
+                ignore_case,
+            } => {
                 let text = self.eval(text)?;
                 if text.kind != Kind::Text {
                     return Ok(Col::null());
                 }
                 let pattern = StringArray::new_scalar(pattern);
-                let matched = if *ignore_case { ilike(&text, &pattern)? } else { like(&text, &pattern)? };
-                Ok(Col { array: Arc::new(matched), scalar: text.scalar, kind: Kind::Bool })
+                let matched = if *ignore_case {
+                    ilike(&text, &pattern)?
+                } else {
+                    like(&text, &pattern)?
+                };
+                Ok(Col {
+                    array: Arc::new(matched),
+                    scalar: text.scalar,
+                    kind: Kind::Bool,
+                })
             }
             Expr::Cast(inner, _) => self.eval(inner)?.to_float(),
             Expr::Leaf(_) | Expr::Case { .. } | Expr::Call(..) => {
@@ -242,13 +282,25 @@ impl Kernels<'_> {
         let ints = left.kind == Kind::Int && right.kind == Kind::Int;
         if ints && self.frame.mode == Mode::Typed && op != ArithOp::DivExact {
             let array = apply(op, left, right)?;
-            return Ok(Col { array, scalar, kind: Kind::Int });
+            return Ok(Col {
+                array,
+                scalar,
+                kind: Kind::Int,
+            });
         }
         let array = apply(op, &left.to_float()?, &right.to_float()?)?;
         let (array, lost) = finite(array.as_primitive::<Float64Type>());
         // one literal's failure is every row's
-        self.failures += if scalar { lost * self.frame.rows as u64 } else { lost };
-        Ok(Col { array: Arc::new(array), scalar, kind: Kind::Float })
+        self.failures += if scalar {
+            lost * self.frame.rows as u64
+        } else {
+            lost
+        };
+        Ok(Col {
+            array: Arc::new(array),
+            scalar,
+            kind: Kind::Float,
+        })
     }
 }
 
@@ -282,7 +334,11 @@ fn compare(op: CompareOp, left: &Col, right: &Col, rows: usize) -> Result<Boolea
         return Ok(BooleanArray::new_null(rows));
     };
     if left.scalar && right.scalar {
-        let literal = Col { array: Arc::new(result), scalar: true, kind: Kind::Bool };
+        let literal = Col {
+            array: Arc::new(result),
+            scalar: true,
+            kind: Kind::Bool,
+        };
         return Ok(literal.to_bools(rows));
     }
     Ok(result)

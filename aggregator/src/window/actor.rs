@@ -62,7 +62,10 @@ impl EngineThread {
     /// # Errors
     /// [`EngineError`] when it ended for a reason that a person must look at.
     pub async fn join(self) -> Result<(), EngineError> {
-        self.thread.join().await.unwrap_or_else(|panic| Err(EngineError::Thread(panic.to_string())))
+        self.thread
+            .join()
+            .await
+            .unwrap_or_else(|panic| Err(EngineError::Thread(panic.to_string())))
     }
 }
 
@@ -95,9 +98,14 @@ pub fn start(
         gauges: Gauges::new(),
     };
     let work = move |questions| run_on_this_thread(runner, &commit, questions);
-    let (questions, thread) =
-        thread::spawn("window engine", QUESTIONS, work).map_err(|error| EngineError::Thread(error.to_string()))?;
-    let handle = EngineHandle { questions, live, applied: applied_watch, ready: ready_watch };
+    let (questions, thread) = thread::spawn("window engine", QUESTIONS, work)
+        .map_err(|error| EngineError::Thread(error.to_string()))?;
+    let handle = EngineHandle {
+        questions,
+        live,
+        applied: applied_watch,
+        ready: ready_watch,
+    };
     Ok((handle, EngineThread { thread }))
 }
 
@@ -107,7 +115,9 @@ fn run_on_this_thread(
     commit: &CommitHandle,
     questions: mpsc::Receiver<Question>,
 ) -> Result<(), EngineError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
     let runtime = runtime.map_err(|error| EngineError::Thread(error.to_string()))?;
     let ended = runtime.block_on(runner.run(commit, questions));
     if let Err(error) = &ended {
@@ -168,7 +178,11 @@ fn ticks(every: Duration) -> Interval {
 }
 
 impl Runner {
-    async fn run(mut self, commit: &CommitHandle, mut questions: mpsc::Receiver<Question>) -> Result<(), EngineError> {
+    async fn run(
+        mut self,
+        commit: &CommitHandle,
+        mut questions: mpsc::Receiver<Question>,
+    ) -> Result<(), EngineError> {
         if let Some(feed) = self.catch_up(commit, &mut questions).await? {
             // nobody needs to hear it
             let _ = self.ready.send(true);
@@ -239,7 +253,9 @@ impl Runner {
 
     /// Applies one chunk of the log. False at its end.
     fn replay_chunk(&mut self) -> Result<bool, EngineError> {
-        let entries = self.log.scan(self.engine.position(), CHUNK_ENTRIES, CHUNK_BYTES)?;
+        let entries = self
+            .log
+            .scan(self.engine.position(), CHUNK_ENTRIES, CHUNK_BYTES)?;
         let found = !entries.is_empty();
         for entry in entries {
             self.fold(&entry.decode()?);
@@ -261,20 +277,37 @@ impl Runner {
 
     /// Brings one view that is behind a chunk further.
     fn fill_chunk(&mut self) -> Result<(), EngineError> {
-        let Some((view, from)) = self.engine.behind() else { return Ok(()) };
-        let Some(plan) = self.engine.view(&view).cloned() else { return Ok(()) };
+        let Some((view, from)) = self.engine.behind() else {
+            return Ok(());
+        };
+        let Some(plan) = self.engine.view(&view).cloned() else {
+            return Ok(());
+        };
         let entries = self.log.scan(from, CHUNK_ENTRIES, CHUNK_BYTES)?;
         if entries.is_empty() {
             tracing::warn!(%view, %from, "the log does not reach back to where the view begins");
             self.engine.skip_missing(&view);
         }
         for entry in entries {
-            let LogEntry { pos, committed_at, .. } = entry;
+            let LogEntry {
+                pos, committed_at, ..
+            } = entry;
             let (lane, key) = (entry.header.lane, entry.key.clone());
             // an entry of another stream only moves the view's position: spare the decoding
-            let records = if key.stream == *plan.stream() { entry.decode()?.records } else { None };
+            let records = if key.stream == *plan.stream() {
+                entry.decode()?.records
+            } else {
+                None
+            };
             let (agent, stream, records) = (&key.agent, &key.stream, records.as_ref());
-            let batch = AppliedBatch { pos, lane, agent, stream, committed_at, records };
+            let batch = AppliedBatch {
+                pos,
+                lane,
+                agent,
+                stream,
+                committed_at,
+                records,
+            };
             if let Some(change) = self.engine.apply_to(&view, &batch) {
                 self.changed(change);
             }
@@ -323,7 +356,9 @@ impl Runner {
             self.unsaved = Some(snapshot);
             return;
         }
-        self.gauges.snapshot_seconds.observe(started.elapsed().as_secs_f64());
+        self.gauges
+            .snapshot_seconds
+            .observe(started.elapsed().as_secs_f64());
         for plan in self.engine.views() {
             let groups = self.engine.stats(plan.name()).map_or(0, |stats| stats.groups);
             metrics::gauge(MetricName::WindowRows, &[("view", plan.name())]).set(groups as f64);
@@ -345,7 +380,14 @@ fn batch(entry: &Committed) -> AppliedBatch<'_> {
 fn counts(entry: &Committed) -> Counts {
     let (count, valid) = (u64::from(entry.header.count), u64::from(entry.header.valid()));
     match entry.header.content {
-        BatchContent::Dropped { .. } => Counts { dropped: count, ..Counts::default() },
-        BatchContent::Rows | BatchContent::Columns => Counts { valid, dead: count - valid, dropped: 0 },
+        BatchContent::Dropped { .. } => Counts {
+            dropped: count,
+            ..Counts::default()
+        },
+        BatchContent::Rows | BatchContent::Columns => Counts {
+            valid,
+            dead: count - valid,
+            dropped: 0,
+        },
     }
 }

@@ -18,7 +18,12 @@ impl Runner {
             Question::Drop { name, reply } => drop(reply.send(self.drop_view(&name))),
             Question::Views { reply } => drop(reply.send(self.list())),
             Question::Windows { view, query, reply } => drop(reply.send(self.engine.windows(&view, &query))),
-            Question::Locate { stream, records, row, reply } => {
+            Question::Locate {
+                stream,
+                records,
+                row,
+                reply,
+            } => {
                 drop(reply.send(self.engine.locate(&stream, &records, row)));
             }
             Question::Stop => return Go::Stop,
@@ -34,7 +39,12 @@ impl Runner {
         }
         let known = self.views.get(&name).is_some_and(|known| known.sql == sql);
         if !known {
-            let def = ViewDef { name: name.clone(), sql, created_at: now_millis(), applies_from: LogPos(0) };
+            let def = ViewDef {
+                name: name.clone(),
+                sql,
+                created_at: now_millis(),
+                applies_from: LogPos(0),
+            };
             self.store.put_view(&def).map_err(PutViewError::Store)?;
             self.engine.put_view(Arc::clone(&plan));
             self.views.insert(name, def);
@@ -42,7 +52,9 @@ impl Runner {
             tracing::info!(view = %plan.name(), created, "view defined");
         }
         // it was found or put right above
-        let view = self.info(&plan).ok_or(PutViewError::Stopped(super::EngineStopped))?;
+        let view = self
+            .info(&plan)
+            .ok_or(PutViewError::Stopped(super::EngineStopped))?;
         Ok(PutView { view, created })
     }
 

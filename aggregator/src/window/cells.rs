@@ -53,7 +53,12 @@ enum ExtremeCell {
 }
 
 impl SumCell {
-    const EMPTY: Self = Self { low: 0, high: 0, floats: f64::NAN, count: 0 };
+    const EMPTY: Self = Self {
+        low: 0,
+        high: 0,
+        floats: f64::NAN,
+        count: 0,
+    };
 
     #[inline]
     fn add_int(&mut self, value: i64) {
@@ -65,7 +70,11 @@ impl SumCell {
 
     #[inline]
     fn add_float(&mut self, value: f64) {
-        self.floats = if self.floats.is_nan() { value } else { self.floats + value };
+        self.floats = if self.floats.is_nan() {
+            value
+        } else {
+            self.floats + value
+        };
         self.count += 1;
     }
 
@@ -101,7 +110,13 @@ impl SumCell {
 
 impl Cells {
     pub(super) fn new(kind: CellKind) -> Self {
-        let extreme = |greatest| Self::Extreme(Extremes { greatest, cells: Vec::new(), texts: HashMap::new() });
+        let extreme = |greatest| {
+            Self::Extreme(Extremes {
+                greatest,
+                cells: Vec::new(),
+                texts: HashMap::new(),
+            })
+        };
         match kind {
             CellKind::Count => Self::Count(Vec::new()),
             CellKind::Sum => Self::Sum(Vec::new()),
@@ -167,7 +182,12 @@ impl Cells {
             Self::Sum(cells) => {
                 let (low, high) = (reader.u64()?, reader.u64()?.cast_signed());
                 let (floats, count) = (f64::from_bits(reader.u64()?), reader.u64()?);
-                cells.push(SumCell { low, high, floats, count });
+                cells.push(SumCell {
+                    low,
+                    high,
+                    floats,
+                    count,
+                });
             }
             Self::Extreme(extremes) => {
                 let value = reader.scalar()?;
@@ -198,11 +218,17 @@ fn count(cells: &mut [u64], slots: &[u32], values: &Vector) {
         Vector::Float(array) => rows_of(array, each),
         Vector::Time(array) => rows_of(array, each),
         Vector::Text(array) => match Texts::of(array) {
-            Some(texts) => (0..slots.len()).filter(|row| texts.get(*row).is_some()).for_each(each),
+            Some(texts) => (0..slots.len())
+                .filter(|row| texts.get(*row).is_some())
+                .for_each(each),
             None => {}
         },
         Vector::Scalars(values) => {
-            values.iter().enumerate().filter(|(_, value)| !value.is_null()).for_each(|(row, _)| each(row));
+            values
+                .iter()
+                .enumerate()
+                .filter(|(_, value)| !value.is_null())
+                .for_each(|(row, _)| each(row));
         }
     }
 }
@@ -215,7 +241,9 @@ fn sum(cells: &mut [SumCell], slots: &[u32], values: &Vector, mode: Mode) {
         }
         Vector::Float(array) => {
             let floats = array.values();
-            rows_of(array, |row| add_number(&mut cells[slots[row] as usize], floats[row], mode));
+            rows_of(array, |row| {
+                add_number(&mut cells[slots[row] as usize], floats[row], mode)
+            });
         }
         Vector::Scalars(values) => {
             for (slot, value) in slots.iter().zip(values) {
@@ -278,7 +306,13 @@ impl Extremes {
     #[inline]
     fn offer_int(&mut self, slot: u32, value: i64) {
         match &mut self.cells[slot as usize] {
-            ExtremeCell::Int(best) => *best = if self.greatest { (*best).max(value) } else { (*best).min(value) },
+            ExtremeCell::Int(best) => {
+                *best = if self.greatest {
+                    (*best).max(value)
+                } else {
+                    (*best).min(value)
+                }
+            }
             cell @ ExtremeCell::Empty => *cell = ExtremeCell::Int(value),
             _ => self.offer(slot, &Scalar::Int(value)),
         }
@@ -294,7 +328,12 @@ impl Extremes {
         match &mut self.cells[slot as usize] {
             ExtremeCell::Float(bits) => {
                 let best = f64::from_bits(*bits);
-                *bits = if self.greatest { best.max(value) } else { best.min(value) }.to_bits();
+                *bits = if self.greatest {
+                    best.max(value)
+                } else {
+                    best.min(value)
+                }
+                .to_bits();
             }
             cell @ ExtremeCell::Empty => *cell = ExtremeCell::Float(value.to_bits()),
             _ => self.offer(slot, &Scalar::Float(value)),
@@ -344,7 +383,10 @@ impl Extremes {
             ExtremeCell::Int(value) => Scalar::Int(value),
             ExtremeCell::Float(bits) => Scalar::Float(f64::from_bits(bits)),
             ExtremeCell::Time(value) => Scalar::Time(value),
-            ExtremeCell::Text => self.texts.get(&slot).map_or(Scalar::Null, |text| Scalar::Text(Arc::clone(text))),
+            ExtremeCell::Text => self
+                .texts
+                .get(&slot)
+                .map_or(Scalar::Null, |text| Scalar::Text(Arc::clone(text))),
         }
     }
 }

@@ -56,7 +56,13 @@ impl Clocks {
     pub(super) fn observe(&mut self, batch: &AppliedBatch<'_>, config: &EngineConfig) {
         let newest = newest_event(batch).map(|time| {
             // a time before the year 1 is as wrong as one ahead of the clock
-            time.clamp(MIN_MILLIS, batch.committed_at.saturating_add(config.future_tolerance).max(MIN_MILLIS))
+            time.clamp(
+                MIN_MILLIS,
+                batch
+                    .committed_at
+                    .saturating_add(config.future_tolerance)
+                    .max(MIN_MILLIS),
+            )
         });
         let mark = LaneWatermark {
             lane: batch.lane,
@@ -71,7 +77,10 @@ impl Clocks {
     /// Takes a stored clock back, or moves one forward.
     pub(super) fn advance(&mut self, mark: LaneWatermark) {
         let stream = self.streams.entry(mark.stream).or_default();
-        let new = LaneClock { watermark: None, last_commit: mark.last_commit };
+        let new = LaneClock {
+            watermark: None,
+            last_commit: mark.last_commit,
+        };
         let lane = stream.lanes.entry(mark.lane).or_insert(new);
         lane.watermark = lane.watermark.max(mark.watermark);
         lane.last_commit = lane.last_commit.max(mark.last_commit);
@@ -79,9 +88,14 @@ impl Clocks {
     }
 
     pub(super) fn progress(&self, stream: &StreamName, config: &EngineConfig) -> Progress {
-        let Some(clock) = self.streams.get(stream) else { return Progress::default() };
+        let Some(clock) = self.streams.get(stream) else {
+            return Progress::default();
+        };
         let active_since = clock.newest_commit.saturating_sub(config.idle_after);
-        let active = clock.lanes.values().filter(|lane| lane.last_commit >= active_since);
+        let active = clock
+            .lanes
+            .values()
+            .filter(|lane| lane.last_commit >= active_since);
         let mut marks: Vec<Millis> = active.filter_map(|lane| lane.watermark).collect();
         marks.sort_unstable();
         Progress(marks)
@@ -96,7 +110,12 @@ impl Clocks {
         let unsaved = std::mem::take(&mut self.unsaved);
         let marks = unsaved.into_iter().filter_map(|(stream, lane)| {
             let clock = *self.streams.get(&stream)?.lanes.get(&lane)?;
-            Some(LaneWatermark { lane, stream, watermark: clock.watermark, last_commit: clock.last_commit })
+            Some(LaneWatermark {
+                lane,
+                stream,
+                watermark: clock.watermark,
+                last_commit: clock.last_commit,
+            })
         });
         marks.collect()
     }

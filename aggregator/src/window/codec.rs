@@ -64,7 +64,11 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When bytes are left over.
     pub(super) fn end(self) -> Result<(), StateError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(StateError::Malformed) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(StateError::Malformed)
+        }
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], StateError> {

@@ -9,8 +9,8 @@ use tributary_shared::time::Millis;
 
 use super::clocks::Clocks;
 use super::messages::{
-    AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, Snapshot, StateError, ViewCounters, ViewStats,
-    WindowChange, WindowHit,
+    AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, Snapshot, StateError, ViewCounters,
+    ViewStats, WindowChange, WindowHit,
 };
 use super::state::ViewState;
 use crate::commit::LogPos;
@@ -37,7 +37,13 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         let (views, clocks) = (BTreeMap::new(), Clocks::default());
-        Self { config, position: LogPos(0), views, clocks, generations: 0 }
+        Self {
+            config,
+            position: LogPos(0),
+            views,
+            clocks,
+            generations: 0,
+        }
     }
 
     /// The last entry that was applied.
@@ -49,7 +55,11 @@ impl Engine {
     /// Adds a view, or replaces one whose SQL differs; one with equal SQL stays as it is. Returns whether the
     /// view began anew.
     pub fn put_view(&mut self, plan: Arc<ViewPlan>) -> bool {
-        if self.views.get(plan.name()).is_some_and(|known| known.plan.sql == plan.sql) {
+        if self
+            .views
+            .get(plan.name())
+            .is_some_and(|known| known.plan.sql == plan.sql)
+        {
             return false;
         }
         self.generations += 1;
@@ -171,7 +181,11 @@ impl Engine {
     /// # Errors
     /// When the bytes cannot be used. The view must then be [reset](Self::reset_view).
     pub fn restore_group(&mut self, view: &str, group: &GroupState) -> Result<(), StateError> {
-        self.views.get_mut(view).ok_or(StateError::UnknownView)?.groups.restore(group)
+        self.views
+            .get_mut(view)
+            .ok_or(StateError::UnknownView)?
+            .groups
+            .restore(group)
     }
 
     /// Ends the restoring of a view: its groups are what the log up to `position` gives.
@@ -200,5 +214,9 @@ fn change(state: &mut ViewState, batch: &AppliedBatch<'_>, config: &EngineConfig
         return None;
     }
     let groups = slots.into_iter().map(GroupId).collect();
-    Some(WindowChange { view: Arc::clone(&state.plan.name), groups, generation: state.generation })
+    Some(WindowChange {
+        view: Arc::clone(&state.plan.name),
+        groups,
+        generation: state.generation,
+    })
 }

@@ -94,7 +94,9 @@ impl Groups {
     ) -> impl DoubleEndedIterator<Item = (Millis, &[u32])> {
         let from = from.unwrap_or(Millis::MIN);
         let to = to.unwrap_or(Millis::MAX).max(from);
-        self.by_window.range(from..to).map(|(start, slots)| (*start, slots.as_slice()))
+        self.by_window
+            .range(from..to)
+            .map(|(start, slots)| (*start, slots.as_slice()))
     }
 
     pub(super) fn contains(&self, slot: u32) -> bool {
@@ -134,16 +136,24 @@ impl Groups {
         self.batches += 1;
         self.touched.clear();
         let (window_codes, windows) = window_codes(times, size);
-        let ids = columns.iter().map(|column| vec![UNKNOWN; column.values.len()]).collect();
+        let ids = columns
+            .iter()
+            .map(|column| vec![UNKNOWN; column.values.len()])
+            .collect();
         let mut lookup = Lookup { columns, ids };
-        let places = columns.iter().try_fold(windows.len(), |all, column| all.checked_mul(column.values.len()));
+        let places = columns
+            .iter()
+            .try_fold(windows.len(), |all, column| all.checked_mul(column.values.len()));
         let limit = DIRECT_MIN.max(times.len() * DIRECT_PER_ROW);
         let slots = match places.filter(|places| *places <= limit) {
             Some(places) => {
                 let mut combined = window_codes;
                 for column in columns {
                     let radix = column.values.len() as u32;
-                    combined.iter_mut().zip(&column.codes).for_each(|(all, code)| *all = *all * radix + code);
+                    combined
+                        .iter_mut()
+                        .zip(&column.codes)
+                        .for_each(|(all, code)| *all = *all * radix + code);
                 }
                 let mut direct = vec![UNKNOWN; places];
                 let stride: usize = columns.iter().map(|column| column.values.len()).product();
@@ -196,7 +206,9 @@ impl Groups {
             key[at] = *id;
         }
         let found = if known { self.find(window, key) } else { None };
-        let slot = found.or_else(|| self.insert(window, row, key, lookup, config)).unwrap_or(OVERFLOW);
+        let slot = found
+            .or_else(|| self.insert(window, row, key, lookup, config))
+            .unwrap_or(OVERFLOW);
         self.touch(slot);
         slot
     }
@@ -302,7 +314,11 @@ impl Groups {
         put_u64(&mut state, self.row_count(slot));
         put_u64(&mut state, self.revision(slot));
         self.cells.iter().for_each(|cells| cells.encode(slot, &mut state));
-        GroupState { window_start: self.window(slot), key, state }
+        GroupState {
+            window_start: self.window(slot),
+            key,
+            state,
+        }
     }
 
     /// Takes a stored group back.

@@ -86,11 +86,29 @@ pub struct PutView {
 /// What the engine's thread is asked.
 #[derive(Debug)]
 pub(super) enum Question {
-    Put { name: String, sql: String, reply: oneshot::Sender<Result<PutView, PutViewError>> },
-    Drop { name: String, reply: oneshot::Sender<Result<bool, StoreError>> },
-    Views { reply: oneshot::Sender<Vec<ViewInfo>> },
-    Windows { view: String, query: WindowQuery, reply: oneshot::Sender<Result<WindowPage, QueryError>> },
-    Locate { stream: StreamName, records: RecordBatch, row: usize, reply: oneshot::Sender<Vec<WindowHit>> },
+    Put {
+        name: String,
+        sql: String,
+        reply: oneshot::Sender<Result<PutView, PutViewError>>,
+    },
+    Drop {
+        name: String,
+        reply: oneshot::Sender<Result<bool, StoreError>>,
+    },
+    Views {
+        reply: oneshot::Sender<Vec<ViewInfo>>,
+    },
+    Windows {
+        view: String,
+        query: WindowQuery,
+        reply: oneshot::Sender<Result<WindowPage, QueryError>>,
+    },
+    Locate {
+        stream: StreamName,
+        records: RecordBatch,
+        row: usize,
+        reply: oneshot::Sender<Vec<WindowHit>>,
+    },
     Stop,
 }
 
@@ -104,9 +122,15 @@ pub struct EngineHandle {
 }
 
 impl EngineHandle {
-    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, EngineStopped> {
+    async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Question,
+    ) -> Result<T, EngineStopped> {
         let (reply, answer) = oneshot::channel();
-        self.questions.send(question(reply)).await.map_err(|_| EngineStopped)?;
+        self.questions
+            .send(question(reply))
+            .await
+            .map_err(|_| EngineStopped)?;
         answer.await.map_err(|_| EngineStopped)
     }
 
@@ -124,7 +148,9 @@ impl EngineHandle {
     /// # Errors
     /// [`PutViewError::Store`], [`PutViewError::Stopped`].
     pub async fn drop_view(&self, name: String) -> Result<bool, PutViewError> {
-        self.ask(|reply| Question::Drop { name, reply }).await?.map_err(PutViewError::Store)
+        self.ask(|reply| Question::Drop { name, reply })
+            .await?
+            .map_err(PutViewError::Store)
     }
 
     /// All views, by name.
@@ -140,7 +166,9 @@ impl EngineHandle {
     /// # Errors
     /// [`WindowsError::Query`] when view or column is unknown.
     pub async fn windows(&self, view: String, query: WindowQuery) -> Result<WindowPage, WindowsError> {
-        Ok(self.ask(|reply| Question::Windows { view, query, reply }).await??)
+        Ok(self
+            .ask(|reply| Question::Windows { view, query, reply })
+            .await??)
     }
 
     /// The windows that one row of a committed batch belongs to.
@@ -153,7 +181,13 @@ impl EngineHandle {
         records: RecordBatch,
         row: usize,
     ) -> Result<Vec<WindowHit>, EngineStopped> {
-        self.ask(|reply| Question::Locate { stream, records, row, reply }).await
+        self.ask(|reply| Question::Locate {
+            stream,
+            records,
+            row,
+            reply,
+        })
+        .await
     }
 
     /// Rows of one view, as they change. Ends when the view is dropped.

@@ -20,24 +20,50 @@ pub(super) struct KeyCodes {
 impl KeyCodes {
     pub(super) fn of(values: &Vector, rows: usize, mode: Mode) -> Self {
         match values {
-            Vector::Null => Self { codes: vec![0; rows], values: vec![Scalar::Null] },
+            Vector::Null => Self {
+                codes: vec![0; rows],
+                values: vec![Scalar::Null],
+            },
             Vector::Text(array) => match array.as_dictionary_opt::<Int32Type>() {
                 Some(dictionary) if dictionary.values().len() <= rows.max(256) => {
                     let null = dictionary.values().len();
                     let keys = dictionary.keys();
-                    let code = |row: usize| if keys.is_valid(row) { keys.value(row).cast_unsigned() } else { null as u32 };
+                    let code = |row: usize| {
+                        if keys.is_valid(row) {
+                            keys.value(row).cast_unsigned()
+                        } else {
+                            null as u32
+                        }
+                    };
                     let codes = (0..rows).map(code).collect();
-                    let text = |at| dictionary.values().as_string_opt::<i32>().filter(|t| t.is_valid(at)).map(|t| t.value(at));
-                    let values = (0..null).map(|at| text(at).map_or(Scalar::Null, Scalar::from)).chain([Scalar::Null]);
-                    Self { codes, values: values.collect() }
+                    let text = |at| {
+                        dictionary
+                            .values()
+                            .as_string_opt::<i32>()
+                            .filter(|t| t.is_valid(at))
+                            .map(|t| t.value(at))
+                    };
+                    let values = (0..null)
+                        .map(|at| text(at).map_or(Scalar::Null, Scalar::from))
+                        .chain([Scalar::Null]);
+                    Self {
+                        codes,
+                        values: values.collect(),
+                    }
                 }
                 // a dictionary far larger than the batch is not worth numbering
                 _ => Self::texts(Texts::of(array), rows),
             },
             Vector::Int(array) => {
                 let mut coder = Coder::default();
-                let codes = array.iter().map(|v| coder.code(v, || v.map_or(Scalar::Null, Scalar::Int))).collect();
-                Self { codes, values: coder.values }
+                let codes = array
+                    .iter()
+                    .map(|v| coder.code(v, || v.map_or(Scalar::Null, Scalar::Int)))
+                    .collect();
+                Self {
+                    codes,
+                    values: coder.values,
+                }
             }
             _ => {
                 let mut coder = Coder::default();
@@ -50,7 +76,10 @@ impl KeyCodes {
                         coder.code(Hashed(value.clone()), || value)
                     })
                     .collect();
-                Self { codes, values: coder.values }
+                Self {
+                    codes,
+                    values: coder.values,
+                }
             }
         }
     }
@@ -63,7 +92,10 @@ impl KeyCodes {
                 coder.code(text, || text.map_or(Scalar::Null, Scalar::from))
             })
             .collect();
-        Self { codes, values: coder.values }
+        Self {
+            codes,
+            values: coder.values,
+        }
     }
 }
 
@@ -75,7 +107,10 @@ struct Coder<T> {
 
 impl<T> Default for Coder<T> {
     fn default() -> Self {
-        Self { known: HashMap::new(), values: Vec::new() }
+        Self {
+            known: HashMap::new(),
+            values: Vec::new(),
+        }
     }
 }
 
@@ -134,7 +169,9 @@ impl Interner {
     }
 
     pub(super) fn find(&self, value: &Scalar) -> Option<u32> {
-        self.table.find(self.hash(value), |id| self.values[*id as usize] == *value).copied()
+        self.table
+            .find(self.hash(value), |id| self.values[*id as usize] == *value)
+            .copied()
     }
 
     /// The value must not be known yet.
@@ -144,7 +181,8 @@ impl Interner {
         let id = self.values.len() as u32;
         self.values.push(value);
         let (hasher, values) = (&self.hasher, &self.values);
-        self.table.insert_unique(hash, id, |id| hash_of(hasher, &values[*id as usize]));
+        self.table
+            .insert_unique(hash, id, |id| hash_of(hasher, &values[*id as usize]));
         id
     }
 

@@ -36,7 +36,13 @@ struct Shared {
 impl LiveRows {
     pub fn new() -> Self {
         let all = broadcast::Sender::new(BEHIND);
-        Self { shared: Arc::new(Shared { next_id: AtomicU64::new(1), all, by_view: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                next_id: AtomicU64::new(1),
+                all,
+                by_view: Mutex::default(),
+            }),
+        }
     }
 
     fn views(&self) -> MutexGuard<'_, HashMap<String, broadcast::Sender<Arc<LiveEvent>>>> {
@@ -47,7 +53,10 @@ impl LiveRows {
         let mut views = self.views();
         // channels that nobody listens to any more cost a buffer each
         views.retain(|_, sender| sender.receiver_count() > 0);
-        views.entry(view.to_owned()).or_insert_with(|| broadcast::Sender::new(BEHIND)).subscribe()
+        views
+            .entry(view.to_owned())
+            .or_insert_with(|| broadcast::Sender::new(BEHIND))
+            .subscribe()
     }
 
     pub fn subscribe_all(&self) -> broadcast::Receiver<Arc<LiveEvent>> {
@@ -57,7 +66,10 @@ impl LiveRows {
     /// Whether making JSON of this view's rows is worth it.
     pub fn is_watched(&self, view: &str) -> bool {
         self.shared.all.receiver_count() > 0
-            || self.views().get(view).is_some_and(|sender| sender.receiver_count() > 0)
+            || self
+                .views()
+                .get(view)
+                .is_some_and(|sender| sender.receiver_count() > 0)
     }
 
     /// Whether a view's changed rows are too many to be told one by one.
@@ -67,11 +79,24 @@ impl LiveRows {
 
     pub fn row(&self, view: &Arc<str>, json: String) {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
-        self.send(view, LiveEvent::Row { id, view: Arc::clone(view), json });
+        self.send(
+            view,
+            LiveEvent::Row {
+                id,
+                view: Arc::clone(view),
+                json,
+            },
+        );
     }
 
     pub fn flood(&self, view: &Arc<str>, rows: usize) {
-        self.send(view, LiveEvent::Flood { view: Arc::clone(view), rows: rows as u64 });
+        self.send(
+            view,
+            LiveEvent::Flood {
+                view: Arc::clone(view),
+                rows: rows as u64,
+            },
+        );
     }
 
     fn send(&self, view: &str, event: LiveEvent) {
@@ -107,7 +132,10 @@ mod tests {
         }
         assert_eq!(watcher.try_recv().map(drop), Err(TryRecvError::Lagged(3)));
         let oldest = watcher.try_recv().expect("the oldest that is left");
-        assert!(matches!(&*oldest, LiveEvent::Row { json, .. } if json == "3"), "{oldest:?}");
+        assert!(
+            matches!(&*oldest, LiveEvent::Row { json, .. } if json == "3"),
+            "{oldest:?}"
+        );
         live.end("a");
         assert_eq!(std::iter::from_fn(|| watcher.try_recv().ok()).count(), BEHIND - 1);
         assert_eq!(watcher.try_recv().map(drop), Err(TryRecvError::Closed));

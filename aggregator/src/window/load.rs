@@ -45,7 +45,12 @@ pub(super) fn load(options: &EngineOptions, log: &LogReader) -> Result<Loaded, E
         engine = anew(&engine, options);
     }
     let computed = |def: &ViewDef| engine.view(&def.name).is_some();
-    let views = report.defs.into_iter().filter(computed).map(|def| (def.name.clone(), def)).collect();
+    let views = report
+        .defs
+        .into_iter()
+        .filter(computed)
+        .map(|def| (def.name.clone(), def))
+        .collect();
     Ok(Loaded { engine, store, views })
 }
 
@@ -62,7 +67,12 @@ fn add_default_views(store: &mut ViewStore) -> Result<(), EngineError> {
     for (name, sql) in DEFAULT_VIEWS {
         ViewPlan::compile(name, sql).map_err(|error| EngineError::DefaultView { name, error })?;
         let (name, sql) = (name.to_owned(), sql.to_owned());
-        store.put_view(&ViewDef { name, sql, created_at: now_millis(), applies_from: LogPos(0) })?;
+        store.put_view(&ViewDef {
+            name,
+            sql,
+            created_at: now_millis(),
+            applies_from: LogPos(0),
+        })?;
     }
     store.set_initialised()?;
     Ok(())

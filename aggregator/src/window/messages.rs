@@ -86,7 +86,12 @@ pub struct WindowQuery {
 
 impl Default for WindowQuery {
     fn default() -> Self {
-        Self { from: None, to: None, limit: super::DEFAULT_WINDOW_LIMIT, filters: Vec::new() }
+        Self {
+            from: None,
+            to: None,
+            limit: super::DEFAULT_WINDOW_LIMIT,
+            filters: Vec::new(),
+        }
     }
 }
 
@@ -152,7 +157,11 @@ pub enum QueryError {
     #[error("there is no view {0:?}; GET /api/v1/views lists them")]
     UnknownView(String),
     #[error("view {view:?} has no column {column:?}; it has {known}")]
-    UnknownColumn { view: String, column: String, known: String },
+    UnknownColumn {
+        view: String,
+        column: String,
+        known: String,
+    },
 }
 
 /// A row that one event went into: the last hop of its lineage.

@@ -30,12 +30,14 @@ mod tests;
 
 pub use actor::{EngineOptions, EngineThread, start};
 pub use engine::Engine;
-pub use handle::{EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, ViewInfo, WindowsError};
+pub use handle::{
+    EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, ViewInfo, WindowsError,
+};
 pub use live::LiveEvent;
 pub use load::VIEWS_FILE;
 pub use messages::{
-    AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, QueryError, Snapshot, StateError, ViewCounters,
-    ViewSnapshot, ViewStats, WindowChange, WindowHit, WindowPage, WindowQuery, WindowRow,
+    AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, QueryError, Snapshot, StateError,
+    ViewCounters, ViewSnapshot, ViewStats, WindowChange, WindowHit, WindowPage, WindowQuery, WindowRow,
 };
 pub use store::{LoadReport, StoreError, ViewStore};
 

@@ -24,11 +24,16 @@ impl Engine {
     /// # Errors
     /// [`QueryError`] when there is no such view, or it has no such column.
     pub fn windows(&self, view: &str, query: &WindowQuery) -> Result<WindowPage, QueryError> {
-        let state = self.views.get(view).ok_or_else(|| QueryError::UnknownView(view.to_owned()))?;
+        let state = self
+            .views
+            .get(view)
+            .ok_or_else(|| QueryError::UnknownView(view.to_owned()))?;
         let filters = filters(state, query)?;
         let progress = self.clocks.progress(&state.plan.stream, &self.config);
         let matches = |slot: u32| {
-            filters.iter().all(|(looked, text)| self.looked_at(state, &progress, *looked, slot).matches_text(text))
+            filters
+                .iter()
+                .all(|(looked, text)| self.looked_at(state, &progress, *looked, slot).matches_text(text))
         };
         let mut rows = Vec::new();
         let mut truncated = false;
@@ -37,23 +42,41 @@ impl Engine {
             slots.sort_unstable_by(|a, b| compare_keys(state, *a, *b));
             let room = query.limit - rows.len();
             truncated |= slots.len() > room;
-            rows.extend(slots.iter().take(room).map(|slot| self.row(state, &progress, *slot)));
+            rows.extend(
+                slots
+                    .iter()
+                    .take(room)
+                    .map(|slot| self.row(state, &progress, *slot)),
+            );
             if truncated {
                 break;
             }
         }
         let columns = typed(&state.plan.shown, &rows);
-        Ok(WindowPage { view: Arc::clone(&state.plan.name), columns, rows, truncated })
+        Ok(WindowPage {
+            view: Arc::clone(&state.plan.name),
+            columns,
+            rows,
+            truncated,
+        })
     }
 
     /// The rows that a batch changed, as they are now. None when the view was replaced or dropped since.
     #[must_use]
     pub fn rows(&self, change: &WindowChange) -> Vec<WindowRow> {
-        let Some(state) = self.views.get(&change.view).filter(|state| state.generation == change.generation) else {
+        let Some(state) = self
+            .views
+            .get(&change.view)
+            .filter(|state| state.generation == change.generation)
+        else {
             return Vec::new();
         };
         let progress = self.clocks.progress(&state.plan.stream, &self.config);
-        let slots = change.groups.iter().map(|group| group.0).filter(|slot| state.groups.contains(*slot));
+        let slots = change
+            .groups
+            .iter()
+            .map(|group| group.0)
+            .filter(|slot| state.groups.contains(*slot));
         slots.map(|slot| self.row(state, &progress, slot)).collect()
     }
 
@@ -62,7 +85,9 @@ impl Engine {
         let window_end = state.window_end(window_start);
         WindowRow {
             columns: Arc::clone(&state.plan.shown),
-            values: (0..state.plan.outputs.len()).map(|column| state.output(column, slot)).collect(),
+            values: (0..state.plan.outputs.len())
+                .map(|column| state.output(column, slot))
+                .collect(),
             window_start,
             window_end,
             revision: state.groups.revision(slot),
@@ -73,7 +98,9 @@ impl Engine {
 
     fn is_final(&self, progress: &Progress, window_end: i64) -> bool {
         let final_at = window_end.saturating_add(self.config.allowed_lateness);
-        progress.watermark().is_some_and(|watermark| watermark >= final_at)
+        progress
+            .watermark()
+            .is_some_and(|watermark| watermark >= final_at)
     }
 
     fn looked_at(&self, state: &ViewState, progress: &Progress, looked: Looked, slot: u32) -> Scalar {
@@ -104,7 +131,13 @@ fn filters<'a>(state: &ViewState, query: &'a WindowQuery) -> Result<Vec<(Looked,
         None => Err(QueryError::UnknownColumn {
             view: state.plan.name().to_owned(),
             column: column.clone(),
-            known: state.plan.shown.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", "),
+            known: state
+                .plan
+                .shown
+                .iter()
+                .map(|c| c.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
         }),
     };
     query.filters.iter().map(filter).collect()
@@ -127,12 +160,17 @@ fn typed(columns: &Arc<[Column]>, rows: &[WindowRow]) -> Arc<[Column]> {
         let kinds = rows.iter().filter_map(|row| kind_of(&row.values[at]));
         kinds.reduce(|all, kind| match (all, kind) {
             (a, b) if a == b => a,
-            (ColumnType::Integer | ColumnType::Number, ColumnType::Integer | ColumnType::Number) => ColumnType::Number,
+            (ColumnType::Integer | ColumnType::Number, ColumnType::Integer | ColumnType::Number) => {
+                ColumnType::Number
+            }
             _ => ColumnType::Any,
         })
     };
     let typed = columns.iter().enumerate().map(|(at, column)| match column.kind {
-        ColumnType::Any => Column { name: column.name.clone(), kind: seen(at).unwrap_or(ColumnType::Any) },
+        ColumnType::Any => Column {
+            name: column.name.clone(),
+            kind: seen(at).unwrap_or(ColumnType::Any),
+        },
         _ => column.clone(),
     });
     typed.collect()

@@ -36,14 +36,24 @@ impl ViewState {
     pub(super) fn new(plan: Arc<ViewPlan>, generation: u64) -> Self {
         let groups = Groups::new(plan.keys.len(), &plan.cells);
         let (counters, position) = (ViewCounters::default(), LogPos(0));
-        Self { plan, groups, counters, position, live: false, generation, reset: true }
+        Self {
+            plan,
+            groups,
+            counters,
+            position,
+            live: false,
+            generation,
+            reset: true,
+        }
     }
 
     /// Folds one log entry into the windows. Returns the changed slots.
     pub(super) fn apply(&mut self, batch: &AppliedBatch<'_>, config: &EngineConfig) -> Vec<u32> {
         self.position = batch.pos;
         match batch.records {
-            Some(records) if *batch.stream == self.plan.stream && records.num_rows() > 0 => self.fold(records, config),
+            Some(records) if *batch.stream == self.plan.stream && records.num_rows() > 0 => {
+                self.fold(records, config)
+            }
             _ => Vec::new(),
         }
     }
@@ -52,17 +62,27 @@ impl ViewState {
         let plan = Arc::clone(&self.plan);
         let frame = Frame::bind(&plan, records);
         let (mode, evaluator) = (frame.mode, Evaluator::new(frame.mode));
-        let Admitted { frame, times, without_time } = admit(&plan, frame, &evaluator);
+        let Admitted {
+            frame,
+            times,
+            without_time,
+        } = admit(&plan, frame, &evaluator);
         self.counters.without_time += without_time;
         if frame.rows == 0 {
             self.counters.arithmetic += evaluator.failures();
             return Vec::new();
         }
         let keys = key_codes(&plan, &frame, &evaluator);
-        let (slots, overflowed) = self.groups.assign(times.values(), window_size(&plan), &keys, config);
+        let (slots, overflowed) = self
+            .groups
+            .assign(times.values(), window_size(&plan), &keys, config);
         self.counters.overflowed += overflowed;
         self.counters.applied += slots.len() as u64 - overflowed;
-        let inputs: Vec<Vector> = plan.inputs.iter().map(|input| evaluator.values(input, &frame)).collect();
+        let inputs: Vec<Vector> = plan
+            .inputs
+            .iter()
+            .map(|input| evaluator.values(input, &frame))
+            .collect();
         for (at, cell) in plan.cells.iter().enumerate() {
             self.groups.update(at, &slots, &inputs[cell.input], mode);
         }
@@ -86,7 +106,12 @@ impl ViewState {
             (name.clone(), serde_json::to_value(value).unwrap_or_default())
         });
         let group = group.collect();
-        Some(WindowHit { view: Arc::clone(&plan.name), window_start, window_end: window_start + size, group })
+        Some(WindowHit {
+            view: Arc::clone(&plan.name),
+            window_start,
+            window_end: window_start + size,
+            group,
+        })
     }
 
     /// The value of a column in a group.
@@ -129,16 +154,28 @@ fn admit(plan: &ViewPlan, frame: Frame, evaluator: &Evaluator) -> Admitted {
     let times = frame.times();
     let without_time = times.null_count() as u64;
     if without_time == 0 {
-        return Admitted { frame, times, without_time };
+        return Admitted {
+            frame,
+            times,
+            without_time,
+        };
     }
     let present: BooleanArray = (0..frame.rows).map(|row| Some(times.is_valid(row))).collect();
     let frame = keep(frame, &present);
     let times = frame.times();
-    Admitted { frame, times, without_time }
+    Admitted {
+        frame,
+        times,
+        without_time,
+    }
 }
 
 fn keep(frame: Frame, mask: &BooleanArray) -> Frame {
-    if mask.true_count() == frame.rows { frame } else { frame.filter(mask) }
+    if mask.true_count() == frame.rows {
+        frame
+    } else {
+        frame.filter(mask)
+    }
 }
 
 fn key_codes(plan: &ViewPlan, frame: &Frame, evaluator: &Evaluator) -> Vec<KeyCodes> {

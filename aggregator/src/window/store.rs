@@ -107,8 +107,11 @@ impl ViewStore {
     /// When SQLite fails.
     pub fn put_view(&mut self, def: &ViewDef) -> Result<bool, StoreError> {
         let tx = self.db.transaction()?;
-        let known: Option<String> =
-            tx.query_row("SELECT sql FROM view_defs WHERE name = ?1", [&def.name], |row| row.get(0)).optional()?;
+        let known: Option<String> = tx
+            .query_row("SELECT sql FROM view_defs WHERE name = ?1", [&def.name], |row| {
+                row.get(0)
+            })
+            .optional()?;
         if known.as_ref() == Some(&def.sql) {
             return Ok(false);
         }
@@ -139,7 +142,9 @@ impl ViewStore {
     /// # Errors
     /// When SQLite fails.
     pub fn views(&self) -> Result<Vec<ViewDef>, StoreError> {
-        let mut select = self.db.prepare("SELECT name, sql, created_at, applies_from FROM view_defs ORDER BY name")?;
+        let mut select = self
+            .db
+            .prepare("SELECT name, sql, created_at, applies_from FROM view_defs ORDER BY name")?;
         let rows = select.query_map([], |row| {
             Ok(ViewDef {
                 name: row.get(0)?,
@@ -164,12 +169,18 @@ impl ViewStore {
     /// # Errors
     /// When SQLite fails.
     pub fn set_initialised(&mut self) -> Result<(), StoreError> {
-        self.db.execute("INSERT OR REPLACE INTO meta(key, value) VALUES ('initialised', 1)", [])?;
+        self.db.execute(
+            "INSERT OR REPLACE INTO meta(key, value) VALUES ('initialised', 1)",
+            [],
+        )?;
         Ok(())
     }
 
     fn meta(&self, key: &str) -> Result<Option<i64>, StoreError> {
-        Ok(self.db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()?)
+        Ok(self
+            .db
+            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
+            .optional()?)
     }
 
     /// Stores what changed, with the position, in one transaction.
@@ -185,11 +196,19 @@ impl ViewStore {
             "INSERT OR REPLACE INTO lane_watermarks(lane, stream, watermark, last_commit) VALUES (?1, ?2, ?3, ?4)",
         )?;
         for mark in &snapshot.lanes {
-            lane.execute(params![mark.lane.0, mark.stream.as_str(), mark.watermark, mark.last_commit])?;
+            lane.execute(params![
+                mark.lane.0,
+                mark.stream.as_str(),
+                mark.watermark,
+                mark.last_commit
+            ])?;
         }
         drop(lane);
         let position = signed(snapshot.position);
-        tx.execute("INSERT OR REPLACE INTO meta(key, value) VALUES ('position', ?1)", [position])?;
+        tx.execute(
+            "INSERT OR REPLACE INTO meta(key, value) VALUES ('position', ?1)",
+            [position],
+        )?;
         tx.commit()?;
         Ok(())
     }
@@ -202,7 +221,10 @@ impl ViewStore {
     pub fn load_into(&self, engine: &mut Engine) -> Result<LoadReport, StoreError> {
         let position = self.meta("position")?.unwrap_or(0).cast_unsigned();
         engine.restore_clocks(LogPos(position), self.lanes()?);
-        let mut report = LoadReport { defs: self.views()?, ..LoadReport::default() };
+        let mut report = LoadReport {
+            defs: self.views()?,
+            ..LoadReport::default()
+        };
         for def in &report.defs {
             let plan = match ViewPlan::compile(&def.name, &def.sql) {
                 Ok(plan) => Arc::new(plan),
@@ -221,29 +243,49 @@ impl ViewStore {
     }
 
     fn lanes(&self) -> Result<Vec<LaneWatermark>, StoreError> {
-        let mut select = self.db.prepare("SELECT lane, stream, watermark, last_commit FROM lane_watermarks")?;
+        let mut select = self
+            .db
+            .prepare("SELECT lane, stream, watermark, last_commit FROM lane_watermarks")?;
         let mut rows = select.query([])?;
         let mut lanes = Vec::new();
         while let Some(row) = rows.next()? {
             let stream = StreamName::new(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
             let (watermark, last_commit): (Option<Millis>, Millis) = (row.get(2)?, row.get(3)?);
-            lanes.push(LaneWatermark { lane: LaneNo(row.get(0)?), stream, watermark, last_commit });
+            lanes.push(LaneWatermark {
+                lane: LaneNo(row.get(0)?),
+                stream,
+                watermark,
+                last_commit,
+            });
         }
         Ok(lanes)
     }
 
-    fn load_view(&self, engine: &mut Engine, view: &str) -> Result<Result<(), super::StateError>, StoreError> {
-        let (position, counters): (i64, String) =
-            self.db.query_row("SELECT position, counters FROM view_defs WHERE name = ?1", [view], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+    fn load_view(
+        &self,
+        engine: &mut Engine,
+        view: &str,
+    ) -> Result<Result<(), super::StateError>, StoreError> {
+        let (position, counters): (i64, String) = self.db.query_row(
+            "SELECT position, counters FROM view_defs WHERE name = ?1",
+            [view],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let counters: ViewCounters =
+            serde_json::from_str(&counters).map_err(|error| StoreError::Counters {
+                view: view.to_owned(),
+                error,
             })?;
-        let counters: ViewCounters = serde_json::from_str(&counters)
-            .map_err(|error| StoreError::Counters { view: view.to_owned(), error })?;
-        let mut select =
-            self.db.prepare("SELECT window_start, key, state FROM window_state WHERE view = ?1")?;
+        let mut select = self
+            .db
+            .prepare("SELECT window_start, key, state FROM window_state WHERE view = ?1")?;
         let mut rows = select.query([view])?;
         while let Some(row) = rows.next()? {
-            let group = GroupState { window_start: row.get(0)?, key: row.get(1)?, state: row.get(2)? };
+            let group = GroupState {
+                window_start: row.get(0)?,
+                key: row.get(1)?,
+                state: row.get(2)?,
+            };
             if let Err(error) = engine.restore_group(view, &group) {
                 return Ok(Err(error));
             }
@@ -254,9 +296,12 @@ impl ViewStore {
 }
 
 fn save_view(tx: &Transaction<'_>, view: &ViewSnapshot) -> Result<(), StoreError> {
-    let counters = serde_json::to_string(&view.counters)
-        .map_err(|error| StoreError::Counters { view: view.view.to_string(), error })?;
-    let current = tx.prepare_cached("UPDATE view_defs SET position = ?3, counters = ?4 WHERE name = ?1 AND sql = ?2")?
+    let counters = serde_json::to_string(&view.counters).map_err(|error| StoreError::Counters {
+        view: view.view.to_string(),
+        error,
+    })?;
+    let current = tx
+        .prepare_cached("UPDATE view_defs SET position = ?3, counters = ?4 WHERE name = ?1 AND sql = ?2")?
         .execute(params![view.view, view.sql, signed(view.position), counters])?;
     if current == 0 {
         return Ok(());

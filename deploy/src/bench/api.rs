@@ -53,7 +53,11 @@ pub struct Api {
 impl Api {
     #[must_use]
     pub fn new(http: &str, registry: &str) -> Self {
-        Self { client: http::client(), http: http.to_owned(), registry: registry.to_owned() }
+        Self {
+            client: http::client(),
+            http: http.to_owned(),
+            registry: registry.to_owned(),
+        }
     }
 
     /// Registers the JSON Schema of a stream.
@@ -63,7 +67,11 @@ impl Api {
     pub fn register(&self, stream: &str, schema: &str) -> anyhow::Result<()> {
         let url = format!("{}/subjects/{stream}-value/versions", self.registry);
         let body = json!({"schemaType": "JSON", "schema": schema}).to_string();
-        let mut response = self.client.post(&url).content_type("application/json").send(body)?;
+        let mut response = self
+            .client
+            .post(&url)
+            .content_type("application/json")
+            .send(body)?;
         http::json::<serde_json::Value>(&url, &mut response)?;
         Ok(())
     }
@@ -73,7 +81,11 @@ impl Api {
     pub fn create_view(&self, name: &str, sql: &str) -> anyhow::Result<()> {
         let url = format!("{}/api/v1/views/{name}", self.http);
         let body = json!({ "sql": sql }).to_string();
-        let mut response = self.client.put(&url).content_type("application/json").send(body)?;
+        let mut response = self
+            .client
+            .put(&url)
+            .content_type("application/json")
+            .send(body)?;
         http::json::<serde_json::Value>(&url, &mut response)?;
         Ok(())
     }
@@ -113,8 +125,15 @@ impl Api {
     pub fn window_sum(&self, view: &str, column: &str) -> anyhow::Result<u64> {
         let url = format!("{}/api/v1/views/{view}/windows?limit={WINDOWS}", self.http);
         let windows: Windows = http::json(&url, &mut self.client.get(&url).call()?)?;
-        anyhow::ensure!((windows.rows.len() as u64) < WINDOWS, "{view} has more than {WINDOWS} windows");
-        Ok(windows.rows.iter().filter_map(|row| row.get(column)?.as_u64()).sum())
+        anyhow::ensure!(
+            (windows.rows.len() as u64) < WINDOWS,
+            "{view} has more than {WINDOWS} windows"
+        );
+        Ok(windows
+            .rows
+            .iter()
+            .filter_map(|row| row.get(column)?.as_u64())
+            .sum())
     }
 
     /// A view's live rows, as Server-Sent Events.
@@ -124,7 +143,13 @@ impl Api {
     pub fn live(&self, view: &str) -> anyhow::Result<BufReader<BodyReader<'static>>> {
         let url = format!("{}/api/v1/views/{view}/live", self.http);
         let response = http::streaming_client().get(&url).call()?;
-        anyhow::ensure!(response.status().is_success(), "{url}: the answer is {}", response.status());
-        Ok(BufReader::new(response.into_body().into_with_config().limit(u64::MAX).reader()))
+        anyhow::ensure!(
+            response.status().is_success(),
+            "{url}: the answer is {}",
+            response.status()
+        );
+        Ok(BufReader::new(
+            response.into_body().into_with_config().limit(u64::MAX).reader(),
+        ))
     }
 }

@@ -39,7 +39,10 @@ impl Inputs {
     ) -> anyhow::Result<Self> {
         let agents = places.agents.len() as u64;
         let base = now_millis() - SPREAD;
-        let mut inputs = Self { files: Vec::new(), bytes: 0 };
+        let mut inputs = Self {
+            files: Vec::new(),
+            bytes: 0,
+        };
         for (n, agent) in (0..).zip(&places.agents) {
             let count = events / agents + u64::from(n < events % agents);
             let hidden = agent.input.join("backlog.hidden");
@@ -58,7 +61,9 @@ impl Inputs {
                 inputs.bytes += lines.len() as u64;
             }
             // what is written back later would be counted to nobody, and slow somebody
-            file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+            file.into_inner()
+                .map_err(io::IntoInnerError::into_error)?
+                .sync_all()?;
             inputs.files.push((hidden, agent.input.join("backlog.ndjson")));
         }
         Ok(inputs)
@@ -69,6 +74,8 @@ impl Inputs {
     /// # Errors
     /// Those of the file system.
     pub fn reveal(self) -> io::Result<()> {
-        self.files.into_iter().try_for_each(|(hidden, tailed)| fs::rename(hidden, tailed))
+        self.files
+            .into_iter()
+            .try_for_each(|(hidden, tailed)| fs::rename(hidden, tailed))
     }
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tributary_shared::time::now_millis;
 
 use super::api::Api;
-use super::{Job, STREAM};
+use super::{Job, STREAM, throughput};
 use crate::workload::Generator;
 
 /// How long events are written.
@@ -52,10 +52,18 @@ pub fn measure(api: &Api, job: &Job, rate: f64) -> anyhow::Result<Latency> {
     job.progress.say("measuring latency, events written:");
     let (written, events) = write(job, rate)?;
     let mut latencies = collect(job, &seen, &written)?;
+    // behind the last marker there are events too
+    throughput::wait(api, job, job.events + events)?;
     latencies.sort_unstable();
     let millis = |p: f64| percentile(&latencies, p).as_secs_f64() * 1e3;
     let achieved = events as f64 / RUN.as_secs_f64();
-    Ok(Latency { events, rate: achieved, p50_ms: millis(0.50), p99_ms: millis(0.99), markers: latencies.len() })
+    Ok(Latency {
+        events,
+        rate: achieved,
+        p50_ms: millis(0.50),
+        p99_ms: millis(0.99),
+        markers: latencies.len(),
+    })
 }
 
 /// A new view reads the log from its start; until it has, rows of it would tell of that.
@@ -67,7 +75,10 @@ fn caught_up(api: &Api, job: &Job) -> anyhow::Result<()> {
         if position.applied >= position.committed {
             return Ok(());
         }
-        anyhow::ensure!(started.elapsed() < PATIENCE, "the views do not catch up: {position:?}");
+        anyhow::ensure!(
+            started.elapsed() < PATIENCE,
+            "the views do not catch up: {position:?}"
+        );
         sleep(TICK);
     }
 }
@@ -81,20 +92,24 @@ struct MarkerRow {
 fn subscribe(api: &Api) -> anyhow::Result<Receiver<(u64, Instant)>> {
     let reader = api.live(VIEW)?;
     let (sender, receiver) = channel();
-    std::thread::Builder::new().name("live".to_owned()).spawn(move || {
-        for line in reader.lines().map_while(Result::ok) {
-            if !forward(&line, &sender) {
-                return;
+    std::thread::Builder::new()
+        .name("live".to_owned())
+        .spawn(move || {
+            for line in reader.lines().map_while(Result::ok) {
+                if !forward(&line, &sender) {
+                    return;
+                }
             }
-        }
-    })?;
+        })?;
     Ok(receiver)
 }
 
 /// False when nobody listens any more.
 fn forward(line: &str, sender: &Sender<(u64, Instant)>) -> bool {
     let now = Instant::now();
-    let row = line.strip_prefix("data:").and_then(|data| serde_json::from_str::<MarkerRow>(data).ok());
+    let row = line
+        .strip_prefix("data:")
+        .and_then(|data| serde_json::from_str::<MarkerRow>(data).ok());
     match row.and_then(|row| row.device.strip_prefix("marker-")?.parse().ok()) {
         Some(marker) => sender.send((marker, now)).is_ok(),
         None => true,
@@ -147,7 +162,9 @@ fn collect(
             Ok((marker, at)) => {
                 quiet_since = Instant::now();
                 if let Some(from) = written.get(&marker) {
-                    latencies.entry(marker).or_insert(at.saturating_duration_since(*from));
+                    latencies
+                        .entry(marker)
+                        .or_insert(at.saturating_duration_since(*from));
                 }
             }
             Err(RecvTimeoutError::Timeout) => anyhow::ensure!(
@@ -184,10 +201,19 @@ mod tests {
     #[test]
     fn markers_are_told_from_other_lines() {
         let (sender, receiver) = channel();
-        for line in ["event: window", "id: 4", r#"data: {"device":"marker-17","n":1}"#, "", r#"data: {"device":"x"}"#] {
+        for line in [
+            "event: window",
+            "id: 4",
+            r#"data: {"device":"marker-17","n":1}"#,
+            "",
+            r#"data: {"device":"x"}"#,
+        ] {
             assert!(forward(line, &sender));
         }
-        assert_eq!(receiver.try_iter().map(|(marker, _)| marker).collect::<Vec<_>>(), [17]);
+        assert_eq!(
+            receiver.try_iter().map(|(marker, _)| marker).collect::<Vec<_>>(),
+            [17]
+        );
         drop(receiver);
         assert!(!forward(r#"data: {"device":"marker-18"}"#, &sender));
     }

@@ -63,17 +63,24 @@ impl Mesh {
             ready_file: site.ready("aggregator"),
             tls: site.identity(Role::Aggregator, "aggregator")?,
         };
-        let aggregator = self.launch(&site, Role::Aggregator, "aggregator", &config.render()).await?;
+        let aggregator = self
+            .launch(&site, Role::Aggregator, "aggregator", &config.render())
+            .await?;
         let config = GatewaySettings {
             listen: ANY_PORT.to_owned(),
             aggregator: address(&aggregator, "listen")?.to_owned(),
             ready_file: site.ready("gateway"),
             tls: site.identity(Role::Gateway, "gateway")?,
         };
-        let gateway = self.launch(&site, Role::Gateway, "gateway", &config.render()).await?;
+        let gateway = self
+            .launch(&site, Role::Gateway, "gateway", &config.render())
+            .await?;
         let mut places = Vec::new();
         for n in 1..=agents {
-            places.push(self.start_agent(&site, &format!("agent-{n}"), address(&gateway, "listen")?).await?);
+            places.push(
+                self.start_agent(&site, &format!("agent-{n}"), address(&gateway, "listen")?)
+                    .await?,
+            );
         }
         Ok(Places {
             http: format!("http://{}", address(&aggregator, "http")?),
@@ -88,7 +95,10 @@ impl Mesh {
     async fn start_agent(&mut self, site: &Site, id: &str, gateway: &str) -> anyhow::Result<AgentPlace> {
         let (dir, input) = (site.dir(id)?, site.dir(&format!("input-{id}"))?);
         let stream = StreamName::new(STREAM).context("a constant")?;
-        let tail = Tail { stream, pattern: input.join("*.ndjson").to_string_lossy().into_owned() };
+        let tail = Tail {
+            stream,
+            pattern: input.join("*.ndjson").to_string_lossy().into_owned(),
+        };
         let config = AgentSettings {
             id,
             dir: dir.clone(),
@@ -101,7 +111,12 @@ impl Mesh {
         };
         let ready = self.launch(site, Role::Agent, id, &config.render()).await?;
         let intake = format!("http://{}", address(&ready, "intake")?);
-        Ok(AgentPlace { pid: ready.pid, intake, dir, input })
+        Ok(AgentPlace {
+            pid: ready.pid,
+            intake,
+            dir,
+            input,
+        })
     }
 
     async fn launch(&mut self, site: &Site, role: Role, name: &str, config: &str) -> anyhow::Result<Ready> {
@@ -122,7 +137,10 @@ impl Mesh {
     pub async fn died(&mut self) -> anyhow::Error {
         let ends = self.children.iter_mut().map(|(name, child)| {
             Box::pin(async move {
-                let status = child.ended().await.map_or_else(|error| error.to_string(), |status| status.to_string());
+                let status = child
+                    .ended()
+                    .await
+                    .map_or_else(|error| error.to_string(), |status| status.to_string());
                 anyhow::anyhow!("the {name} ended during the run ({status}); its own message is above")
             })
         });
@@ -140,8 +158,13 @@ impl Mesh {
 /// The output of whichever future is ready first.
 async fn first<F: Future + Unpin>(mut futures: Vec<F>) -> F::Output {
     std::future::poll_fn(|context| {
-        let ready = futures.iter_mut().map(|future| std::pin::Pin::new(future).poll(context));
-        ready.into_iter().find(std::task::Poll::is_ready).unwrap_or(std::task::Poll::Pending)
+        let ready = futures
+            .iter_mut()
+            .map(|future| std::pin::Pin::new(future).poll(context));
+        ready
+            .into_iter()
+            .find(std::task::Poll::is_ready)
+            .unwrap_or(std::task::Poll::Pending)
     })
     .await
 }
@@ -158,7 +181,11 @@ impl Site {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let root = std::path::absolute(root)?;
         let authority = Authority::create(&root.join("ca"), now_millis())?;
-        Ok(Self { root, program, authority })
+        Ok(Self {
+            root,
+            program,
+            authority,
+        })
     }
 
     fn dir(&self, name: &str) -> std::io::Result<PathBuf> {
@@ -172,6 +199,11 @@ impl Site {
     }
 
     fn identity(&self, role: Role, id: &str) -> anyhow::Result<TlsPaths> {
-        Ok(identity::ensure(&self.authority, &self.root.join("pki").join(id), role, id)?)
+        Ok(identity::ensure(
+            &self.authority,
+            &self.root.join("pki").join(id),
+            role,
+            id,
+        )?)
     }
 }

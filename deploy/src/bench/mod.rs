@@ -53,7 +53,11 @@ pub async fn run(args: E2eArgs) -> anyhow::Result<()> {
     mesh.stop().await;
     progress.bar.finish_and_clear();
     let report = outcome?;
-    out::line(if args.json { serde_json::to_string(&report)? } else { report.table() })?;
+    out::line(if args.json {
+        serde_json::to_string(&report)?
+    } else {
+        report.table()
+    })?;
     anyhow::ensure!(report.ledger_balanced, "the ledger is not exact: see above");
     Ok(())
 }
@@ -62,7 +66,10 @@ fn temporary(args: &E2eArgs) -> anyhow::Result<tempfile::TempDir> {
     let parent: PathBuf = args.dir.clone().unwrap_or_else(std::env::temp_dir);
     if procfs::in_memory(&parent) {
         let hint = "choose a directory on a disk with --dir";
-        out::error_line(format!("note: {} is in memory, where commits cost nothing: {hint}", parent.display()));
+        out::error_line(format!(
+            "note: {} is in memory, where commits cost nothing: {hint}",
+            parent.display()
+        ));
     }
     tempfile::Builder::new()
         .prefix("tributary-bench-")
@@ -131,7 +138,13 @@ impl Job {
             ),
         )?;
         self.progress.say("making the events");
-        let inputs = Inputs::prepare(&self.places, self.workload, self.events, self.seed, &self.cancelled)?;
+        let inputs = Inputs::prepare(
+            &self.places,
+            self.workload,
+            self.events,
+            self.seed,
+            &self.cancelled,
+        )?;
         let throughput = throughput::measure(&api, &self, inputs)?;
         let latency = latency::measure(&api, &self, throughput.events_per_s / 10.0)?;
         Report::new(&self, &api, idle, &throughput, &latency)
@@ -156,7 +169,9 @@ struct Progress {
 impl Progress {
     fn new() -> anyhow::Result<Self> {
         let style = ProgressStyle::with_template("{spinner} {msg} {human_pos}")?;
-        Ok(Self { bar: ProgressBar::new_spinner().with_style(style) })
+        Ok(Self {
+            bar: ProgressBar::new_spinner().with_style(style),
+        })
     }
 
     fn say(&self, what: &'static str) {

@@ -14,7 +14,10 @@ fn value(line: &str, metric: &str, labels: &[(&str, &str)]) -> Option<f64> {
         None => ("", rest.strip_prefix(' ')?),
     };
     let has = |(key, value): &(&str, &str)| shown.contains(&format!("{key}=\"{value}\""));
-    labels.iter().all(has).then(|| value.split(' ').next()?.parse().ok())?
+    labels
+        .iter()
+        .all(has)
+        .then(|| value.split(' ').next()?.parse().ok())?
 }
 
 #[cfg(test)]
@@ -27,7 +30,10 @@ mod tests {
     #[test]
     fn series_are_summed_by_their_labels() {
         assert_eq!(sum(TEXT, "t_events_total", &[("verdict", "valid")]), 7.0);
-        assert_eq!(sum(TEXT, "t_events_total", &[("verdict", "valid"), ("stream", "b")]), 4.0);
+        assert_eq!(
+            sum(TEXT, "t_events_total", &[("verdict", "valid"), ("stream", "b")]),
+            4.0
+        );
         assert_eq!(sum(TEXT, "t_events_total", &[]), 12.0);
         assert_eq!(sum(TEXT, "t_gauge", &[]), 1.5);
         assert_eq!(sum(TEXT, "t_events", &[]), 0.0, "a name is not a prefix");

@@ -98,7 +98,10 @@ mod tests {
     fn this_process_has_memory_and_cpu_time() {
         let pid = std::process::id();
         assert!(cpu_seconds(pid).expect("stat") < 3600.0);
-        let (now, peak) = (resident(pid).expect("status"), peak_resident(pid).expect("status"));
+        let (now, peak) = (
+            resident(pid).expect("status"),
+            peak_resident(pid).expect("status"),
+        );
         assert!(now > 1 << 20 && peak >= now / 2, "{now} {peak}");
     }
 

@@ -30,7 +30,11 @@ impl<T> PerRole<T> {
         ask: impl Fn(u32) -> anyhow::Result<T>,
         merge: impl FnOnce(std::vec::IntoIter<T>) -> T,
     ) -> anyhow::Result<Self> {
-        let agents = places.agents.iter().map(|agent| ask(agent.pid)).collect::<anyhow::Result<Vec<T>>>()?;
+        let agents = places
+            .agents
+            .iter()
+            .map(|agent| ask(agent.pid))
+            .collect::<anyhow::Result<Vec<T>>>()?;
         Ok(Self {
             agent: merge(agents.into_iter()),
             gateway: ask(places.gateway_pid)?,
@@ -48,7 +52,11 @@ impl<T> PerRole<T> {
     }
 
     fn map<U>(self, to: impl Fn(T) -> U) -> PerRole<U> {
-        PerRole { agent: to(self.agent), gateway: to(self.gateway), aggregator: to(self.aggregator) }
+        PerRole {
+            agent: to(self.agent),
+            gateway: to(self.gateway),
+            aggregator: to(self.aggregator),
+        }
     }
 }
 
@@ -120,7 +128,10 @@ impl Report {
             seconds: round(throughput.seconds),
             events_per_s: throughput.events_per_s.round(),
             events_per_cpu_s: (job.events as f64 / cpu).round(),
-            latency_ms: LatencyMs { p50: round(latency.p50_ms), p99: round(latency.p99_ms) },
+            latency_ms: LatencyMs {
+                p50: round(latency.p50_ms),
+                p99: round(latency.p99_ms),
+            },
             latency_rate: latency.rate.round(),
             latency_samples: latency.markers,
             cpu_s: throughput.cpu_s.map(round),
@@ -139,32 +150,66 @@ impl Report {
     /// The same for a person.
     #[must_use]
     pub fn table(&self) -> String {
-        let Self { events, agents, seconds, workload, .. } = self;
+        let Self {
+            events,
+            agents,
+            seconds,
+            workload,
+            ..
+        } = self;
         let mut table = format!("{events} {workload} events by {agents} agent(s) in {seconds} s\n\n");
         let mut row = |name: &str, value: String| {
             // writing into a String cannot fail
             let _ = writeln!(table, "  {name:<26}{value}");
         };
-        let roles = |r: &PerRole<f64>| format!("agent {}, gateway {}, aggregator {}", r.agent, r.gateway, r.aggregator);
+        let roles = |r: &PerRole<f64>| {
+            format!(
+                "agent {}, gateway {}, aggregator {}",
+                r.agent, r.gateway, r.aggregator
+            )
+        };
         row("events/s", self.events_per_s.to_string());
         row("events/s of CPU", self.events_per_cpu_s.to_string());
-        row("latency p50, p99", format!("{} ms, {} ms", self.latency_ms.p50, self.latency_ms.p99));
-        row("  measured at", format!("{} events/s, {} samples", self.latency_rate, self.latency_samples));
+        row(
+            "latency p50, p99",
+            format!("{} ms, {} ms", self.latency_ms.p50, self.latency_ms.p99),
+        );
+        row(
+            "  measured at",
+            format!("{} events/s, {} samples", self.latency_rate, self.latency_samples),
+        );
         row("CPU s", roles(&self.cpu_s));
         row("peak memory MiB", roles(&self.peak_rss_mib));
         row("idle agent MiB", self.agent_idle_rss_mib.to_string());
         row("input bytes/event", self.input_bytes_per_event.to_string());
         row("wire bytes/event", self.wire_bytes_per_event.to_string());
         let DiskBytes { agent, aggregator } = self.disk_bytes_per_event;
-        row("disk bytes/event", format!("spool at its peak {agent}, log {aggregator}"));
-        row("ledger", if self.ledger_balanced { "exact" } else { "NOT exact" }.to_owned());
+        row(
+            "disk bytes/event",
+            format!("spool at its peak {agent}, log {aggregator}"),
+        );
+        row(
+            "ledger",
+            if self.ledger_balanced {
+                "exact"
+            } else {
+                "NOT exact"
+            }
+            .to_owned(),
+        );
         table
     }
 }
 
 /// Is every event there, once, and valid?
 fn exact(totals: Totals, events: u64) -> bool {
-    totals == Totals { produced: events, valid: events, dead: 0, dropped: 0 }
+    totals
+        == Totals {
+            produced: events,
+            valid: events,
+            dead: 0,
+            dropped: 0,
+        }
 }
 
 /// Two decimals: more is noise.
@@ -178,9 +223,21 @@ mod tests {
 
     #[test]
     fn one_dead_or_doubled_event_is_not_exact() {
-        let totals = Totals { produced: 5, valid: 5, dead: 0, dropped: 0 };
+        let totals = Totals {
+            produced: 5,
+            valid: 5,
+            dead: 0,
+            dropped: 0,
+        };
         assert!(exact(totals, 5));
-        assert!(!exact(Totals { valid: 4, dead: 1, ..totals }, 5));
+        assert!(!exact(
+            Totals {
+                valid: 4,
+                dead: 1,
+                ..totals
+            },
+            5
+        ));
         assert!(!exact(totals, 4));
     }
 }

@@ -40,7 +40,7 @@ pub fn measure(api: &Api, job: &Job, inputs: Inputs) -> anyhow::Result<Throughpu
     job.progress.say("events in the windows:");
     let started = Instant::now();
     inputs.reveal()?;
-    let spool_peak_bytes = wait(api, job)?;
+    let spool_peak_bytes = wait(api, job, job.events)?;
     let seconds = started.elapsed().as_secs_f64();
     let cpu_s = cpu(places)?.zip(cpu_before, |after, before| after - before);
     Ok(Throughput {
@@ -56,8 +56,11 @@ pub fn measure(api: &Api, job: &Job, inputs: Inputs) -> anyhow::Result<Throughpu
     })
 }
 
-/// Waits until every event is in the windows. Returns the peak size of the spools.
-fn wait(api: &Api, job: &Job) -> anyhow::Result<u64> {
+/// Waits until so many events are in the windows. Returns the peak size of the spools.
+///
+/// # Errors
+/// When the mesh is stuck, or the run was cancelled.
+pub fn wait(api: &Api, job: &Job, events: u64) -> anyhow::Result<u64> {
     let mut spool_peak = 0;
     let mut last = None;
     let mut moved = Instant::now();
@@ -65,17 +68,22 @@ fn wait(api: &Api, job: &Job) -> anyhow::Result<u64> {
         job.check_cancelled()?;
         let position = api.position()?;
         job.progress.bar.set_position(position.valid);
-        if position.valid >= job.events && position.applied >= position.committed {
+        if position.valid >= events && position.applied >= position.committed {
             return Ok(spool_peak);
         }
-        let spools = job.places.agents.iter().map(|agent| procfs::dir_size(&agent.dir)).sum::<Result<u64, _>>()?;
+        let spools = job
+            .places
+            .agents
+            .iter()
+            .map(|agent| procfs::dir_size(&agent.dir))
+            .sum::<Result<u64, _>>()?;
         spool_peak = spool_peak.max(spools);
         if last != Some(position) {
             (last, moved) = (Some(position), Instant::now());
         }
         if moved.elapsed() > STUCK {
             let totals = api.totals()?;
-            anyhow::bail!("nothing moved for {STUCK:?}: {position:?}, ledger {totals:?}, wanted {}", job.events);
+            anyhow::bail!("nothing moved for {STUCK:?}: {position:?}, ledger {totals:?}, wanted {events}");
         }
         std::thread::sleep(POLL);
     }

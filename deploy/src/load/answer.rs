@@ -29,7 +29,9 @@ pub struct Accepted {
 pub enum Answer {
     Accepted(Accepted),
     /// The spool is full; nothing was taken.
-    Full { retry_after: Duration },
+    Full {
+        retry_after: Duration,
+    },
     /// Certainly nothing was taken, and a later try may succeed.
     NotTaken(String),
 }
@@ -50,14 +52,22 @@ pub fn post(client: &Agent, url: &str, body: &[u8]) -> anyhow::Result<Answer> {
     let status = response.status().as_u16();
     match status {
         200 => Ok(Answer::Accepted(http::json(url, &mut response)?)),
-        429 => Ok(Answer::Full { retry_after: retry_after(&response) }),
+        429 => Ok(Answer::Full {
+            retry_after: retry_after(&response),
+        }),
         503 => Ok(Answer::NotTaken(reason(&http::text(&mut response)?))),
-        _ => anyhow::bail!("{url}: the intake answers {status}: {}", reason(&http::text(&mut response)?)),
+        _ => anyhow::bail!(
+            "{url}: the intake answers {status}: {}",
+            reason(&http::text(&mut response)?)
+        ),
     }
 }
 
 fn retry_after<B>(response: &ureq::http::Response<B>) -> Duration {
-    let seconds = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    let seconds = response
+        .headers()
+        .get("retry-after")
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     seconds.map_or(DEFAULT_RETRY_AFTER, Duration::from_secs)
 }
 
@@ -79,7 +89,10 @@ mod tests {
     /// Answers one request with this status line (and headers) and body; with nothing, when both are empty.
     fn intake(head: &'static str, body: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-        let url = format!("http://{}/v1/streams/s/events", listener.local_addr().expect("address"));
+        let url = format!(
+            "http://{}/v1/streams/s/events",
+            listener.local_addr().expect("address")
+        );
         std::thread::spawn(move || {
             let (socket, _) = listener.accept().expect("accept");
             let mut reader = BufReader::new(socket);
@@ -93,7 +106,11 @@ mod tests {
             reader.read_exact(&mut vec![0; length]).expect("body");
             if !head.is_empty() {
                 let length = body.len();
-                write!(reader.get_mut(), "HTTP/1.1 {head}\r\ncontent-length: {length}\r\n\r\n{body}").expect("answer");
+                write!(
+                    reader.get_mut(),
+                    "HTTP/1.1 {head}\r\ncontent-length: {length}\r\n\r\n{body}"
+                )
+                .expect("answer");
             }
         });
         url
@@ -103,14 +120,27 @@ mod tests {
     fn an_answer_says_what_was_taken() {
         let body = r#"{"accepted":2,"agent":"a","stream":"s","epoch":7,"first_seq":11,"last_seq":12}"#;
         let answer = post(&http::client(), &intake("200 OK", body), b"{}\n{}\n").expect("taken");
-        assert!(matches!(answer, Answer::Accepted(Accepted { accepted: 2, first_seq: 11, .. })), "{answer:?}");
+        assert!(
+            matches!(
+                answer,
+                Answer::Accepted(Accepted {
+                    accepted: 2,
+                    first_seq: 11,
+                    ..
+                })
+            ),
+            "{answer:?}"
+        );
     }
 
     #[test]
     fn a_full_spool_says_when_to_come_back() {
         let full = intake("429 Too Many Requests\r\nretry-after: 3", "");
         let answer = post(&http::client(), &full, b"{}\n").expect("refused for now");
-        assert!(matches!(answer, Answer::Full { retry_after } if retry_after == Duration::from_secs(3)), "{answer:?}");
+        assert!(
+            matches!(answer, Answer::Full { retry_after } if retry_after == Duration::from_secs(3)),
+            "{answer:?}"
+        );
     }
 
     #[test]
@@ -119,7 +149,10 @@ mod tests {
         assert!(error.to_string().contains("not known"), "{error}");
         let body = r#"{"error":{"code":"malformed","message":"line 1: no JSON"}}"#;
         let error = post(&http::client(), &intake("400 Bad Request", body), b"{\n").expect_err("refused");
-        assert!(error.to_string().contains("line 1: no JSON (malformed)"), "{error}");
+        assert!(
+            error.to_string().contains("line 1: no JSON (malformed)"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -127,6 +160,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let url = format!("http://{}/", listener.local_addr().expect("address"));
         drop(listener);
-        assert!(matches!(post(&http::client(), &url, b"{}\n"), Ok(Answer::NotTaken(_))));
+        assert!(matches!(
+            post(&http::client(), &url, b"{}\n"),
+            Ok(Answer::NotTaken(_))
+        ));
     }
 }

@@ -31,7 +31,10 @@ pub fn run(args: &LoadArgs) -> anyhow::Result<()> {
         return Ok(out::line(workload.schema())?);
     }
     // clap has made sure that these are there
-    let (intake, stream) = (args.intake.as_deref().context("--intake")?, args.stream.as_ref().context("--stream")?);
+    let (intake, stream) = (
+        args.intake.as_deref().context("--intake")?,
+        args.stream.as_ref().context("--stream")?,
+    );
     let events = args.events.context("--events")?;
     let url = format!("{}/v1/streams/{stream}/events", intake.trim_end_matches('/'));
     let mut sender = Sender::new(url, args.workload, args.seed, Pace::new(args.rate));
@@ -44,7 +47,8 @@ pub fn run(args: &LoadArgs) -> anyhow::Result<()> {
 
 /// Shown on a terminal only.
 fn progress(events: u64) -> anyhow::Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} events  {per_sec}  {eta} left")?;
+    let style =
+        ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} events  {per_sec}  {eta} left")?;
     Ok(ProgressBar::new(events).with_style(style))
 }
 
@@ -62,7 +66,15 @@ impl Sender {
     fn new(url: String, workload: Workload, seed: u64, pace: Pace) -> Self {
         let generator = Generator::new(workload, seed);
         let ranges = Ranges::default();
-        Self { client: http::client(), url, generator, pace, started: Instant::now(), accepted: 0, ranges }
+        Self {
+            client: http::client(),
+            url,
+            generator,
+            pace,
+            started: Instant::now(),
+            accepted: 0,
+            ranges,
+        }
     }
 
     fn send(&mut self, events: u64, bar: &ProgressBar) -> anyhow::Result<()> {
@@ -73,7 +85,8 @@ impl Sender {
             sleep(self.pace.due(sent).saturating_sub(self.started.elapsed()));
             body.clear();
             (0..count).for_each(|_| self.generator.line(&mut body, now_millis()));
-            self.deliver(&body, count).with_context(|| format!("after {} accepted events", self.accepted))?;
+            self.deliver(&body, count)
+                .with_context(|| format!("after {} accepted events", self.accepted))?;
             sent += count;
             bar.set_position(sent);
         }
@@ -110,7 +123,10 @@ impl Sender {
     fn report(&self) -> std::io::Result<()> {
         let seconds = self.started.elapsed().as_secs_f64();
         let rate = self.accepted as f64 / seconds.max(f64::EPSILON);
-        out::line(format!("accepted {} events in {seconds:.2} s: {rate:.0} events/s", self.accepted))?;
+        out::line(format!(
+            "accepted {} events in {seconds:.2} s: {rate:.0} events/s",
+            self.accepted
+        ))?;
         self.ranges.lines().try_for_each(out::line)
     }
 }

@@ -23,13 +23,17 @@ impl Pace {
     /// Events in one request.
     #[must_use]
     pub fn batch(self) -> u64 {
-        self.per_s.map_or(LARGEST_BATCH, |rate| (rate / REQUESTS_PER_S).clamp(1, LARGEST_BATCH))
+        self.per_s.map_or(LARGEST_BATCH, |rate| {
+            (rate / REQUESTS_PER_S).clamp(1, LARGEST_BATCH)
+        })
     }
 
     /// When, after the start, the event after `sent` others may go. A sender that fell behind catches up.
     #[must_use]
     pub fn due(self, sent: u64) -> Duration {
-        self.per_s.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(sent as f64 / rate as f64))
+        self.per_s.map_or(Duration::ZERO, |rate| {
+            Duration::from_secs_f64(sent as f64 / rate as f64)
+        })
     }
 }
 

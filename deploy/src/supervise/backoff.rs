@@ -19,7 +19,11 @@ pub struct Crashes {
 impl Crashes {
     /// The wait before the next start, after a life of `lived`. `random` is evenly drawn from [0, 1).
     pub fn wait_after(&mut self, lived: Duration, random: f64) -> Duration {
-        self.in_a_row = if lived >= HEALTHY { 1 } else { self.in_a_row.saturating_add(1) };
+        self.in_a_row = if lived >= HEALTHY {
+            1
+        } else {
+            self.in_a_row.saturating_add(1)
+        };
         BACKOFF.delay(self.in_a_row, random)
     }
 }
@@ -31,9 +35,14 @@ mod tests {
     #[test]
     fn waits_grow_with_crashes_in_a_row_and_health_resets_them() {
         let mut crashes = Crashes::default();
-        let waits: Vec<_> = (0..7).map(|_| crashes.wait_after(Duration::ZERO, 1.0).as_millis()).collect();
+        let waits: Vec<_> = (0..7)
+            .map(|_| crashes.wait_after(Duration::ZERO, 1.0).as_millis())
+            .collect();
         assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 5000]);
         assert_eq!(crashes.wait_after(HEALTHY, 1.0), Duration::from_millis(100));
-        assert_eq!(crashes.wait_after(Duration::ZERO, 1.0), Duration::from_millis(200));
+        assert_eq!(
+            crashes.wait_after(Duration::ZERO, 1.0),
+            Duration::from_millis(200)
+        );
     }
 }

@@ -62,7 +62,10 @@ impl Child {
     /// # Errors
     /// [`StartError::Spawn`] when the operating system refuses.
     pub fn spawn(spec: &ChildSpec) -> Result<Self, StartError> {
-        let failed = |error| StartError::Spawn { name: spec.name.clone(), error };
+        let failed = |error| StartError::Spawn {
+            name: spec.name.clone(),
+            error,
+        };
         match std::fs::remove_file(&spec.ready_file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
@@ -78,10 +81,18 @@ impl Child {
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
-        let pid = process.id().ok_or_else(|| failed(io::Error::other("it ended at once")))?;
+        let pid = process
+            .id()
+            .ok_or_else(|| failed(io::Error::other("it ended at once")))?;
         // waiting for a child closes its standard input, unless that is kept elsewhere
         let alive = process.stdin.take();
-        Ok(Self { name: spec.name.clone(), process, pid, _alive: alive, started: Instant::now() })
+        Ok(Self {
+            name: spec.name.clone(),
+            process,
+            pid,
+            _alive: alive,
+            started: Instant::now(),
+        })
     }
 
     /// Starts a process and waits until it serves.
@@ -99,7 +110,10 @@ impl Child {
     /// # Errors
     /// [`StartError`] when it ends before, or reports nonsense.
     pub async fn ready(&mut self, spec: &ChildSpec) -> Result<Ready, StartError> {
-        let unusable = |error| StartError::Ready { name: spec.name.clone(), error };
+        let unusable = |error| StartError::Ready {
+            name: spec.name.clone(),
+            error,
+        };
         let mut poll = interval(READY_POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut slow = interval(SLOW_START);

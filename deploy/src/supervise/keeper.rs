@@ -49,6 +49,7 @@ async fn keep(
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut crashes = Crashes::default();
+    // none while it cannot be started
     let mut running = Some(child);
     loop {
         let lived = match running.take() {
@@ -68,11 +69,7 @@ async fn keep(
             () = sleep(crashes.wait_after(lived, rand::random())) => {}
             () = told(&mut stopped) => return,
         }
-        running = match restart(&spec, &restarts, &mut stopped).await {
-            Attempt::Serves(child) => Some(child),
-            Attempt::Failed => None,
-            Attempt::Stopped => return,
-        };
+        running = restart(&spec, &restarts, &mut stopped).await;
     }
 }
 
@@ -81,41 +78,24 @@ async fn told(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
-enum Attempt {
-    Serves(Child),
-    Failed,
-    Stopped,
-}
-
+/// The child, once it serves. `None` when it does not, or when the keeper was told to stop meanwhile.
 async fn restart(
     spec: &ChildSpec,
     restarts: &mpsc::Sender<Restarted>,
     stopped: &mut watch::Receiver<bool>,
-) -> Attempt {
-    let mut child = match Child::spawn(spec) {
-        Ok(child) => child,
-        Err(error) => {
-            tracing::error!(process = %spec.name, %error, "process could not be started");
-            return Attempt::Failed;
-        }
-    };
+) -> Option<Child> {
+    let failed = |error| tracing::error!(process = %spec.name, %error, "process could not be started");
+    let mut child = Child::spawn(spec).map_err(failed).ok()?;
     let ready = tokio::select! {
-        ready = child.ready(spec) => ready,
+        ready = child.ready(spec) => ready.map_err(failed).ok()?,
         () = told(stopped) => {
             child.stop(DRAIN).await;
-            return Attempt::Stopped;
+            return None;
         }
     };
-    match ready {
-        Ok(ready) => {
-            tracing::info!(process = %spec.name, pid = child.pid(), "process serves again");
-            // when nobody listens any more, the whole mesh is being stopped
-            let _ = restarts.send(Restarted { name: spec.name.clone(), ready }).await;
-            Attempt::Serves(child)
-        }
-        Err(error) => {
-            tracing::error!(process = %spec.name, %error, "process could not be started");
-            Attempt::Failed
-        }
-    }
+    tracing::info!(process = %spec.name, pid = child.pid(), "process serves again");
+    let name = spec.name.clone();
+    // when nobody listens any more, the whole mesh is being stopped
+    let _ = restarts.send(Restarted { name, ready }).await;
+    Some(child)
 }

@@ -22,7 +22,12 @@ pub fn read(path: &Path) -> io::Result<Option<Ready>> {
 /// # Errors
 /// When the role did not report it.
 pub fn address<'a>(ready: &'a Ready, key: &str) -> io::Result<&'a str> {
-    let missing = || io::Error::other(format!("the {} reports no address for {key} in its ready file", ready.role));
+    let missing = || {
+        io::Error::other(format!(
+            "the {} reports no address for {key} in its ready file",
+            ready.role
+        ))
+    };
     let address = ready.addresses.get(key).ok_or_else(missing)?;
     Ok(address.strip_prefix("http://").unwrap_or(address))
 }
@@ -38,7 +43,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         let path = dir.path().join("agent.json");
         assert_eq!(read(&path).expect("no file is no error"), None);
-        Ready::new("agent", [("intake", "http://127.0.0.1:1".to_owned())]).write(&path).expect("write");
+        Ready::new("agent", [("intake", "http://127.0.0.1:1".to_owned())])
+            .write(&path)
+            .expect("write");
         let ready = read(&path).expect("read").expect("there");
         assert_eq!(ready.pid, std::process::id());
         assert_eq!(address(&ready, "intake").expect("reported"), "127.0.0.1:1");

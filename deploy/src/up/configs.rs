@@ -21,13 +21,18 @@ impl Tail {
     /// # Errors
     /// With what is wrong, for the command line.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (stream, pattern) = text.split_once('=').ok_or("write STREAM=GLOB, for example app=/var/log/app/*.log")?;
+        let (stream, pattern) = text
+            .split_once('=')
+            .ok_or("write STREAM=GLOB, for example app=/var/log/app/*.log")?;
         if pattern.is_empty() {
             return Err("the glob after = is empty".to_owned());
         }
         let stream = StreamName::new(stream).map_err(|error| error.to_string())?;
         let pattern = std::path::absolute(pattern).map_err(|error| error.to_string())?;
-        Ok(Self { stream, pattern: text_of(&pattern) })
+        Ok(Self {
+            stream,
+            pattern: text_of(&pattern),
+        })
     }
 }
 
@@ -77,7 +82,10 @@ fn tls(paths: &TlsPaths) -> Value {
 }
 
 fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {
-    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    entries
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 fn render(table: &Table) -> String {
@@ -90,10 +98,21 @@ impl AgentSettings<'_> {
         let mut top = table([
             ("id", self.id.into()),
             ("dir", text_of(&self.dir).into()),
-            ("gateways", self.gateways.iter().cloned().map(Value::String).collect::<Vec<_>>().into()),
+            (
+                "gateways",
+                self.gateways
+                    .iter()
+                    .cloned()
+                    .map(Value::String)
+                    .collect::<Vec<_>>()
+                    .into(),
+            ),
             ("tls", tls(&self.tls)),
             ("intake", table([("listen", self.intake.clone().into())]).into()),
-            ("host_metrics", table([("enabled", self.host_metrics.into())]).into()),
+            (
+                "host_metrics",
+                table([("enabled", self.host_metrics.into())]).into(),
+            ),
         ]);
         if let Some(path) = &self.ready_file {
             top.insert("ready_file".to_owned(), text_of(path).into());
@@ -101,11 +120,19 @@ impl AgentSettings<'_> {
         // an agent takes one entry a stream
         let mut streams: BTreeMap<&StreamName, Vec<Value>> = BTreeMap::new();
         for tail in self.tails {
-            streams.entry(&tail.stream).or_default().push(Value::String(tail.pattern.clone()));
+            streams
+                .entry(&tail.stream)
+                .or_default()
+                .push(Value::String(tail.pattern.clone()));
         }
         let entry = |(stream, paths): (&StreamName, Vec<Value>)| {
             let read_from = "beginning".into();
-            table([("stream", stream.as_str().into()), ("paths", paths.into()), ("read_from", read_from)]).into()
+            table([
+                ("stream", stream.as_str().into()),
+                ("paths", paths.into()),
+                ("read_from", read_from),
+            ])
+            .into()
         };
         let files: Vec<Value> = streams.into_iter().map(entry).collect();
         if !files.is_empty() {
@@ -150,14 +177,26 @@ mod tests {
     use super::*;
 
     fn paths() -> TlsPaths {
-        TlsPaths { ca: "/p/ca.pem".into(), cert: "/p/cert.pem".into(), key: "/p/key.pem".into() }
+        TlsPaths {
+            ca: "/p/ca.pem".into(),
+            cert: "/p/cert.pem".into(),
+            key: "/p/key.pem".into(),
+        }
     }
 
     #[test]
     fn tails_are_stream_and_absolute_glob() {
         let tail = Tail::parse("app=/var/log/*.log").expect("valid");
-        assert_eq!((tail.stream.as_str(), tail.pattern.as_str()), ("app", "/var/log/*.log"));
-        assert!(Tail::parse("app=logs/*.log").expect("valid").pattern.starts_with('/'));
+        assert_eq!(
+            (tail.stream.as_str(), tail.pattern.as_str()),
+            ("app", "/var/log/*.log")
+        );
+        assert!(
+            Tail::parse("app=logs/*.log")
+                .expect("valid")
+                .pattern
+                .starts_with('/')
+        );
         for bad in ["app", "app=", "a b=/x", "=/x"] {
             assert!(Tail::parse(bad).is_err(), "{bad}");
         }
@@ -173,21 +212,43 @@ mod tests {
             tls: paths(),
             intake: "127.0.0.1:8603".into(),
             host_metrics: true,
-            tails: &["app=/var/log/*.log", "app=/srv/*.log", "b=/b"].map(|tail| Tail::parse(tail).expect("valid")),
+            tails: &["app=/var/log/*.log", "app=/srv/*.log", "b=/b"]
+                .map(|tail| Tail::parse(tail).expect("valid")),
         };
-        let error = parse("agent", &agent.render(), edge_agent::config::AgentConfig::from_section)
-            .expect_err("an id has no quotes");
-        let keys: Vec<_> = error.problems.iter().map(|problem| problem.key.as_str()).collect();
+        let error = parse(
+            "agent",
+            &agent.render(),
+            edge_agent::config::AgentConfig::from_section,
+        )
+        .expect_err("an id has no quotes");
+        let keys: Vec<_> = error
+            .problems
+            .iter()
+            .map(|problem| problem.key.as_str())
+            .collect();
         assert_eq!(keys, ["id"], "and all else is right: {error}");
-        let agent = AgentSettings { id: "edge-1", ..agent };
-        parse("agent", &agent.render(), edge_agent::config::AgentConfig::from_section).expect("agent");
+        let agent = AgentSettings {
+            id: "edge-1",
+            ..agent
+        };
+        parse(
+            "agent",
+            &agent.render(),
+            edge_agent::config::AgentConfig::from_section,
+        )
+        .expect("agent");
         let gateway = GatewaySettings {
             listen: "127.0.0.1:0".into(),
             aggregator: "127.0.0.1:8604".into(),
             ready_file: "/d/run/gateway.json".into(),
             tls: paths(),
         };
-        parse("gateway", &gateway.render(), gateway::config::GatewayConfig::from_section).expect("gateway");
+        parse(
+            "gateway",
+            &gateway.render(),
+            gateway::config::GatewayConfig::from_section,
+        )
+        .expect("gateway");
         let aggregator = AggregatorSettings {
             dir: "/d/aggregator".into(),
             listen: "127.0.0.1:0".into(),
@@ -196,7 +257,11 @@ mod tests {
             ready_file: "/d/run/aggregator.json".into(),
             tls: paths(),
         };
-        parse("aggregator", &aggregator.render(), aggregator::config::AggregatorConfig::from_section)
-            .expect("aggregator");
+        parse(
+            "aggregator",
+            &aggregator.render(),
+            aggregator::config::AggregatorConfig::from_section,
+        )
+        .expect("aggregator");
     }
 }

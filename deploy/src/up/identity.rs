@@ -19,15 +19,23 @@ const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// [`CaError`] when none can be issued or written.
 pub fn ensure(authority: &Authority, dir: &Path, role: Role, id: &str) -> Result<TlsPaths, CaError> {
     let now = now_millis();
-    let paths = TlsPaths { ca: dir.join("ca.pem"), cert: dir.join("cert.pem"), key: dir.join("key.pem") };
+    let paths = TlsPaths {
+        ca: dir.join("ca.pem"),
+        cert: dir.join("cert.pem"),
+        key: dir.join("key.pem"),
+    };
     let present = paths.cert.exists();
     match Identity::load(&paths, role) {
         Ok(identity) if identity.own().id == id && lasts(identity.not_after(), now) => return Ok(paths),
         Ok(_) => tracing::info!(%role, "certificate is renewed"),
-        Err(error) if present => tracing::warn!(%role, %error, "certificate is not usable and is issued anew"),
+        Err(error) if present => {
+            tracing::warn!(%role, %error, "certificate is not usable and is issued anew")
+        }
         Err(_) => {}
     }
-    authority.issue(role, id, Validity::from_now(now, DEFAULT_LEAF_VALIDITY))?.write(dir)
+    authority
+        .issue(role, id, Validity::from_now(now, DEFAULT_LEAF_VALIDITY))?
+        .write(dir)
 }
 
 fn lasts(not_after: Millis, now: Millis) -> bool {
@@ -41,7 +49,10 @@ fn lasts(not_after: Millis, now: Millis) -> bool {
 pub fn open_authority(dir: &Path) -> io::Result<Authority> {
     Authority::load(dir).map_err(|error| {
         let hint = "make one with `tributary up` or `tributary cert ca --dir DIR`";
-        io::Error::other(format!("no usable certificate authority in {}: {error}; {hint}", dir.display()))
+        io::Error::other(format!(
+            "no usable certificate authority in {}: {error}; {hint}",
+            dir.display()
+        ))
     })
 }
 
@@ -63,7 +74,11 @@ mod tests {
         let renamed = read();
         assert_ne!(renamed, first, "another id needs another certificate");
         let short = Validity::from_now(now_millis(), RENEW_BEFORE / 2);
-        authority.issue(Role::Agent, "b", short).expect("issue").write(&leaf).expect("write");
+        authority
+            .issue(Role::Agent, "b", short)
+            .expect("issue")
+            .write(&leaf)
+            .expect("write");
         let ending = read();
         ensure(&authority, &leaf, Role::Agent, "b").expect("renew");
         assert_ne!(read(), ending, "one that ends soon is renewed");

@@ -17,12 +17,16 @@ impl Layout {
     /// # Errors
     /// Those of the file system.
     pub fn create(dir: &Path) -> io::Result<Self> {
-        let layout = Self { root: std::path::absolute(dir)? };
+        let layout = Self {
+            root: std::path::absolute(dir)?,
+        };
         let mut builder = std::fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700);
         builder.create(&layout.root)?;
         builder.create(layout.root.join("run"))?;
-        role::ALL.into_iter().try_for_each(|role| builder.create(layout.data(role)))?;
+        role::ALL
+            .into_iter()
+            .try_for_each(|role| builder.create(layout.data(role)))?;
         Ok(layout)
     }
 
@@ -31,10 +35,16 @@ impl Layout {
         &self.root
     }
 
-    /// Held by the one `up` that uses the directory, and by its children.
+    /// Held by the one `up` that uses the directory.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
-        self.root.join("run").join("lock")
+        self.root.join("run").join("up.lock")
+    }
+
+    /// Held by it and its children.
+    #[must_use]
+    pub fn children_lock(&self) -> PathBuf {
+        self.root.join("run").join("children.lock")
     }
 
     /// What must be the same at the next start: see [`super::state::State`].

@@ -10,13 +10,13 @@ use tributary_shared::identity::{Authority, TlsPaths};
 use tributary_shared::ready::{Ready, write_atomically};
 use tributary_shared::time::now_millis;
 
-use crate::cli::UpArgs;
 use super::configs::{AgentSettings, AggregatorSettings, GatewaySettings};
 use super::layout::Layout;
 use super::ports::{Transport, local, resolve};
 use super::ready::Addresses;
 use super::state::State;
 use super::{identity, ports};
+use crate::cli::UpArgs;
 use crate::role::Role;
 use crate::supervise::ready::address;
 use crate::supervise::{Child, ChildSpec, Keeper, Restarted};
@@ -55,7 +55,13 @@ impl Mesh {
     pub fn new(layout: Layout) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let state = State::load_or_create(&layout.state())?;
-        Ok(Self { layout, program, state, keepers: Vec::new(), restarts: mpsc::channel(RESTARTS) })
+        Ok(Self {
+            layout,
+            program,
+            state,
+            keepers: Vec::new(),
+            restarts: mpsc::channel(RESTARTS),
+        })
     }
 
     #[must_use]
@@ -94,7 +100,10 @@ impl Mesh {
             }
         }
         self.state.save(&self.layout.state())?;
-        Ok(Started { addresses, ready: [agent, gateway, aggregator] })
+        Ok(Started {
+            addresses,
+            ready: [agent, gateway, aggregator],
+        })
     }
 
     fn wanted(&self, args: &UpArgs) -> Result<Wanted, ports::PortError> {
@@ -109,7 +118,8 @@ impl Mesh {
 
     fn identity(&self, authority: &Authority, role: Role, id: &str) -> anyhow::Result<TlsPaths> {
         let dir = self.layout.identity(role);
-        identity::ensure(authority, &dir, role, id).with_context(|| format!("cannot make the {role}'s certificate"))
+        identity::ensure(authority, &dir, role, id)
+            .with_context(|| format!("cannot make the {role}'s certificate"))
     }
 
     async fn start_aggregator(&mut self, wanted: &Wanted, authority: &Authority) -> anyhow::Result<Ready> {
@@ -200,19 +210,27 @@ impl Mesh {
         write(None)?;
         let (child, ready) = Child::start(&spec).await?;
         write(Some(&ready))?;
-        self.keepers.push(Keeper::new(spec, child, self.restarts.0.clone()));
+        self.keepers
+            .push(Keeper::new(spec, child, self.restarts.0.clone()));
         Ok(ready)
     }
 
     /// Waits for the next restart of a child that died.
     pub async fn restarted(&mut self) -> Restarted {
-        self.restarts.1.recv().await.expect("this value holds a sender, so the channel is open")
+        self.restarts
+            .1
+            .recv()
+            .await
+            .expect("this value holds a sender, so the channel is open")
     }
 
     /// Stops what runs: agent, then gateway, then aggregator, each with time to drain.
     pub async fn stop(self) {
         // nobody reads restarts any more: a keeper must not wait for it
         drop(self.restarts);
+        if !self.keepers.is_empty() {
+            tracing::info!("stopping agent, gateway and aggregator");
+        }
         for keeper in self.keepers.into_iter().rev() {
             keeper.stop().await;
         }
@@ -238,5 +256,6 @@ pub struct Started {
 
 fn served(ready: &Ready, key: &str) -> anyhow::Result<SocketAddr> {
     let text = address(ready, key)?;
-    text.parse().with_context(|| format!("the {} serves {key} on {text:?}, which is no address", ready.role))
+    text.parse()
+        .with_context(|| format!("the {} serves {key} on {text:?}, which is no address", ready.role))
 }

@@ -31,9 +31,8 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     let mut stop = StopSignals::install()?;
     let layout = Layout::create(&args.dir)
         .with_context(|| format!("cannot use the directory {} (--dir)", args.dir.display()))?;
-    let lock_file = layout.lock();
     let _lock = tokio::select! {
-        lock = Lock::take(&lock_file, layout.root()) => lock?,
+        lock = Lock::take(&layout) => lock?,
         () = stop.recv() => return Ok(()),
     };
     if let Some(path) = &args.ready_file {
@@ -44,7 +43,6 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
         served = serve(&mut mesh, &args, &layout) => served,
         () = stop.recv() => Ok(()),
     };
-    tracing::info!("stopping agent, gateway and aggregator");
     let stopped = stop_mesh(mesh, &mut stop).await;
     if let Some(path) = &args.ready_file {
         forget(path)?;
@@ -54,7 +52,10 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
 
 /// Starts the mesh and keeps the ready file true. Never ends by itself, except by an error.
 async fn serve(mesh: &mut Mesh, args: &UpArgs, layout: &Layout) -> anyhow::Result<()> {
-    let Started { addresses, ready: mut roles } = mesh.start(args).await?;
+    let Started {
+        addresses,
+        ready: mut roles,
+    } = mesh.start(args).await?;
     let ready = MeshReady::new(addresses, mesh.agent_id(), layout, &roles);
     announce(args.ready_file.as_deref(), &ready)?;
     // a closed standard output is no reason to stop a mesh that serves
@@ -62,7 +63,10 @@ async fn serve(mesh: &mut Mesh, args: &UpArgs, layout: &Layout) -> anyhow::Resul
     loop {
         let restarted = mesh.restarted().await;
         replace(&mut roles, restarted.ready);
-        announce(args.ready_file.as_deref(), &MeshReady::new(addresses, mesh.agent_id(), layout, &roles))?;
+        announce(
+            args.ready_file.as_deref(),
+            &MeshReady::new(addresses, mesh.agent_id(), layout, &roles),
+        )?;
     }
 }
 

@@ -22,7 +22,11 @@ pub enum PortError {
     )]
     InUse { flag: &'static str, address: SocketAddr },
     #[error("{flag} {address} cannot be used: {error}")]
-    Unusable { flag: &'static str, address: SocketAddr, error: io::Error },
+    Unusable {
+        flag: &'static str,
+        address: SocketAddr,
+        error: io::Error,
+    },
 }
 
 fn probe(address: SocketAddr, transport: Transport) -> io::Result<()> {
@@ -46,12 +50,21 @@ pub fn resolve(
 ) -> Result<SocketAddr, PortError> {
     if asked.port() == 0 {
         let kept = state.picked.get(flag).filter(|kept| kept.ip() == asked.ip());
-        return Ok(kept.copied().filter(|kept| probe(*kept, transport).is_ok()).unwrap_or(asked));
+        return Ok(kept
+            .copied()
+            .filter(|kept| probe(*kept, transport).is_ok())
+            .unwrap_or(asked));
     }
-    probe(asked, transport).map(|()| asked).map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => PortError::InUse { flag, address: asked },
-        _ => PortError::Unusable { flag, address: asked, error },
-    })
+    probe(asked, transport)
+        .map(|()| asked)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => PortError::InUse { flag, address: asked },
+            _ => PortError::Unusable {
+                flag,
+                address: asked,
+                error,
+            },
+        })
 }
 
 /// Where a process on this host reaches a server that listens there: a server on all addresses is reached
@@ -80,13 +93,29 @@ mod tests {
         let busy = TcpListener::bind("127.0.0.1:0").expect("bind");
         let taken = busy.local_addr().expect("address");
         let any: SocketAddr = "127.0.0.1:0".parse().expect("address");
-        let state = State { agent_id, picked: BTreeMap::from([("--http".to_owned(), taken)]) };
-        let error = resolve("--http", taken, Transport::Tcp, &state).expect_err("in use").to_string();
+        let state = State {
+            agent_id,
+            picked: BTreeMap::from([("--http".to_owned(), taken)]),
+        };
+        let error = resolve("--http", taken, Transport::Tcp, &state)
+            .expect_err("in use")
+            .to_string();
         assert!(error.starts_with(&format!("--http {taken} is in use")), "{error}");
-        assert_eq!(resolve("--http", any, Transport::Tcp, &state).expect("any"), any, "taken: pick another");
+        assert_eq!(
+            resolve("--http", any, Transport::Tcp, &state).expect("any"),
+            any,
+            "taken: pick another"
+        );
         drop(busy);
-        assert_eq!(resolve("--http", any, Transport::Tcp, &state).expect("kept"), taken);
-        assert_eq!(resolve("--intake", any, Transport::Tcp, &state).expect("any"), any, "never picked");
+        assert_eq!(
+            resolve("--http", any, Transport::Tcp, &state).expect("kept"),
+            taken
+        );
+        assert_eq!(
+            resolve("--intake", any, Transport::Tcp, &state).expect("any"),
+            any,
+            "never picked"
+        );
     }
 
     #[test]

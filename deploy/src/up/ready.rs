@@ -43,8 +43,14 @@ impl MeshReady {
             gateway: local(addresses.gateway).to_string(),
             intake: url(addresses.intake),
             agent_id: agent_id.to_owned(),
-            pids: roles.iter().map(|ready| (ready.role.clone(), ready.pid)).collect(),
-            dirs: role::ALL.into_iter().map(|role| (role.to_string(), layout.data(role))).collect(),
+            pids: roles
+                .iter()
+                .map(|ready| (ready.role.clone(), ready.pid))
+                .collect(),
+            dirs: role::ALL
+                .into_iter()
+                .map(|role| (role.to_string(), layout.data(role)))
+                .collect(),
         }
     }
 
@@ -63,14 +69,29 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         let layout = Layout::create(dir.path()).expect("layout");
         let address = |port| SocketAddr::from(([0, 0, 0, 0], port));
-        let addresses = Addresses { http: address(1), registry: address(2), gateway: address(3), intake: address(4) };
-        let role = |role: &str, pid| Ready { role: role.to_owned(), pid, addresses: BTreeMap::new() };
+        let addresses = Addresses {
+            http: address(1),
+            registry: address(2),
+            gateway: address(3),
+            intake: address(4),
+        };
+        let role = |role: &str, pid| Ready {
+            role: role.to_owned(),
+            pid,
+            addresses: BTreeMap::new(),
+        };
         let roles = [role("agent", 1), role("gateway", 2), role("aggregator", 3)];
         let ready = MeshReady::new(addresses, "edge-1", &layout, &roles);
         let json: serde_json::Value = serde_json::from_str(&ready.to_json()).expect("json");
         assert_eq!(json["http"], "http://127.0.0.1:1");
         assert_eq!(json["gateway"], "127.0.0.1:3");
-        assert_eq!(json["pids"], serde_json::json!({"agent": 1, "gateway": 2, "aggregator": 3}));
-        assert_eq!(json["dirs"]["agent"], layout.data(role::Role::Agent).to_str().expect("utf-8"));
+        assert_eq!(
+            json["pids"],
+            serde_json::json!({"agent": 1, "gateway": 2, "aggregator": 3})
+        );
+        assert_eq!(
+            json["dirs"]["agent"],
+            layout.data(role::Role::Agent).to_str().expect("utf-8")
+        );
     }
 }

@@ -27,11 +27,17 @@ impl State {
     pub fn load_or_create(path: &Path) -> io::Result<Self> {
         match std::fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                io::Error::other(format!("{} is damaged ({error}): restore it, or remove it to get a new agent id", path.display()))
+                io::Error::other(format!(
+                    "{} is damaged ({error}): restore it, or remove it to get a new agent id",
+                    path.display()
+                ))
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-                let state = Self { agent_id: agent_id(&hostname, rand::random()), picked: BTreeMap::new() };
+                let state = Self {
+                    agent_id: agent_id(&hostname, rand::random()),
+                    picked: BTreeMap::new(),
+                };
                 state.save(path)?;
                 Ok(state)
             }
@@ -53,7 +59,13 @@ impl State {
 fn agent_id(hostname: &str, random: u16) -> AgentId {
     let mut name: String = hostname
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
+                c
+            } else {
+                '-'
+            }
+        })
         .collect();
     name.truncate(MAX_NODE_ID - 5);
     let name = name.trim_start_matches(['.', '-']);
@@ -67,7 +79,10 @@ mod tests {
 
     #[test]
     fn any_host_name_gives_a_valid_id() {
-        assert_eq!(agent_id("edge-7.example.net", 0xab).as_str(), "edge-7.example.net-00ab");
+        assert_eq!(
+            agent_id("edge-7.example.net", 0xab).as_str(),
+            "edge-7.example.net-00ab"
+        );
         assert_eq!(agent_id("..büro 4", 1).as_str(), "b-ro-4-0001");
         assert_eq!(agent_id("", 1).as_str(), "host-0001");
         assert_eq!(agent_id(&"x".repeat(300), 1).as_str().len(), MAX_NODE_ID);

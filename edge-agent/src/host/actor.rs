@@ -15,6 +15,7 @@ use super::probe::{Probe, ProbeError};
 use super::reading::{HostEvent, Reading};
 use crate::config::HostMetricsConfig;
 use crate::spool::{NewEvents, SpoolError, SpoolHandle};
+use crate::stop::stopped;
 
 /// Between the two readings behind the first event: CPU usage needs at least 200 ms, and whoever starts a
 /// mesh wants to see something soon.
@@ -75,7 +76,9 @@ async fn read(mut probe: Probe) -> Result<(Probe, Reading), HostError> {
         let reading = probe.read();
         (probe, reading)
     };
-    tokio::task::spawn_blocking(read).await.map_err(|_| HostError::Panicked)
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|_| HostError::Panicked)
 }
 
 /// `false`: the agent ends.
@@ -90,11 +93,22 @@ async fn append(
     // a struct of texts and numbers always serializes
     push_row(&mut rows, &serde_json::to_vec(event).unwrap_or_default());
     let origin = Some("host".into());
-    let events = NewEvents { stream: stream.clone(), origin, collected_at, rows, count: 1, position: None };
+    let events = NewEvents {
+        stream: stream.clone(),
+        origin,
+        collected_at,
+        rows,
+        count: 1,
+        position: None,
+    };
     loop {
         let wait = match spool.append(events.clone()).await {
             Ok(_) => {
-                counter(MetricName::IntakeEvents, &[("input", "host"), ("stream", stream.as_str())]).inc();
+                counter(
+                    MetricName::IntakeEvents,
+                    &[("input", "host"), ("stream", stream.as_str())],
+                )
+                .inc();
                 return Ok(true);
             }
             Err(SpoolError::Full { retry_after }) => retry_after,
@@ -107,11 +121,6 @@ async fn append(
             () = stopped(stop) => return Ok(false),
         }
     }
-}
-
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // an error means that the sender is gone, which is an order to stop as well
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// [`run`] as an actor, made by a supervisor's factory.
@@ -131,7 +140,12 @@ impl HostMetrics {
         stop: watch::Receiver<bool>,
         death: DeathWatch,
     ) -> Self {
-        Self { config, spool, stop, _death: death }
+        Self {
+            config,
+            spool,
+            stop,
+            _death: death,
+        }
     }
 }
 
@@ -164,26 +178,42 @@ mod tests {
         let agent = "press-7".parse().expect("id");
         let spool = spool::open(SpoolConfig::new(dir.path()), agent).expect("spool");
         let (stop, stopped) = watch::channel(false);
-        let config = HostMetricsConfig { enabled: true, every: Duration::from_millis(500) };
+        let config = HostMetricsConfig {
+            enabled: true,
+            every: Duration::from_millis(500),
+        };
         let started = Instant::now();
         let task = tokio::spawn(run(config, spool.clone(), stopped));
         let mut status = spool.watch();
         let mut lane = None;
         for events in 1..=2 {
             let enough = status.wait_for(|s| s.lanes.first().is_some_and(|lane| lane.next_seq > events));
-            let status = timeout(Duration::from_secs(10), enough).await.expect("in time").expect("alive").clone();
+            let status = timeout(Duration::from_secs(10), enough)
+                .await
+                .expect("in time")
+                .expect("alive")
+                .clone();
             lane = Some(status.lanes[0].clone());
         }
         assert!(started.elapsed() >= FIRST_SPAN + config.every, "at the pace");
         let lane = lane.expect("two events");
         assert_eq!(lane.stream.as_str(), HOST_STREAM);
         let blocks = spool.read(lane.lane, 1, 10, 1 << 20).await.expect("read");
-        let Block::Rows(block) = &blocks[0] else { panic!("rows") };
+        let Block::Rows(block) = &blocks[0] else {
+            panic!("rows")
+        };
         let raw = inflate(&block.segment(), &block.body, 1 << 20).expect("inflate");
         let row = Rows::new(&raw).next().expect("a row").expect("whole");
         let event: serde_json::Value = serde_json::from_slice(row).expect("JSON");
-        assert!(event["cpu_percent"].is_number() && event["memory_used_bytes"].is_u64(), "{event}");
+        assert!(
+            event["cpu_percent"].is_number() && event["memory_used_bytes"].is_u64(),
+            "{event}"
+        );
         stop.send_replace(true);
-        timeout(Duration::from_secs(10), task).await.expect("ends").expect("no panic").expect("no error");
+        timeout(Duration::from_secs(10), task)
+            .await
+            .expect("ends")
+            .expect("no panic")
+            .expect("no error");
     }
 }

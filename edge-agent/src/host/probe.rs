@@ -30,7 +30,11 @@ pub(super) struct Probe {
 
 impl Probe {
     pub(super) fn new() -> Result<Self, ProbeError> {
-        Ok(Self { system: System::new()?, disks: Disks::new()?, networks: Networks::new()? })
+        Ok(Self {
+            system: System::new()?,
+            disks: Disks::new()?,
+            networks: Networks::new()?,
+        })
     }
 
     /// The CPU share is that since the reading before, and means nothing in the first.
@@ -40,15 +44,22 @@ impl Probe {
         self.disks.refresh(true);
         self.networks.refresh(true);
         let (disk_total, disk_used) = self.disk_space();
-        let outside = || self.networks.iter().filter(|(name, _)| !is_loopback(&name.to_string_lossy())).map(|(_, data)| data);
+        let outside = || {
+            self.networks
+                .iter()
+                .filter(|(name, _)| !is_loopback(&name.to_string_lossy()))
+                .map(|(_, data)| data)
+        };
         Reading {
             at: now_millis(),
             host: System::host_name().unwrap_or_default(),
             cpu_percent: f64::from(self.system.global_cpu_usage()),
             cpu_count: self.system.cpus().len() as u64,
-            load: System::load_average()
-                .ok()
-                .map(|load| Load { one: load.one, five: load.five, fifteen: load.fifteen }),
+            load: System::load_average().ok().map(|load| Load {
+                one: load.one,
+                five: load.five,
+                fifteen: load.fifteen,
+            }),
             memory_total: self.system.total_memory(),
             memory_used: self.system.used_memory(),
             swap_total: self.system.total_swap(),
@@ -80,14 +91,23 @@ impl Probe {
 }
 
 fn is_loopback(interface: &str) -> bool {
-    interface == "lo" || interface.strip_prefix("lo").is_some_and(|n| n.parse::<u8>().is_ok())
+    interface == "lo"
+        || interface
+            .strip_prefix("lo")
+            .is_some_and(|n| n.parse::<u8>().is_ok())
 }
 
 /// Linux has a directory for each process; to ask for more than their number would cost more than all else.
 fn count_processes() -> Option<u64> {
     let entries = std::fs::read_dir("/proc").ok()?;
-    let is_process = |name: &std::ffi::OsStr| name.to_str().is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
-    let count = entries.flatten().filter(|entry| is_process(&entry.file_name())).count() as u64;
+    let is_process = |name: &std::ffi::OsStr| {
+        name.to_str()
+            .is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let count = entries
+        .flatten()
+        .filter(|entry| is_process(&entry.file_name()))
+        .count() as u64;
     (count > 0).then_some(count)
 }
 

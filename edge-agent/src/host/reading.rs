@@ -94,17 +94,29 @@ impl HostEvent {
 
 /// Two digits behind the point are more than these values are worth.
 fn rounded(value: f64) -> f64 {
-    if value.is_finite() { (value * 100.0).round() / 100.0 } else { 0.0 }
+    if value.is_finite() {
+        (value * 100.0).round() / 100.0
+    } else {
+        0.0
+    }
 }
 
 fn percent(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { rounded((part as f64 / whole as f64 * 100.0).min(100.0)) }
+    if whole == 0 {
+        0.0
+    } else {
+        rounded((part as f64 / whole as f64 * 100.0).min(100.0))
+    }
 }
 
 /// A counter that fell (an interface went away or was reset) says nothing about the time in between: 0.
 fn rate(before: u64, now: u64, passed: Duration) -> f64 {
     let seconds = passed.as_secs_f64();
-    if seconds > 0.0 { rounded(now.saturating_sub(before) as f64 / seconds) } else { 0.0 }
+    if seconds > 0.0 {
+        rounded(now.saturating_sub(before) as f64 / seconds)
+    } else {
+        0.0
+    }
 }
 
 #[cfg(test)]
@@ -120,7 +132,11 @@ mod tests {
             host: "press-7".to_owned(),
             cpu_percent: 12.345_6,
             cpu_count: 4,
-            load: Some(Load { one: 0.5, five: 0.25, fifteen: 0.125 }),
+            load: Some(Load {
+                one: 0.5,
+                five: 0.25,
+                fifteen: 0.125,
+            }),
             memory_total: 1000,
             memory_used: 250,
             swap_total: 0,
@@ -136,14 +152,31 @@ mod tests {
 
     #[test]
     fn shares_and_rates_are_computed_and_never_nonsense() {
-        let before = Reading { net_received: 1_000, net_sent: 900, ..reading() };
+        let before = Reading {
+            net_received: 1_000,
+            net_sent: 900,
+            ..reading()
+        };
         let event = HostEvent::between(&before, &reading(), Duration::from_secs(2));
-        assert_eq!((event.cpu_percent, event.memory_percent, event.disk_percent), (12.35, 25.0, 33.33));
-        assert_eq!((event.net_rx_bytes_per_s, event.net_tx_bytes_per_s), (2_000.0, 0.0));
+        assert_eq!(
+            (event.cpu_percent, event.memory_percent, event.disk_percent),
+            (12.35, 25.0, 33.33)
+        );
+        assert_eq!(
+            (event.net_rx_bytes_per_s, event.net_tx_bytes_per_s),
+            (2_000.0, 0.0)
+        );
         assert_eq!(event.swap_percent, 0.0, "without swap");
-        let odd = Reading { cpu_percent: f64::NAN, memory_used: 2_000, ..reading() };
+        let odd = Reading {
+            cpu_percent: f64::NAN,
+            memory_used: 2_000,
+            ..reading()
+        };
         let event = HostEvent::between(&before, &odd, Duration::ZERO);
-        assert_eq!((event.cpu_percent, event.memory_percent, event.net_rx_bytes_per_s), (0.0, 100.0, 0.0));
+        assert_eq!(
+            (event.cpu_percent, event.memory_percent, event.net_rx_bytes_per_s),
+            (0.0, 100.0, 0.0)
+        );
     }
 
     #[test]

@@ -309,7 +309,7 @@ impl Shipper {
         let range = packed.range();
         packed.header.traceparent = self.traces.begin(&packed.header, session.link.lane(lane));
         session.link.shipped(now, lane, range);
-        self.setup.spool.set_in_flight(LaneId(i64::from(lane)), session.link.sent_up_to(lane));
+        self.setup.spool.set_in_flight(LaneId(i64::from(lane)), range.last);
         self.meters.batches.inc();
         self.meters.bytes.inc_by(u64::from(packed.header.body_len));
         let write = write_batch(session.connection.clone(), packed);
@@ -332,9 +332,7 @@ impl Shipper {
     fn lose(&mut self, reason: String, retry_after: u64, ctx: &mut Context<Self>) {
         let Some(session) = self.session.take() else { return };
         session.connection.close(quinn::VarInt::from_u32(0), b"");
-        for lane in self.setup.spool.watch().borrow().lanes.iter() {
-            self.setup.spool.set_in_flight(lane.lane, None);
-        }
+        self.setup.spool.clear_in_flight();
         self.traces.lost(&reason, now_millis());
         if !self.stopping {
             tracing::warn!(gateway = session.address, reason, "lost the gateway: events stay in the spool");

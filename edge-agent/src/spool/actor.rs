@@ -1,6 +1,7 @@
 //! The thread that owns the database: takes what is queued, carries it out in one transaction, answers.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,24 +9,23 @@ use tokio::sync::watch;
 use tributary_shared::metrics::{Gauge, Histogram, MetricName, counter, gauge, histogram};
 use tributary_shared::time::{Millis, now_millis};
 
+use super::answers::{carry_out, refuse_control, refuse_step, take_in};
 use super::config::SpoolConfig;
 use super::group::{Step, Waiter, plan};
 use super::handle::InFlight;
 use super::lane::Lane;
 use super::messages::{Block, LaneInfo, SpoolError, SpoolHealth, SpoolStatus};
 use super::open::{Database, Place};
+use super::policy::Usage;
 use super::queue::{Batch, Control, Queue, Queued, Read};
 use super::reader::{self, Found};
 use super::store::{StoreError, Trouble};
-use super::transaction::{Outcome, Transaction};
+use super::transaction::Transaction;
 
 /// Raw bytes of one group commit. More would save fsyncs, and keep the shipper's reads waiting longer.
 const GROUP_BYTES: usize = 2 << 20;
 /// Pause after a failure: a disk that is full or broken is not asked by every request anew.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Tells a waiter how its command ended, once it is known whether the transaction is durable.
-type Answer = Box<dyn FnOnce(Result<(), &SpoolError>)>;
 
 /// Why appends are refused for now.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Actor {
         place: Place,
         config: SpoolConfig,
         in_flight: InFlight,
-        opened: (Database, Option<std::path::PathBuf>),
+        opened: (Database, Option<PathBuf>),
         lock: File,
     ) -> (Self, watch::Receiver<SpoolStatus>) {
         let (database, aside) = opened;
@@ -91,8 +91,18 @@ impl Actor {
         };
         let quarantined = aside.map(|path| path.display().to_string().into());
         let (database, setback, stopping) = (Some(database), None, Vec::new());
-        let mut actor =
-            Self { place, config, in_flight, database, setback, quarantined, status, stopping, gauges, lock };
+        let mut actor = Self {
+            place,
+            config,
+            in_flight,
+            database,
+            setback,
+            quarantined,
+            status,
+            stopping,
+            gauges,
+            lock,
+        };
         actor.publish();
         (actor, watch)
     }
@@ -100,9 +110,13 @@ impl Actor {
     /// Serves the queue until it is closed and empty.
     pub(super) fn run(mut self, queue: Arc<Queue>) {
         let guard = AbandonOnDrop(queue);
-        let group = usize::try_from(self.place.budget.max_group()).map_or(GROUP_BYTES, |max| max.min(GROUP_BYTES));
+        let group =
+            usize::try_from(self.place.budget.max_group()).map_or(GROUP_BYTES, |max| max.min(GROUP_BYTES));
         loop {
-            let patience = self.setback.as_ref().map(|s| s.retry_at.saturating_duration_since(Instant::now()));
+            let patience = self
+                .setback
+                .as_ref()
+                .map(|s| s.retry_at.saturating_duration_since(Instant::now()));
             let batch = guard.0.take(patience, group);
             let closed = batch.closed;
             self.round(batch, Instant::now(), now_millis());
@@ -118,12 +132,17 @@ impl Actor {
 
     /// Carries out one batch of commands.
     pub(super) fn round(&mut self, batch: Batch, at: Instant, now: Millis) {
-        let Batch { appends, controls, .. } = batch;
+        let Batch {
+            appends, controls, ..
+        } = batch;
         let mut reads = Vec::new();
         let mut writes = Vec::new();
         for Queued { command, permit } in controls {
             match command {
-                Control::Shutdown { reply } => self.stopping.push(Queued { command: reply, permit }),
+                Control::Shutdown { reply } => self.stopping.push(Queued {
+                    command: reply,
+                    permit,
+                }),
                 Control::Read { .. } | Control::GetPosition { .. } | Control::ListPositions { .. } => {
                     reads.push(Queued { command, permit });
                 }
@@ -148,10 +167,15 @@ impl Actor {
     fn write(&mut self, mut steps: Vec<Step>, controls: Vec<Queued<Control>>, at: Instant, now: Millis) {
         let down = self.unavailable();
         if self.setback.is_some() {
-            steps.drain(..).flat_map(|step| refuse_step(step)).for_each(|answer| answer(Err(&down)));
+            steps
+                .drain(..)
+                .flat_map(|step| refuse_step(step))
+                .for_each(|answer| answer(Err(&down)));
         }
         let Some(database) = &mut self.database else {
-            controls.into_iter().for_each(|control| refuse_control(control, &down));
+            controls
+                .into_iter()
+                .for_each(|control| refuse_control(control, &down));
             return;
         };
         let started = Instant::now();
@@ -190,7 +214,10 @@ impl Actor {
     }
 
     fn unavailable(&self) -> SpoolError {
-        let reason = self.setback.as_ref().map_or_else(|| "it is closed".into(), |s| Arc::clone(&s.reason));
+        let reason = self
+            .setback
+            .as_ref()
+            .map_or_else(|| "it is closed".into(), |s| Arc::clone(&s.reason));
         SpoolError::Unavailable(reason)
     }
 
@@ -220,7 +247,9 @@ impl Actor {
         now: Millis,
         work: impl FnOnce(&Database) -> Result<T, StoreError>,
     ) -> Result<T, SpoolError> {
-        let Some(database) = &self.database else { return Err(self.unavailable()) };
+        let Some(database) = &self.database else {
+            return Err(self.unavailable());
+        };
         work(database).map_err(|error| {
             self.recover_from(&error, at, now);
             SpoolError::Unavailable(error.to_string().into())
@@ -242,7 +271,9 @@ impl Actor {
     }
 
     fn drop_damaged(&mut self, read: Read, first: u64, at: Instant, now: Millis) -> Result<(), SpoolError> {
-        let Some(database) = &mut self.database else { return Err(self.unavailable()) };
+        let Some(database) = &mut self.database else {
+            return Err(self.unavailable());
+        };
         let mut tx = Transaction::new(database, &self.config, &self.place.agent, &self.in_flight, now);
         let dropped = tx.store.transaction(|| {
             tx.drop_damaged(read.lane, first)?;
@@ -262,7 +293,11 @@ impl Actor {
 
     /// Checkpoints a WAL that has grown, and tries again after a pause.
     fn maintain(&mut self, at: Instant, now: Millis) {
-        if self.setback.as_ref().is_some_and(|setback| at >= setback.retry_at) {
+        if self
+            .setback
+            .as_ref()
+            .is_some_and(|setback| at >= setback.retry_at)
+        {
             self.reopen(at, now);
             self.publish();
         }
@@ -319,32 +354,57 @@ impl Actor {
 
     fn set_back(&mut self, reason: String, at: Instant) {
         tracing::warn!(reason, "spool takes no events for now");
-        self.setback = Some(Setback { reason: reason.into(), retry_at: at + RETRY });
+        self.setback = Some(Setback {
+            reason: reason.into(),
+            retry_at: at + RETRY,
+        });
     }
 
     fn publish(&mut self) {
         let (lanes, bytes): (Arc<[LaneInfo]>, _) = match &self.database {
             Some(database) => {
-                let bytes = database.usage().map_or(self.status.borrow().bytes, super::policy::Usage::total);
+                let bytes = database.usage().map_or(self.status.borrow().bytes, Usage::total);
                 (database.lanes.iter().map(Lane::info).collect(), bytes)
             }
-            None => (Arc::clone(&self.status.borrow().lanes), self.status.borrow().bytes),
+            None => (
+                Arc::clone(&self.status.borrow().lanes),
+                self.status.borrow().bytes,
+            ),
         };
         let health = match &self.setback {
             None => SpoolHealth::Healthy,
-            Some(setback) => SpoolHealth::Failing { reason: Arc::clone(&setback.reason) },
+            Some(setback) => SpoolHealth::Failing {
+                reason: Arc::clone(&setback.reason),
+            },
         };
         self.gauges.bytes.set(bytes as f64);
-        self.gauges.held.set(lanes.iter().map(|lane| lane.held_events).sum::<u64>() as f64);
+        self.gauges
+            .held
+            .set(lanes.iter().map(|lane| lane.held_events).sum::<u64>() as f64);
         let (limit, quarantined) = (self.config.limit, self.quarantined.clone());
-        self.status.send_replace(SpoolStatus { lanes, bytes, limit, health, quarantined });
+        self.status.send_replace(SpoolStatus {
+            lanes,
+            bytes,
+            limit,
+            health,
+            quarantined,
+        });
     }
 
     fn finish(self) {
-        let Self { database, lock, stopping, .. } = self;
+        let Self {
+            database,
+            lock,
+            stopping,
+            ..
+        } = self;
         let closed = database.map_or(Ok(()), |database| {
             database.checkpoint(true)?;
-            database.store.conn.close().map_err(|(_, error)| StoreError::from(error))
+            database
+                .store
+                .conn
+                .close()
+                .map_err(|(_, error)| StoreError::from(error))
         });
         // another agent may take over as soon as this one's stop is known
         drop(lock);
@@ -356,95 +416,4 @@ impl Actor {
             let _ = waiter.command.send(answer.clone());
         }
     }
-}
-
-fn answer<T: 'static>(waiter: Waiter<T>, outcome: Result<T, SpoolError>) -> Answer {
-    Box::new(move |committed| {
-        let Queued { command, permit } = waiter;
-        // who no longer waits needs no answer
-        let _ = command.send(committed.map_err(Clone::clone).and(outcome));
-        drop(permit);
-    })
-}
-
-/// Runs a command unless the transaction has failed already. The outcome then does not matter: the failure
-/// of the transaction is the answer to all.
-fn attempt<T>(failed: &mut Option<StoreError>, work: impl FnOnce() -> Outcome<T>) -> Result<T, SpoolError> {
-    if failed.is_none() {
-        match work() {
-            Ok(outcome) => return outcome,
-            Err(error) => *failed = Some(error),
-        }
-    }
-    Err(SpoolError::Closed)
-}
-
-fn take_in(tx: &mut Transaction<'_>, step: Step, failed: &mut Option<StoreError>, answers: &mut Vec<Answer>) {
-    match step {
-        Step::Rows(mut unit) => match attempt(failed, || tx.append(&mut unit)) {
-            Ok(accepted) => {
-                let pairs = unit.requests.into_iter().zip(accepted);
-                answers.extend(pairs.map(|(request, accepted)| answer(request.waiter, Ok(accepted))));
-            }
-            Err(error) => {
-                answers.extend(unit.requests.into_iter().map(|r| answer(r.waiter, Err(error.clone()))));
-            }
-        },
-        Step::Dropped { dropped, waiter } => {
-            answers.push(answer(waiter, attempt(failed, || tx.append_dropped(&dropped))));
-        }
-        Step::Position { position, waiter } => {
-            answers.push(answer(waiter, attempt(failed, || tx.set_position(&position))));
-        }
-    }
-}
-
-fn carry_out(
-    tx: &mut Transaction<'_>,
-    Queued { command, permit }: Queued<Control>,
-    failed: &mut Option<StoreError>,
-    answers: &mut Vec<Answer>,
-) {
-    answers.push(match command {
-        Control::CommitMark { lane, mark, reply } => {
-            answer(Queued { command: reply, permit }, attempt(failed, || tx.commit_mark(lane, mark)))
-        }
-        Control::LaneOpened { lane, mark, reply } => {
-            answer(Queued { command: reply, permit }, attempt(failed, || tx.lane_opened(lane, mark)))
-        }
-        Control::Fork { lane, reason, reply } => {
-            answer(Queued { command: reply, permit }, attempt(failed, || tx.fork_epoch(lane, reason)))
-        }
-        Control::ForgetPosition { key, reply } => {
-            answer(Queued { command: reply, permit }, attempt(failed, || tx.forget_position(&key)))
-        }
-        // reads and the shutdown are sorted out before
-        Control::Read { .. } | Control::GetPosition { .. } | Control::ListPositions { .. } => return,
-        Control::Shutdown { .. } => return,
-    });
-}
-
-fn refuse_step(step: Step) -> Vec<Answer> {
-    // the outcome is replaced by the reason of the refusal
-    match step {
-        Step::Rows(unit) => {
-            unit.requests.into_iter().map(|request| answer(request.waiter, Err(SpoolError::Closed))).collect()
-        }
-        Step::Dropped { waiter, .. } => vec![answer(waiter, Err(SpoolError::Closed))],
-        Step::Position { waiter, .. } => vec![answer(waiter, Err(SpoolError::Closed))],
-    }
-}
-
-fn refuse_control(Queued { command, permit }: Queued<Control>, why: &SpoolError) {
-    match command {
-        Control::CommitMark { reply, .. } | Control::ForgetPosition { reply, .. } | Control::Shutdown { reply } => {
-            let _ = reply.send(Err(why.clone()));
-        }
-        Control::LaneOpened { reply, .. } | Control::Fork { reply, .. } => {
-            let _ = reply.send(Err(why.clone()));
-        }
-        // these are answered as reads
-        Control::Read { .. } | Control::GetPosition { .. } | Control::ListPositions { .. } => {}
-    }
-    drop(permit);
 }

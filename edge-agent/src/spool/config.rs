@@ -28,7 +28,12 @@ impl SpoolConfig {
     /// A spool in `dir` with every default.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), limit: DEFAULT_LIMIT, when_full: WhenFull::default(), streams: BTreeMap::new() }
+        Self {
+            dir: dir.into(),
+            limit: DEFAULT_LIMIT,
+            when_full: WhenFull::default(),
+            streams: BTreeMap::new(),
+        }
     }
 
     /// Reads `[spool] limit, when_full` and `[streams.NAME] when_full` from the agent's top level. The spool
@@ -41,7 +46,12 @@ impl SpoolConfig {
             }
             if config.limit < MIN_LIMIT {
                 let hint = format!("at least {}", format_size(MIN_LIMIT));
-                spool.problem("limit", Some(format_size(config.limit)), "is too small", Some(&hint));
+                spool.problem(
+                    "limit",
+                    Some(format_size(config.limit)),
+                    "is too small",
+                    Some(&hint),
+                );
             }
             if let Some(policy) = spool.from_text("when_full") {
                 config.when_full = policy;
@@ -71,7 +81,9 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<SpoolConfig, tributary_shared::config::ConfigError> {
-        parse("agent.toml", text, |top| Some(SpoolConfig::from_top(top, Path::new("/var/lib/agent"))))
+        parse("agent.toml", text, |top| {
+            Some(SpoolConfig::from_top(top, Path::new("/var/lib/agent")))
+        })
     }
 
     #[test]
@@ -80,14 +92,30 @@ mod tests {
         let config = read(text).expect("valid");
         assert_eq!(config.dir, Path::new("/var/lib/agent/spool"));
         assert_eq!(config.limit, 64 << 20);
-        assert_eq!(config.policy(&"logs".parse().expect("name")), WhenFull::DropOldest);
+        assert_eq!(
+            config.policy(&"logs".parse().expect("name")),
+            WhenFull::DropOldest
+        );
         assert_eq!(config.policy(&"host".parse().expect("name")), WhenFull::Block);
     }
 
     #[test]
     fn every_problem_is_named() {
         let text = "[spool]\nlimit = '1MiB'\nwhen_full = 'panic'\n[streams.'a b']\nwhen_full = 'nope'\n";
-        let keys: Vec<_> = read(text).expect_err("invalid").problems.into_iter().map(|p| p.key).collect();
-        assert_eq!(keys, ["spool.limit", "spool.when_full", "streams.a b.when_full", "streams.a b.(name)"]);
+        let keys: Vec<_> = read(text)
+            .expect_err("invalid")
+            .problems
+            .into_iter()
+            .map(|p| p.key)
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                "spool.limit",
+                "spool.when_full",
+                "streams.a b.when_full",
+                "streams.a b.(name)"
+            ]
+        );
     }
 }

@@ -12,7 +12,7 @@ use tributary_shared::time::Millis;
 use tributary_shared::wire::frame::checksum;
 use tributary_shared::wire::{Codec, MAX_EVENT_BYTES, WireError, rows};
 
-use super::messages::{Accepted, InputPosition, NewDropped, NewEvents, SpoolError};
+use super::messages::{Accepted, InputPosition, NewDropped, NewEvents, RowsBlock, SpoolError};
 use super::queue::{Append, Queued, Reply};
 
 /// The most events of a block: a quarter of what a batch may carry, so that batches fill up well.
@@ -59,8 +59,14 @@ pub(super) struct Packed {
 #[derive(Debug)]
 pub(super) enum Step {
     Rows(Unit),
-    Dropped { dropped: NewDropped, waiter: Waiter<Accepted> },
-    Position { position: InputPosition, waiter: Waiter<()> },
+    Dropped {
+        dropped: NewDropped,
+        waiter: Waiter<Accepted>,
+    },
+    Position {
+        position: InputPosition,
+        waiter: Waiter<()>,
+    },
 }
 
 /// Turns a group's appends into steps. Requests that do not add up are answered here.
@@ -68,10 +74,28 @@ pub(super) fn plan(appends: Vec<Queued<Append>>) -> Vec<Step> {
     let mut plan = Plan::default();
     for Queued { command, permit } in appends {
         match command {
-            Append::Events { events, reply } => plan.events(events, Queued { command: reply, permit }),
-            Append::Dropped { dropped, reply } => plan.dropped(dropped, Queued { command: reply, permit }),
+            Append::Events { events, reply } => plan.events(
+                events,
+                Queued {
+                    command: reply,
+                    permit,
+                },
+            ),
+            Append::Dropped { dropped, reply } => plan.dropped(
+                dropped,
+                Queued {
+                    command: reply,
+                    permit,
+                },
+            ),
             Append::Position { position, reply } => {
-                plan.steps.push(Step::Position { position, waiter: Queued { command: reply, permit } });
+                plan.steps.push(Step::Position {
+                    position,
+                    waiter: Queued {
+                        command: reply,
+                        permit,
+                    },
+                });
             }
         }
     }
@@ -92,8 +116,19 @@ impl Plan {
             let _ = waiter.command.send(Err(error));
             return;
         }
-        let NewEvents { stream, origin, collected_at, rows, count, position } = events;
-        let request = Request { count, position, waiter };
+        let NewEvents {
+            stream,
+            origin,
+            collected_at,
+            rows,
+            count,
+            position,
+        } = events;
+        let request = Request {
+            count,
+            position,
+            waiter,
+        };
         let key = (stream.clone(), origin.clone());
         if let Some(Step::Rows(unit)) = self.open.get(&key).and_then(|&at| self.steps.get_mut(at))
             && unit.has_room(collected_at, count, rows.len())
@@ -104,7 +139,14 @@ impl Plan {
             return;
         }
         self.open.insert(key, self.steps.len());
-        self.steps.push(Step::Rows(Unit { stream, origin, collected_at, requests: vec![request], raw: rows, count }));
+        self.steps.push(Step::Rows(Unit {
+            stream,
+            origin,
+            collected_at,
+            requests: vec![request],
+            raw: rows,
+            count,
+        }));
     }
 
     fn dropped(&mut self, dropped: NewDropped, waiter: Waiter<Accepted>) {
@@ -123,7 +165,10 @@ fn check(events: &NewEvents) -> Result<(), SpoolError> {
     for row in rows::Rows::new(&events.rows) {
         let row = row.map_err(|_: WireError| SpoolError::Invalid("a row's length runs past the end"))?;
         if row.len() > MAX_EVENT_BYTES {
-            return Err(SpoolError::TooLarge { len: row.len() as u64, limit: MAX_EVENT_BYTES as u64 });
+            return Err(SpoolError::TooLarge {
+                len: row.len() as u64,
+                limit: MAX_EVENT_BYTES as u64,
+            });
         }
         count += 1;
     }
@@ -171,14 +216,20 @@ fn pack(count: u32, raw: &[u8]) -> std::io::Result<Packed> {
     // a unit is at most MAX_APPEND_BYTES
     let raw_len = u32::try_from(raw.len()).unwrap_or(u32::MAX);
     let crc = checksum(&body);
-    Ok(Packed { count, raw_len, codec, body, crc })
+    Ok(Packed {
+        count,
+        raw_len,
+        codec,
+        body,
+        crc,
+    })
 }
 
 /// Cuts the first `skip` events off a block.
 ///
 /// # Errors
 /// When the body is damaged, or zstd fails to allocate.
-pub(super) fn without_first(block: &super::messages::RowsBlock, skip: u64) -> std::io::Result<Packed> {
+pub(super) fn without_first(block: &RowsBlock, skip: u64) -> std::io::Result<Packed> {
     let segment = block.segment();
     let raw = rows::inflate(&segment, &block.body, block.raw_len as usize).map_err(std::io::Error::other)?;
     let skip = usize::try_from(skip).unwrap_or(usize::MAX);

@@ -7,7 +7,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tributary_shared::ids::{AgentId, Seq};
 
 use super::messages::{
-    Accepted, Block, ForkReason, InputPosition, LaneId, LaneInfo, NewDropped, NewEvents, SpoolError, SpoolStatus,
+    Accepted, Block, ForkReason, InputPosition, LaneId, LaneInfo, NewDropped, NewEvents, SpoolError,
+    SpoolStatus,
 };
 use super::queue::{Append, Control, Queue, Queued, Read, Reply};
 
@@ -55,7 +56,14 @@ impl SpoolHandle {
     ) -> Self {
         let append_room = Arc::new(Semaphore::new(MAX_APPEND_BYTES));
         let control_room = Arc::new(Semaphore::new(MAX_CONTROLS));
-        Self(Arc::new(Inner { agent, queue, append_room, control_room, in_flight, status }))
+        Self(Arc::new(Inner {
+            agent,
+            queue,
+            append_room,
+            control_room,
+            in_flight,
+            status,
+        }))
     }
 
     /// The agent that every lane here belongs to.
@@ -73,9 +81,13 @@ impl SpoolHandle {
     pub async fn append(&self, events: NewEvents) -> Result<Accepted, SpoolError> {
         let len = events.rows.len();
         if len > MAX_APPEND_BYTES {
-            return Err(SpoolError::TooLarge { len: len as u64, limit: MAX_APPEND_BYTES as u64 });
+            return Err(SpoolError::TooLarge {
+                len: len as u64,
+                limit: MAX_APPEND_BYTES as u64,
+            });
         }
-        self.send_append(len, |reply| Append::Events { events, reply }).await
+        self.send_append(len, |reply| Append::Events { events, reply })
+            .await
     }
 
     /// Gives seqs to events that could not be taken, with a drop record: they are missing on purpose, and the
@@ -84,7 +96,8 @@ impl SpoolHandle {
     /// # Errors
     /// As [`Self::append`].
     pub async fn append_dropped(&self, dropped: NewDropped) -> Result<Accepted, SpoolError> {
-        self.send_append(0, |reply| Append::Dropped { dropped, reply }).await
+        self.send_append(0, |reply| Append::Dropped { dropped, reply })
+            .await
     }
 
     /// Moves a position without events, e.g. past blank lines.
@@ -92,7 +105,8 @@ impl SpoolHandle {
     /// # Errors
     /// Those of every method.
     pub async fn append_position(&self, position: InputPosition) -> Result<(), SpoolError> {
-        self.send_append(0, |reply| Append::Position { position, reply }).await
+        self.send_append(0, |reply| Append::Position { position, reply })
+            .await
     }
 
     /// # Errors
@@ -128,7 +142,12 @@ impl SpoolHandle {
         max_rows: u32,
         max_bytes: usize,
     ) -> Result<Vec<Block>, SpoolError> {
-        let read = Read { lane, from: from_seq, max_rows, max_bytes };
+        let read = Read {
+            lane,
+            from: from_seq,
+            max_rows,
+            max_bytes,
+        };
         self.send(|reply| Control::Read { read, reply }).await
     }
 
@@ -160,13 +179,22 @@ impl SpoolHandle {
         self.send(|reply| Control::Fork { lane, reason, reply }).await
     }
 
-    /// The session has sent the lane up to `up_to`: `drop_oldest` spares it. `None` when the session ends.
-    pub fn set_in_flight(&self, lane: LaneId, up_to: Option<Seq>) {
-        let mut lanes = self.0.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        match up_to {
-            Some(seq) => lanes.insert(lane, seq),
-            None => lanes.remove(&lane),
-        };
+    /// The session has sent the lane up to `up_to`: `drop_oldest` spares it.
+    pub fn set_in_flight(&self, lane: LaneId, up_to: Seq) {
+        self.0
+            .in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(lane, up_to);
+    }
+
+    /// The session has ended: nothing is in flight any more.
+    pub fn clear_in_flight(&self) {
+        self.0
+            .in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     /// The state after the latest commit; changes with each one.
@@ -184,17 +212,27 @@ impl SpoolHandle {
         self.send(|reply| Control::Shutdown { reply }).await
     }
 
-    async fn send_append<T>(&self, len: usize, build: impl FnOnce(Reply<T>) -> Append) -> Result<T, SpoolError> {
+    async fn send_append<T>(
+        &self,
+        len: usize,
+        build: impl FnOnce(Reply<T>) -> Append,
+    ) -> Result<T, SpoolError> {
         let permit = permit(&self.0.append_room, len.max(MIN_APPEND_COST)).await?;
         let (reply, answer) = oneshot::channel();
-        self.0.queue.append(Queued { command: build(reply), permit })?;
+        self.0.queue.append(Queued {
+            command: build(reply),
+            permit,
+        })?;
         answer.await.unwrap_or(Err(SpoolError::Closed))
     }
 
     async fn send<T>(&self, build: impl FnOnce(Reply<T>) -> Control) -> Result<T, SpoolError> {
         let permit = permit(&self.0.control_room, 1).await?;
         let (reply, answer) = oneshot::channel();
-        self.0.queue.control(Queued { command: build(reply), permit })?;
+        self.0.queue.control(Queued {
+            command: build(reply),
+            permit,
+        })?;
         answer.await.unwrap_or(Err(SpoolError::Closed))
     }
 }
@@ -202,5 +240,8 @@ impl SpoolHandle {
 async fn permit(room: &Arc<Semaphore>, cost: usize) -> Result<OwnedSemaphorePermit, SpoolError> {
     // the cost is at most MAX_APPEND_BYTES, which fits a u32
     let cost = u32::try_from(cost).unwrap_or(u32::MAX);
-    Arc::clone(room).acquire_many_owned(cost).await.map_err(|_| SpoolError::Closed)
+    Arc::clone(room)
+        .acquire_many_owned(cost)
+        .await
+        .map_err(|_| SpoolError::Closed)
 }

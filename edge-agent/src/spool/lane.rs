@@ -87,10 +87,15 @@ impl Lane {
             Some(unsent) if mark >= unsent => Verdict::BehindPast { keep_below: unsent },
             // another process lives with a copy of this spool: which held events it has sent is not known, and
             // counting one twice is better than losing one
-            None if mark >= self.next_seq => Verdict::BehindPast { keep_below: self.committed_seq + 1 },
-            _ if mark < self.committed_seq => {
-                Verdict::Rewound { lost: SeqRange { first: mark + 1, last: self.committed_seq } }
-            }
+            None if mark >= self.next_seq => Verdict::BehindPast {
+                keep_below: self.committed_seq + 1,
+            },
+            _ if mark < self.committed_seq => Verdict::Rewound {
+                lost: SeqRange {
+                    first: mark + 1,
+                    last: self.committed_seq,
+                },
+            },
             _ => Verdict::Resume,
         }
     }
@@ -157,7 +162,12 @@ mod tests {
     fn lane(committed_seq: Seq, next_seq: Seq, unsent_from: Option<Seq>) -> Lane {
         let stream = "s".parse().expect("name");
         let new = Lane::new(LaneId(1), stream, Epoch(1), true);
-        Lane { next_seq, committed_seq, unsent_from, ..new }
+        Lane {
+            next_seq,
+            committed_seq,
+            unsent_from,
+            ..new
+        }
     }
 
     #[test]
@@ -171,14 +181,26 @@ mod tests {
     #[test]
     fn a_restored_image_is_found_out_even_when_it_has_overtaken_the_mark() {
         let keep_below = 100;
-        assert_eq!(lane(50, 120, Some(100)).judge(199), Verdict::BehindPast { keep_below });
-        assert_eq!(lane(50, 120, Some(100)).judge(105), Verdict::BehindPast { keep_below });
-        assert_eq!(lane(50, 100, Some(100)).judge(100), Verdict::BehindPast { keep_below });
+        assert_eq!(
+            lane(50, 120, Some(100)).judge(199),
+            Verdict::BehindPast { keep_below }
+        );
+        assert_eq!(
+            lane(50, 120, Some(100)).judge(105),
+            Verdict::BehindPast { keep_below }
+        );
+        assert_eq!(
+            lane(50, 100, Some(100)).judge(100),
+            Verdict::BehindPast { keep_below }
+        );
     }
 
     #[test]
     fn a_live_twin_costs_duplicates_rather_than_events() {
-        assert_eq!(lane(50, 100, None).judge(100), Verdict::BehindPast { keep_below: 51 });
+        assert_eq!(
+            lane(50, 100, None).judge(100),
+            Verdict::BehindPast { keep_below: 51 }
+        );
     }
 
     #[test]

@@ -99,7 +99,10 @@ impl DropRecord {
 pub enum Block {
     Rows(RowsBlock),
     /// At most `u32::MAX` seqs, so that the count fits a batch header.
-    Dropped { range: SeqRange, reason: Arc<str> },
+    Dropped {
+        range: SeqRange,
+        reason: Arc<str>,
+    },
 }
 
 impl Block {
@@ -164,7 +167,7 @@ pub struct SpoolStatus {
     pub bytes: u64,
     pub limit: u64,
     pub health: SpoolHealth,
-    /// Where the damaged database went that was found since this process started; its events are not lost yet.
+    /// Where a damaged database went that this process has found. What it held is in that file only.
     pub quarantined: Option<Arc<str>>,
 }
 
@@ -173,7 +176,9 @@ pub struct SpoolStatus {
 pub enum SpoolHealth {
     Healthy,
     /// The last attempt failed; the spool keeps trying.
-    Failing { reason: Arc<str> },
+    Failing {
+        reason: Arc<str>,
+    },
 }
 
 /// Why a request was not carried out.

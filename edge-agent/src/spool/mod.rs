@@ -27,6 +27,7 @@
 //! ```
 
 mod actor;
+mod answers;
 mod config;
 mod group;
 mod handle;
@@ -51,8 +52,8 @@ pub use config::{DEFAULT_LIMIT, MIN_LIMIT, SpoolConfig};
 pub use group::{MAX_BLOCK_BYTES, MAX_BLOCK_ROWS};
 pub use handle::{MAX_APPEND_BYTES, SpoolHandle};
 pub use messages::{
-    Accepted, Block, DropRecord, ForkReason, InputPosition, LaneId, LaneInfo, NewDropped, NewEvents, RowsBlock,
-    SpoolError, SpoolHealth, SpoolStatus,
+    Accepted, Block, DropRecord, ForkReason, InputPosition, LaneId, LaneInfo, NewDropped, NewEvents,
+    RowsBlock, SpoolError, SpoolHealth, SpoolStatus,
 };
 pub use open::{FORMAT_VERSION, OpenError};
 pub use policy::{UnknownPolicy, WhenFull};
@@ -66,7 +67,11 @@ pub use transaction::{DROPPED_DAMAGED, DROPPED_OLDEST, DROPPED_REWOUND, MAX_LIST
 pub fn open(config: SpoolConfig, agent: AgentId) -> Result<SpoolHandle, OpenError> {
     let lock = open::lock(&config.dir)?;
     let budget = policy::Budget::new(config.limit);
-    let place = open::Place { dir: config.dir.clone(), agent: agent.clone(), budget };
+    let place = open::Place {
+        dir: config.dir.clone(),
+        agent: agent.clone(),
+        budget,
+    };
     let opened = place.open_for_process(now_millis())?;
     let in_flight = handle::InFlight::default();
     let queue = Arc::new(queue::Queue::default());

@@ -1,5 +1,6 @@
 //! Opens the database: lock, pragmas, format, the check of every lane, and quarantine when it is damaged.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -9,15 +10,18 @@ use tributary_shared::ids::{AgentId, Seq};
 use tributary_shared::time::{Millis, to_rfc3339};
 
 use super::lane::Lanes;
+use super::messages::LaneId;
 use super::policy::{Budget, Usage};
 use super::store::{Store, StoreError, TABLES, Trouble};
+use super::transaction::list_drops;
 
 /// The newest format that this build writes, and the only one so far.
 pub const FORMAT_VERSION: i64 = 1;
 /// `TRBS`: tells a spool from any other SQLite file.
 const APPLICATION_ID: i64 = 0x5452_4253;
-/// Blocks are tens of kilobytes: large pages make their overflow chains short. See `docs/adr/`.
-const PAGE_SIZE: u32 = 16 << 10;
+/// Measured with blocks of tens of kilobytes and with single events: 4 KiB pages cost a seventh more CPU (long
+/// overflow chains), 16 KiB pages write a fifth more bytes, and twice as many for single events.
+const PAGE_SIZE: u32 = 8 << 10;
 /// The page cache, in KiB. The working set is the right edge of three trees; bodies are written once.
 const CACHE_KIB: i32 = 1_024;
 /// How long to wait for a reader or writer from outside (`sqlite3 spool.db`) before a statement fails.
@@ -28,9 +32,13 @@ const BUSY_MILLIS: u32 = 2_000;
 pub enum OpenError {
     #[error("another agent uses the spool in {0}: stop it, or give this one a dir of its own")]
     Locked(PathBuf),
-    #[error("the spool in {dir} has format {found}, and this program knows formats up to {FORMAT_VERSION}: upgrade it")]
+    #[error(
+        "the spool in {dir} has format {found}, and this program knows formats up to {FORMAT_VERSION}: upgrade it"
+    )]
     NewerFormat { dir: PathBuf, found: i64 },
-    #[error("the spool in {dir} belongs to agent {found}: restore that id, or give this agent a dir of its own")]
+    #[error(
+        "the spool in {dir} belongs to agent {found}: restore that id, or give this agent a dir of its own"
+    )]
     ForeignAgent { dir: PathBuf, found: String },
     #[error("cannot use {path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
@@ -63,10 +71,17 @@ pub(super) fn lock(dir: &Path) -> Result<File, OpenError> {
     fs::create_dir_all(dir).map_err(io(dir))?;
     if let Some(parent) = dir.parent().filter(|parent| parent.is_dir()) {
         // the new directory's own entry must survive a power cut as well
-        File::open(parent).and_then(|parent| parent.sync_all()).map_err(io(parent))?;
+        File::open(parent)
+            .and_then(|parent| parent.sync_all())
+            .map_err(io(parent))?;
     }
     let path = dir.join("spool.lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io(&path))?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(io(&path))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked(dir.to_owned())),
@@ -85,8 +100,12 @@ impl Place {
 
     /// Opens the database, and makes an empty one where there is none.
     pub(super) fn open(&self, now: Millis) -> Result<Database, OpenFailure> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let store = Store { conn: Connection::open_with_flags(self.file(), flags).map_err(StoreError::from)? };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let store = Store {
+            conn: Connection::open_with_flags(self.file(), flags).map_err(StoreError::from)?,
+        };
         self.set_up(&store.conn)?;
         let objects: i64 = store
             .conn
@@ -97,7 +116,11 @@ impl Place {
         }
         self.check_meta(&store.conn)?;
         let lanes = load(&store)?;
-        Ok(Database { store, lanes, wal: self.wal() })
+        Ok(Database {
+            store,
+            lanes,
+            wal: self.wal(),
+        })
     }
 
     fn set_up(&self, conn: &Connection) -> Result<(), StoreError> {
@@ -127,29 +150,40 @@ impl Place {
         let spool_id = format!("{:016x}", rand::random::<u64>());
         store.transaction(|| {
             store.conn.execute_batch(TABLES)?;
-            store.conn.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
+            store
+                .conn
+                .execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
             let sql = "INSERT INTO meta(format_version, spool_id, agent, created_at) VALUES (?1, ?2, ?3, ?4)";
-            store.conn.execute(sql, rusqlite::params![FORMAT_VERSION, spool_id, self.agent.as_str(), now])?;
+            store.conn.execute(
+                sql,
+                rusqlite::params![FORMAT_VERSION, spool_id, self.agent.as_str(), now],
+            )?;
             Ok(())
         })
     }
 
     fn check_meta(&self, conn: &Connection) -> Result<(), OpenFailure> {
-        let application: i64 =
-            conn.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(StoreError::from)?;
+        let application: i64 = conn
+            .query_row("PRAGMA application_id", [], |row| row.get(0))
+            .map_err(StoreError::from)?;
         if application != APPLICATION_ID {
             return Err(StoreError::Damaged("the file is not a spool".to_owned()).into());
         }
         // of a newer format only these two columns are known to be there
         let (found, agent): (i64, String) = conn
-            .query_row("SELECT format_version, agent FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row("SELECT format_version, agent FROM meta", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
             .map_err(StoreError::from)?;
         let dir = self.dir.clone();
         if found > FORMAT_VERSION {
             return Err(OpenFailure::Refused(OpenError::NewerFormat { dir, found }));
         }
         if agent != self.agent.as_str() {
-            return Err(OpenFailure::Refused(OpenError::ForeignAgent { dir, found: agent }));
+            return Err(OpenFailure::Refused(OpenError::ForeignAgent {
+                dir,
+                found: agent,
+            }));
         }
         Ok(())
     }
@@ -171,16 +205,25 @@ impl Place {
     /// What a starting process does: seqs given out from now on were not sent before the aggregator is heard.
     pub(super) fn open_for_process(&self, now: Millis) -> Result<(Database, Option<PathBuf>), OpenError> {
         let (mut database, aside) = self.open_or_quarantine(now)?;
-        let noted = database.store.note_process_start().and_then(|()| load(&database.store));
+        let noted = database
+            .store
+            .note_process_start()
+            .and_then(|()| load(&database.store));
         database.lanes = noted.map_err(|error| OpenFailure::Store(error).into_error(&self.dir))?;
         Ok((database, aside))
     }
 
     /// Moves the database aside, under a name with the time. The caller has closed it.
     pub(super) fn quarantine(&self, now: Millis, why: &StoreError) -> Result<PathBuf, OpenError> {
-        let stamp: String = to_rfc3339(now).chars().filter(|c| !matches!(c, '-' | ':' | '.')).collect();
+        let stamp: String = to_rfc3339(now)
+            .chars()
+            .filter(|c| !matches!(c, '-' | ':' | '.'))
+            .collect();
         let aside = self.dir.join(format!("spool.db.damaged-{stamp}"));
-        let io = |source| OpenError::Io { path: self.file(), source };
+        let io = |source| OpenError::Io {
+            path: self.file(),
+            source,
+        };
         // the WAL first: alone, it could be applied to the fresh database of the same name
         let wal_aside = self.dir.join(format!("spool.db.damaged-{stamp}-wal"));
         for (from, to) in [(self.wal(), wal_aside), (self.file(), aside.clone())] {
@@ -202,7 +245,10 @@ impl Place {
 impl Database {
     /// Sizes as the running transaction sees them.
     pub(super) fn usage(&self) -> Result<Usage, StoreError> {
-        Ok(Usage { pages: self.store.pages_in_use()?, wal: self.wal_bytes() })
+        Ok(Usage {
+            pages: self.store.pages_in_use()?,
+            wal: self.wal_bytes(),
+        })
     }
 
     /// 0 when there is no WAL yet.
@@ -212,7 +258,11 @@ impl Database {
 
     /// Writes the WAL's pages to the database. With `empty`, waits for readers and empties the file too.
     pub(super) fn checkpoint(&self, empty: bool) -> Result<(), StoreError> {
-        let sql = if empty { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(PASSIVE)" };
+        let sql = if empty {
+            "PRAGMA wal_checkpoint(TRUNCATE)"
+        } else {
+            "PRAGMA wal_checkpoint(PASSIVE)"
+        };
         self.store.conn.prepare_cached(sql)?.query_row([], |_| Ok(()))?;
         Ok(())
     }
@@ -230,7 +280,10 @@ pub(super) enum OpenFailure {
 impl OpenFailure {
     pub(super) fn into_error(self, dir: &Path) -> OpenError {
         match self {
-            Self::Store(error) => OpenError::Database { dir: dir.to_owned(), reason: error.to_string() },
+            Self::Store(error) => OpenError::Database {
+                dir: dir.to_owned(),
+                reason: error.to_string(),
+            },
             Self::Refused(error) => error,
         }
     }
@@ -241,7 +294,7 @@ pub(super) fn load(store: &Store) -> Result<Lanes, StoreError> {
     let mut lanes = Lanes::default();
     store.lanes()?.into_iter().for_each(|lane| lanes.insert(lane));
     // the seq that each lane's next extent must begin with
-    let mut expected: std::collections::HashMap<_, Seq> = std::collections::HashMap::new();
+    let mut expected: HashMap<LaneId, Seq> = HashMap::new();
     store.each_extent(|id, range, bytes| {
         let damaged = || StoreError::Damaged(format!("lane {} has seqs {range:?} out of place", id.0));
         let lane = lanes.get_mut(id).ok_or_else(damaged)?;
@@ -263,10 +316,18 @@ pub(super) fn load(store: &Store) -> Result<Lanes, StoreError> {
     for lane in lanes.iter() {
         let covered = expected.get(&lane.id).copied().unwrap_or(lane.committed_seq + 1);
         if covered != lane.next_seq {
-            let message = format!("lane {} ends at {covered} and not at {}", lane.id.0, lane.next_seq);
+            let message = format!(
+                "lane {} ends at {covered} and not at {}",
+                lane.id.0, lane.next_seq
+            );
             return Err(StoreError::Damaged(message));
         }
     }
-    super::transaction::list_drops(store, &mut lanes)?;
+    let dropped: Vec<_> = lanes
+        .iter()
+        .filter(|lane| lane.dropped_events > 0)
+        .map(|lane| lane.id)
+        .collect();
+    list_drops(store, &mut lanes, dropped)?;
     Ok(lanes)
 }

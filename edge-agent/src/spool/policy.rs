@@ -61,11 +61,15 @@ impl Usage {
 pub enum Decision {
     Admit,
     /// Delete the stream's oldest blocks until this many bytes more are free, then ask again.
-    DropOldest { bytes: u64 },
+    DropOldest {
+        bytes: u64,
+    },
     /// No room now.
     Refuse,
     /// No room ever.
-    TooLarge { limit: u64 },
+    TooLarge {
+        limit: u64,
+    },
 }
 
 impl Budget {
@@ -126,10 +130,16 @@ mod tests {
     #[test]
     fn a_full_spool_refuses_or_names_what_must_go() {
         let budget = Budget::new(LIMIT);
-        let full = Usage { pages: LIMIT * 3 / 4 - 100, wal: 1 << 20 };
+        let full = Usage {
+            pages: LIMIT * 3 / 4 - 100,
+            wal: 1 << 20,
+        };
         assert_eq!(budget.decide(WhenFull::Block, full, 100), Decision::Admit);
         assert_eq!(budget.decide(WhenFull::Block, full, 101), Decision::Refuse);
-        assert_eq!(budget.decide(WhenFull::DropOldest, full, 101), Decision::DropOldest { bytes: 1 });
+        assert_eq!(
+            budget.decide(WhenFull::DropOldest, full, 101),
+            Decision::DropOldest { bytes: 1 }
+        );
     }
 
     #[test]

@@ -19,9 +19,18 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
 /// New seqs, or a position without any.
 #[derive(Debug)]
 pub(super) enum Append {
-    Events { events: NewEvents, reply: Reply<Accepted> },
-    Dropped { dropped: NewDropped, reply: Reply<Accepted> },
-    Position { position: InputPosition, reply: Reply<()> },
+    Events {
+        events: NewEvents,
+        reply: Reply<Accepted>,
+    },
+    Dropped {
+        dropped: NewDropped,
+        reply: Reply<Accepted>,
+    },
+    Position {
+        position: InputPosition,
+        reply: Reply<()>,
+    },
 }
 
 impl Append {
@@ -37,15 +46,41 @@ impl Append {
 /// Everything else.
 #[derive(Debug)]
 pub(super) enum Control {
-    CommitMark { lane: LaneId, mark: Seq, reply: Reply<()> },
-    LaneOpened { lane: LaneId, mark: Seq, reply: Reply<LaneInfo> },
-    Fork { lane: LaneId, reason: ForkReason, reply: Reply<LaneInfo> },
-    ForgetPosition { key: String, reply: Reply<()> },
-    Read { read: Read, reply: Reply<Vec<Block>> },
-    GetPosition { key: String, reply: Reply<Option<Vec<u8>>> },
-    ListPositions { prefix: String, reply: Reply<Vec<InputPosition>> },
+    CommitMark {
+        lane: LaneId,
+        mark: Seq,
+        reply: Reply<()>,
+    },
+    LaneOpened {
+        lane: LaneId,
+        mark: Seq,
+        reply: Reply<LaneInfo>,
+    },
+    Fork {
+        lane: LaneId,
+        reason: ForkReason,
+        reply: Reply<LaneInfo>,
+    },
+    ForgetPosition {
+        key: String,
+        reply: Reply<()>,
+    },
+    Read {
+        read: Read,
+        reply: Reply<Vec<Block>>,
+    },
+    GetPosition {
+        key: String,
+        reply: Reply<Option<Vec<u8>>>,
+    },
+    ListPositions {
+        prefix: String,
+        reply: Reply<Vec<InputPosition>>,
+    },
     /// Everything queued before it is carried out first.
-    Shutdown { reply: Reply<()> },
+    Shutdown {
+        reply: Reply<()>,
+    },
 }
 
 /// What the shipper wants to see.
@@ -125,7 +160,10 @@ impl Queue {
     pub(super) fn abandon(&self) {
         let mut inner = self.lock();
         inner.closed = true;
-        let rest = (std::mem::take(&mut inner.appends), std::mem::take(&mut inner.controls));
+        let rest = (
+            std::mem::take(&mut inner.appends),
+            std::mem::take(&mut inner.controls),
+        );
         drop(inner);
         drop(rest);
     }
@@ -157,6 +195,10 @@ impl Queue {
             }
             appends.extend(inner.appends.pop_front());
         }
-        Batch { closed: inner.closed && inner.appends.is_empty(), appends, controls }
+        Batch {
+            closed: inner.closed && inner.appends.is_empty(),
+            appends,
+            controls,
+        }
     }
 }

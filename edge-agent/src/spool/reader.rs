@@ -12,7 +12,9 @@ use super::store::{Store, StoreError};
 pub(super) enum Found {
     Blocks(Vec<Block>),
     /// The block that begins with this seq does not match its checksum, and nothing before it was asked for.
-    DamagedBlock { first: Seq },
+    DamagedBlock {
+        first: Seq,
+    },
 }
 
 /// Reads from `read.from` on, within its limits; at least one block if there is one.
@@ -32,17 +34,31 @@ pub(super) fn read(store: &Store, lane: &Lane, read: Read) -> Result<Found, Stor
             let Some(block) = store.block(lane.id, extent.range.first)? else {
                 // what is whole goes out first
                 let first = extent.range.first;
-                return Ok(if blocks.is_empty() { Found::DamagedBlock { first } } else { Found::Blocks(blocks) });
+                return Ok(if blocks.is_empty() {
+                    Found::DamagedBlock { first }
+                } else {
+                    Found::Blocks(blocks)
+                });
             };
             at = extent.range.last + 1;
             blocks.push(Block::Rows(block));
             continue;
         }
-        let Some(drop) = store.drops(lane.id, at, 1)?.pop().filter(|drop| drop.range.contains(at)) else {
-            return Err(StoreError::Damaged(format!("lane {} has nothing for seq {at}", lane.id.0)));
+        let Some(drop) = store
+            .drops(lane.id, at, 1)?
+            .pop()
+            .filter(|drop| drop.range.contains(at))
+        else {
+            return Err(StoreError::Damaged(format!(
+                "lane {} has nothing for seq {at}",
+                lane.id.0
+            )));
         };
         let last = drop.range.last.min(at + u64::from(u32::MAX) - 1);
-        blocks.push(Block::Dropped { range: SeqRange { first: at, last }, reason: drop.reason });
+        blocks.push(Block::Dropped {
+            range: SeqRange { first: at, last },
+            reason: drop.reason,
+        });
         at = last + 1;
     }
     Ok(Found::Blocks(blocks))

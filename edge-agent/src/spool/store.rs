@@ -96,9 +96,15 @@ fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Seq> {
 }
 
 fn range(row: &Row<'_>, first: usize) -> rusqlite::Result<SeqRange> {
-    let range = SeqRange { first: seq(row, first)?, last: seq(row, first + 1)? };
+    let range = SeqRange {
+        first: seq(row, first)?,
+        last: seq(row, first + 1)?,
+    };
     if range.first == 0 || range.first > range.last {
-        return Err(rusqlite::Error::IntegralValueOutOfRange(first, to_db(range.first)));
+        return Err(rusqlite::Error::IntegralValueOutOfRange(
+            first,
+            to_db(range.first),
+        ));
     }
     Ok(range)
 }
@@ -141,7 +147,12 @@ impl Store {
                 "INSERT INTO lanes(stream, epoch, next_seq, committed_seq, active) VALUES (?1, ?2, 1, 0, ?3)",
             )?
             .execute(params![stream.as_str(), to_db(epoch.0), active])?;
-        Ok(Lane::new(LaneId(self.conn.last_insert_rowid()), stream.clone(), epoch, active))
+        Ok(Lane::new(
+            LaneId(self.conn.last_insert_rowid()),
+            stream.clone(),
+            epoch,
+            active,
+        ))
     }
 
     /// Writes every column of a lane that changes.
@@ -161,13 +172,16 @@ impl Store {
     }
 
     pub(super) fn delete_lane(&self, lane: LaneId) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM lanes WHERE id = ?1")?.execute([lane.0])?;
+        self.conn
+            .prepare_cached("DELETE FROM lanes WHERE id = ?1")?
+            .execute([lane.0])?;
         Ok(())
     }
 
     /// The rows of `lanes`, with nothing known of their blocks yet.
     pub(super) fn lanes(&self) -> Result<Vec<Lane>> {
-        let sql = "SELECT id, stream, epoch, next_seq, committed_seq, unsent_from, active FROM lanes ORDER BY id";
+        let sql =
+            "SELECT id, stream, epoch, next_seq, committed_seq, unsent_from, active FROM lanes ORDER BY id";
         let mut statement = self.conn.prepare(sql)?;
         let rows = statement.query_map([], |row| {
             let stream: String = row.get(1)?;
@@ -185,7 +199,10 @@ impl Store {
     }
 
     /// Visits all blocks and drops of all lanes by (lane, seq); bytes are `None` for a drop.
-    pub(super) fn each_extent(&self, mut visit: impl FnMut(LaneId, SeqRange, Option<u64>) -> Result<()>) -> Result<()> {
+    pub(super) fn each_extent(
+        &self,
+        mut visit: impl FnMut(LaneId, SeqRange, Option<u64>) -> Result<()>,
+    ) -> Result<()> {
         let sql = "SELECT lane, first_seq, last_seq, bytes FROM blocks
                    UNION ALL SELECT lane, first_seq, last_seq, NULL FROM drops ORDER BY 1, 2";
         let mut statement = self.conn.prepare(sql)?;
@@ -199,7 +216,10 @@ impl Store {
 
     /// Seqs that a process gives out from now on count as unsent until the aggregator is heard.
     pub(super) fn note_process_start(&self) -> Result<()> {
-        self.conn.execute("UPDATE lanes SET unsent_from = next_seq WHERE unsent_from IS NULL", [])?;
+        self.conn.execute(
+            "UPDATE lanes SET unsent_from = next_seq WHERE unsent_from IS NULL",
+            [],
+        )?;
         Ok(())
     }
 
@@ -211,7 +231,8 @@ impl Store {
         origin: Option<&str>,
         block: &Packed,
     ) -> Result<()> {
-        let sql = "INSERT INTO blocks(lane, first_seq, last_seq, collected_at, spooled_at, codec, raw_len, bytes,
+        let sql =
+            "INSERT INTO blocks(lane, first_seq, last_seq, collected_at, spooled_at, codec, raw_len, bytes,
                      crc, origin, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
         let (first, last) = (to_db(range.first), to_db(range.last));
         let codec = block.codec.to_tag();
@@ -236,8 +257,17 @@ impl Store {
         let sql = "SELECT first_seq, last_seq, bytes FROM blocks WHERE lane = ?1 AND last_seq >= ?2
                      AND first_seq >= coalesce((SELECT max(first_seq) FROM blocks WHERE lane = ?1 AND first_seq <= ?2), 0)
                    ORDER BY first_seq LIMIT 1";
-        let extent = |row: &Row<'_>| Ok(Extent { range: range(row, 0)?, bytes: seq(row, 2)? });
-        Ok(self.conn.prepare_cached(sql)?.query_row([lane.0, to_db(from)], extent).optional()?)
+        let extent = |row: &Row<'_>| {
+            Ok(Extent {
+                range: range(row, 0)?,
+                bytes: seq(row, 2)?,
+            })
+        };
+        Ok(self
+            .conn
+            .prepare_cached(sql)?
+            .query_row([lane.0, to_db(from)], extent)
+            .optional()?)
     }
 
     /// A whole block; `None` when it is not there, or its body does not match its checksum.
@@ -250,7 +280,9 @@ impl Store {
         let body = row.get_ref(8)?.as_blob().map_err(rusqlite::Error::from)?;
         let crc: u32 = row.get(6)?;
         let codec = Codec::from_tag(row.get(4)?);
-        let (Some(codec), true) = (codec, checksum(body) == crc) else { return Ok(None) };
+        let (Some(codec), true) = (codec, checksum(body) == crc) else {
+            return Ok(None);
+        };
         Ok(Some(RowsBlock {
             range: range(row, 0)?,
             collected_at: row.get(2)?,
@@ -278,7 +310,9 @@ impl Store {
             .conn
             .prepare_cached(&format!("SELECT coalesce(sum(bytes), 0) {covered}"))?
             .query_row(bounds, |row| row.get(0))?;
-        self.conn.prepare_cached(&format!("DELETE {covered}"))?.execute(bounds)?;
+        self.conn
+            .prepare_cached(&format!("DELETE {covered}"))?
+            .execute(bounds)?;
         Ok(bytes.unsigned_abs())
     }
 
@@ -297,7 +331,11 @@ impl Store {
     pub(super) fn insert_drop(&self, lane: LaneId, range: SeqRange, reason: &str) -> Result<()> {
         let neighbour = |sql, at: Seq| -> Result<Option<SeqRange>> {
             let found = |row: &Row<'_>| self::range(row, 0);
-            Ok(self.conn.prepare_cached(sql)?.query_row(params![lane.0, to_db(at), reason], found).optional()?)
+            Ok(self
+                .conn
+                .prepare_cached(sql)?
+                .query_row(params![lane.0, to_db(at), reason], found)
+                .optional()?)
         };
         let before = neighbour(
             "SELECT first_seq, last_seq FROM (SELECT * FROM drops WHERE lane = ?1 AND first_seq <= ?2
@@ -314,7 +352,9 @@ impl Store {
         let first = before.map_or(range.first, |r| r.first);
         let last = after.map_or(range.last, |r| r.last);
         self.conn
-            .prepare_cached("INSERT OR REPLACE INTO drops(lane, first_seq, last_seq, reason) VALUES (?1, ?2, ?3, ?4)")?
+            .prepare_cached(
+                "INSERT OR REPLACE INTO drops(lane, first_seq, last_seq, reason) VALUES (?1, ?2, ?3, ?4)",
+            )?
             .execute(params![lane.0, to_db(first), to_db(last), reason])?;
         Ok(())
     }
@@ -333,7 +373,10 @@ impl Store {
                    ORDER BY first_seq LIMIT ?3";
         let mut statement = self.conn.prepare_cached(sql)?;
         let rows = statement.query_map(params![lane.0, to_db(from), to_db(limit as u64)], |row| {
-            Ok(DropRecord { range: range(row, 0)?, reason: row.get::<_, String>(2)?.into() })
+            Ok(DropRecord {
+                range: range(row, 0)?,
+                reason: row.get::<_, String>(2)?.into(),
+            })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
@@ -367,20 +410,29 @@ impl Store {
     }
 
     pub(super) fn forget_position(&self, key: &str) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM inputs WHERE key = ?1")?.execute([key])?;
+        self.conn
+            .prepare_cached("DELETE FROM inputs WHERE key = ?1")?
+            .execute([key])?;
         Ok(())
     }
 
     pub(super) fn position(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        let mut statement = self.conn.prepare_cached("SELECT value FROM inputs WHERE key = ?1")?;
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT value FROM inputs WHERE key = ?1")?;
         Ok(statement.query_row([key], |row| row.get(0)).optional()?)
     }
 
     pub(super) fn positions(&self, prefix: &str) -> Result<Vec<InputPosition>> {
-        let sql = "SELECT key, value FROM inputs WHERE key >= ?1 AND substr(key, 1, length(?1)) = ?1 ORDER BY key";
+        let sql =
+            "SELECT key, value FROM inputs WHERE key >= ?1 AND substr(key, 1, length(?1)) = ?1 ORDER BY key";
         let mut statement = self.conn.prepare_cached(sql)?;
-        let rows =
-            statement.query_map([prefix], |row| Ok(InputPosition { key: row.get(0)?, value: row.get(1)? }))?;
+        let rows = statement.query_map([prefix], |row| {
+            Ok(InputPosition {
+                key: row.get(0)?,
+                value: row.get(1)?,
+            })
+        })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }

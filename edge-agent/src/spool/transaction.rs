@@ -17,7 +17,7 @@ use super::lane::{Lane, Lanes, Verdict};
 use super::messages::{Accepted, ForkReason, InputPosition, LaneId, LaneInfo, NewDropped, SpoolError};
 use super::open::Database;
 use super::policy::{Budget, Decision, Usage};
-use super::store::{Store, StoreError};
+use super::store::{Extent, Store, StoreError};
 
 /// Drop records that [`LaneInfo::dropped`] lists; the rest are counted.
 pub const MAX_LISTED_DROPS: usize = 64;
@@ -63,20 +63,36 @@ impl<'a> Transaction<'a> {
         let wal_bytes = database.wal_bytes();
         let Database { store, lanes, .. } = database;
         let (refused, dropped_in, dropped) = Default::default();
-        Self { store, lanes, config, agent, in_flight, now, wal_bytes, refused, dropped_in, dropped }
+        Self {
+            store,
+            lanes,
+            config,
+            agent,
+            in_flight,
+            now,
+            wal_bytes,
+            refused,
+            dropped_in,
+            dropped,
+        }
     }
 
     /// Stores a unit's rows and moves its positions; gives each request its range, in order.
     pub(super) fn append(&mut self, unit: &mut Unit) -> Outcome<Vec<Accepted>> {
         if self.refused.contains(&unit.stream) {
-            return Ok(Err(SpoolError::Full { retry_after: FULL_RETRY }));
+            return Ok(Err(SpoolError::Full {
+                retry_after: FULL_RETRY,
+            }));
         }
         // a full spool refuses before it compresses
         if let Err(error) = self.make_room(&unit.stream, BLOCK_OVERHEAD)? {
             return Ok(Err(self.refuse(&unit.stream, error)));
         }
         let blocks = unit.pack()?;
-        let need = blocks.iter().map(|block| block.body.len() as u64 + BLOCK_OVERHEAD).sum();
+        let need = blocks
+            .iter()
+            .map(|block| block.body.len() as u64 + BLOCK_OVERHEAD)
+            .sum();
         if let Err(error) = self.make_room(&unit.stream, need)? {
             return Ok(Err(self.refuse(&unit.stream, error)));
         }
@@ -88,7 +104,8 @@ impl<'a> Transaction<'a> {
         for block in &blocks {
             let range = SeqRange::from_count(lane.next_seq, block.count);
             let times = (unit.collected_at, self.now);
-            self.store.insert_block(lane.id, range, times, unit.origin.as_deref(), block)?;
+            self.store
+                .insert_block(lane.id, range, times, unit.origin.as_deref(), block)?;
             lane.next_seq = range.last + 1;
             lane.held_bytes += block.body.len() as u64;
         }
@@ -112,7 +129,9 @@ impl<'a> Transaction<'a> {
     /// Gives seqs to events that are gone already.
     pub(super) fn append_dropped(&mut self, dropped: &NewDropped) -> Outcome<Accepted> {
         if self.refused.contains(&dropped.stream) {
-            return Ok(Err(SpoolError::Full { retry_after: FULL_RETRY }));
+            return Ok(Err(SpoolError::Full {
+                retry_after: FULL_RETRY,
+            }));
         }
         if let Err(error) = self.make_room(&dropped.stream, BLOCK_OVERHEAD)? {
             return Ok(Err(self.refuse(&dropped.stream, error)));
@@ -142,9 +161,14 @@ impl<'a> Transaction<'a> {
 
     /// The aggregator has everything up to `mark`.
     pub(super) fn commit_mark(&mut self, id: LaneId, mark: Seq) -> Outcome<()> {
-        let Some(lane) = self.lanes.get(id) else { return Ok(Err(SpoolError::UnknownLane)) };
+        let Some(lane) = self.lanes.get(id) else {
+            return Ok(Err(SpoolError::UnknownLane));
+        };
         if mark >= lane.next_seq {
-            return Ok(Err(SpoolError::MarkAhead { mark, next_seq: lane.next_seq }));
+            return Ok(Err(SpoolError::MarkAhead {
+                mark,
+                next_seq: lane.next_seq,
+            }));
         }
         if mark > lane.committed_seq {
             let mut lane = lane.clone();
@@ -156,10 +180,14 @@ impl<'a> Transaction<'a> {
 
     /// The aggregator opened the lane and stands at `mark`; see [`Verdict`].
     pub(super) fn lane_opened(&mut self, id: LaneId, mark: Seq) -> Outcome<LaneInfo> {
-        let Some(lane) = self.lanes.get(id) else { return Ok(Err(SpoolError::UnknownLane)) };
+        let Some(lane) = self.lanes.get(id) else {
+            return Ok(Err(SpoolError::UnknownLane));
+        };
         let mut lane = lane.clone();
         match lane.judge(mark) {
-            Verdict::Resume if lane.unsent_from.is_none() && mark == lane.committed_seq => Ok(Ok(lane.info())),
+            Verdict::Resume if lane.unsent_from.is_none() && mark == lane.committed_seq => {
+                Ok(Ok(lane.info()))
+            }
             Verdict::Resume => {
                 lane.unsent_from = None;
                 self.advance(&mut lane, mark)?;
@@ -169,12 +197,23 @@ impl<'a> Transaction<'a> {
             }
             Verdict::Rewound { lost } => {
                 // a block that lies across the old mark still has its part of them
-                let held = self.store.block_at(id, lost.first)?.map_or(lane.next_seq, |block| block.range.first);
+                let held = self
+                    .store
+                    .block_at(id, lost.first)?
+                    .map_or(lane.next_seq, |block| block.range.first);
                 lane.unsent_from = None;
                 lane.committed_seq = lost.first - 1;
                 if held > lost.first {
-                    let gone = SeqRange { first: lost.first, last: lost.last.min(held - 1) };
-                    tracing::error!(lane = id.0, first = gone.first, last = gone.last, "aggregator lost committed events");
+                    let gone = SeqRange {
+                        first: lost.first,
+                        last: lost.last.min(held - 1),
+                    };
+                    tracing::error!(
+                        lane = id.0,
+                        first = gone.first,
+                        last = gone.last,
+                        "aggregator lost committed events"
+                    );
                     self.record_drop(&mut lane, gone, DROPPED_REWOUND)?;
                 }
                 self.put(lane)?;
@@ -186,7 +225,9 @@ impl<'a> Transaction<'a> {
     }
 
     pub(super) fn fork_epoch(&mut self, id: LaneId, reason: ForkReason) -> Outcome<LaneInfo> {
-        let Some(lane) = self.lanes.get(id) else { return Ok(Err(SpoolError::UnknownLane)) };
+        let Some(lane) = self.lanes.get(id) else {
+            return Ok(Err(SpoolError::UnknownLane));
+        };
         let mut lane = lane.clone();
         match reason {
             ForkReason::BehindPast { mark } => {
@@ -241,17 +282,25 @@ impl<'a> Transaction<'a> {
     /// Cuts committed events off a block that lies across the mark.
     fn cut_block(&mut self, lane: &mut Lane) -> Result<(), StoreError> {
         let first = lane.committed_seq + 1;
-        let Some(extent) = self.store.block_at(lane.id, first)?.filter(|block| block.range.first < first) else {
+        let Some(extent) = self
+            .store
+            .block_at(lane.id, first)?
+            .filter(|block| block.range.first < first)
+        else {
             return Ok(());
         };
         let block = self.store.block(lane.id, extent.range.first)?;
         self.store.delete_block(lane.id, extent.range.first)?;
         lane.held_bytes -= extent.bytes;
-        let rest = SeqRange { first, last: extent.range.last };
+        let rest = SeqRange {
+            first,
+            last: extent.range.last,
+        };
         match block.map(|block| (without_first(&block, first - extent.range.first), block)) {
             Some((Ok(packed), block)) if u64::from(packed.count) == rest.count() => {
                 let times = (block.collected_at, block.spooled_at);
-                self.store.insert_block(lane.id, rest, times, block.origin.as_deref(), &packed)?;
+                self.store
+                    .insert_block(lane.id, rest, times, block.origin.as_deref(), &packed)?;
                 lane.held_bytes += packed.body.len() as u64;
                 Ok(())
             }
@@ -261,11 +310,18 @@ impl<'a> Transaction<'a> {
 
     /// The block's body does not match its checksum: its events are lost, and the ledger will say so.
     pub(super) fn drop_damaged(&mut self, id: LaneId, first: Seq) -> Result<(), StoreError> {
-        let Some(mut lane) = self.lanes.get(id).cloned() else { return Ok(()) };
-        let Some(extent) = self.store.block_at(id, first)? else { return Ok(()) };
+        let Some(mut lane) = self.lanes.get(id).cloned() else {
+            return Ok(());
+        };
+        let Some(extent) = self.store.block_at(id, first)? else {
+            return Ok(());
+        };
         self.store.delete_block(id, extent.range.first)?;
         lane.held_bytes -= extent.bytes;
-        let rest = SeqRange { first: extent.range.first.max(lane.committed_seq + 1), last: extent.range.last };
+        let rest = SeqRange {
+            first: extent.range.first.max(lane.committed_seq + 1),
+            last: extent.range.last,
+        };
         self.record_damage(&mut lane, rest)?;
         self.put(lane)
     }
@@ -282,14 +338,23 @@ impl<'a> Transaction<'a> {
     fn make_room(&mut self, stream: &StreamName, need: u64) -> Outcome<()> {
         let (budget, policy) = (Budget::new(self.config.limit), self.config.policy(stream));
         loop {
-            let usage = Usage { pages: self.store.pages_in_use()?, wal: self.wal_bytes };
+            let usage = Usage {
+                pages: self.store.pages_in_use()?,
+                wal: self.wal_bytes,
+            };
             match budget.decide(policy, usage, need) {
                 Decision::Admit => return Ok(Ok(())),
-                Decision::Refuse => return Ok(Err(SpoolError::Full { retry_after: FULL_RETRY })),
+                Decision::Refuse => {
+                    return Ok(Err(SpoolError::Full {
+                        retry_after: FULL_RETRY,
+                    }));
+                }
                 Decision::TooLarge { limit } => return Ok(Err(SpoolError::TooLarge { len: need, limit })),
                 Decision::DropOldest { bytes } => {
                     if self.drop_oldest(stream, bytes)? == 0 {
-                        return Ok(Err(SpoolError::Full { retry_after: FULL_RETRY }));
+                        return Ok(Err(SpoolError::Full {
+                            retry_after: FULL_RETRY,
+                        }));
                     }
                 }
             }
@@ -299,17 +364,32 @@ impl<'a> Transaction<'a> {
     /// Deletes the stream's oldest blocks, older epochs first, until `bytes` of bodies are gone. Spares what is
     /// in flight: its ack is near, and would make the drop record a lie. Returns the blocks deleted.
     fn drop_oldest(&mut self, stream: &StreamName, bytes: u64) -> Result<usize, StoreError> {
-        let ids: Vec<LaneId> = self.lanes.iter().filter(|lane| lane.stream == *stream).map(|lane| lane.id).collect();
+        let ids: Vec<LaneId> = self
+            .lanes
+            .iter()
+            .filter(|lane| lane.stream == *stream)
+            .map(|lane| lane.id)
+            .collect();
         let (mut freed, mut deleted) = (0, 0);
         for id in ids {
-            let sent = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
-            let Some(mut lane) = self.lanes.get(id).cloned() else { continue };
+            let sent = self
+                .in_flight
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&id)
+                .copied();
+            let Some(mut lane) = self.lanes.get(id).cloned() else {
+                continue;
+            };
             while freed < bytes
                 && let Some(extent) = self.first_unsent(&lane, sent)?
             {
                 self.store.delete_block(id, extent.range.first)?;
                 lane.held_bytes -= extent.bytes;
-                let range = SeqRange { first: extent.range.first.max(lane.committed_seq + 1), last: extent.range.last };
+                let range = SeqRange {
+                    first: extent.range.first.max(lane.committed_seq + 1),
+                    last: extent.range.last,
+                };
                 self.record_drop(&mut lane, range, DROPPED_OLDEST)?;
                 freed += extent.bytes;
                 deleted += 1;
@@ -319,12 +399,14 @@ impl<'a> Transaction<'a> {
         Ok(deleted)
     }
 
-    fn first_unsent(&self, lane: &Lane, sent: Option<Seq>) -> Result<Option<super::store::Extent>, StoreError> {
+    fn first_unsent(&self, lane: &Lane, sent: Option<Seq>) -> Result<Option<Extent>, StoreError> {
         let from = sent.unwrap_or(0).max(lane.committed_seq) + 1;
         let found = self.store.block_at(lane.id, from)?;
         match (found, sent) {
             // a block whose first part was sent is in flight as well
-            (Some(extent), Some(sent)) if extent.range.first <= sent => self.store.block_at(lane.id, extent.range.last + 1),
+            (Some(extent), Some(sent)) if extent.range.first <= sent => {
+                self.store.block_at(lane.id, extent.range.last + 1)
+            }
             (found, _) => Ok(found),
         }
     }
@@ -354,14 +436,19 @@ impl<'a> Transaction<'a> {
             return Ok(Ok(lane.clone()));
         }
         if self.lanes.len() >= MAX_SESSION_LANES as usize {
-            return Ok(Err(SpoolError::TooManyStreams { limit: MAX_SESSION_LANES }));
+            return Ok(Err(SpoolError::TooManyStreams {
+                limit: MAX_SESSION_LANES,
+            }));
         }
-        Ok(Ok(self.new_lane(stream, true)?))
+        let lane = self.new_lane(stream, true)?;
+        tracing::info!(lane = lane.id.0, stream = %stream, epoch = lane.epoch.0, "lane begun");
+        Ok(Ok(lane))
     }
 
     fn new_lane(&self, stream: &StreamName, active: bool) -> Result<Lane, StoreError> {
         let seconds = u64::try_from(self.now / 1_000).unwrap_or(0);
-        self.store.insert_lane(stream, Epoch::from_parts(seconds, rand::random()), active)
+        self.store
+            .insert_lane(stream, Epoch::from_parts(seconds, rand::random()), active)
     }
 
     /// Stores the lane; a drained one that takes no new events goes.
@@ -377,7 +464,12 @@ impl<'a> Transaction<'a> {
     }
 
     fn accepted(&self, lane: &Lane, range: SeqRange) -> Accepted {
-        Accepted { agent: self.agent.clone(), stream: lane.stream.clone(), epoch: lane.epoch, range }
+        Accepted {
+            agent: self.agent.clone(),
+            stream: lane.stream.clone(),
+            epoch: lane.epoch,
+            range,
+        }
     }
 
     fn info(&self, id: LaneId) -> Result<LaneInfo, SpoolError> {
@@ -386,19 +478,17 @@ impl<'a> Transaction<'a> {
 
     /// Brings the lists of drop records in memory up to date: once a transaction, not once a drop.
     pub(super) fn list_drops(&mut self) -> Result<(), StoreError> {
-        for id in std::mem::take(&mut self.dropped_in) {
-            if let Some(lane) = self.lanes.get_mut(id) {
-                lane.dropped = self.store.drops(id, lane.committed_seq + 1, MAX_LISTED_DROPS)?.into();
-            }
-        }
-        Ok(())
+        list_drops(self.store, self.lanes, std::mem::take(&mut self.dropped_in))
     }
 }
 
-/// Lists the drop records of every lane that has some.
-pub(super) fn list_drops(store: &Store, lanes: &mut Lanes) -> Result<(), StoreError> {
-    let ids: Vec<LaneId> = lanes.iter().filter(|lane| lane.dropped_events > 0).map(|lane| lane.id).collect();
-    for id in ids {
+/// Lists the drop records of these lanes.
+pub(super) fn list_drops(
+    store: &Store,
+    lanes: &mut Lanes,
+    of: impl IntoIterator<Item = LaneId>,
+) -> Result<(), StoreError> {
+    for id in of {
         if let Some(lane) = lanes.get_mut(id) {
             lane.dropped = store.drops(id, lane.committed_seq + 1, MAX_LISTED_DROPS)?.into();
         }

@@ -19,11 +19,18 @@ const ITEMS: usize = 1;
 ///
 /// # Errors
 /// [`TailError`] when it cannot go on; the rest of the agent can.
-pub async fn run(config: FilesConfig, spool: SpoolHandle, stop: watch::Receiver<bool>) -> Result<(), TailError> {
+pub async fn run(
+    config: FilesConfig,
+    spool: SpoolHandle,
+    stop: watch::Receiver<bool>,
+) -> Result<(), TailError> {
     let stream = config.stream.clone();
     let known = known(&spool, &stream)
         .await
-        .map_err(|source| TailError::Positions { stream: stream.clone(), source })?;
+        .map_err(|source| TailError::Positions {
+            stream: stream.clone(),
+            source,
+        })?;
     let wake = Wake::new();
     let knocker = wake.knocker();
     let (out, items) = mpsc::channel(ITEMS);
@@ -47,8 +54,18 @@ pub struct Tail {
 
 impl Tail {
     #[must_use]
-    pub fn new(config: FilesConfig, spool: SpoolHandle, stop: watch::Receiver<bool>, death: DeathWatch) -> Self {
-        Self { config, spool, stop, _death: death }
+    pub fn new(
+        config: FilesConfig,
+        spool: SpoolHandle,
+        stop: watch::Receiver<bool>,
+        death: DeathWatch,
+    ) -> Self {
+        Self {
+            config,
+            spool,
+            stop,
+            _death: death,
+        }
     }
 }
 

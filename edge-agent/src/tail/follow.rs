@@ -86,7 +86,13 @@ impl Follow {
             ReadFrom::End | ReadFrom::Beginning => Start::At(0),
         };
         let followed = |position: FilePosition| {
-            let FilePosition { path, id, fingerprint, offset, rotated: renamed } = position;
+            let FilePosition {
+                path,
+                id,
+                fingerprint,
+                offset,
+                rotated: renamed,
+            } = position;
             let file = Followed {
                 path,
                 fingerprint,
@@ -100,13 +106,19 @@ impl Follow {
             };
             (id, file)
         };
-        Self { files: known.into_iter().map(followed).collect(), new_files }
+        Self {
+            files: known.into_iter().map(followed).collect(),
+            new_files,
+        }
     }
 
     /// The files that are followed but not open, with their last known path: look there for them when the
     /// globs do not show them.
     pub fn closed(&self) -> impl Iterator<Item = (FileId, &PathBuf)> {
-        self.files.iter().filter(|(_, file)| !file.open).map(|(id, file)| (*id, &file.path))
+        self.files
+            .iter()
+            .filter(|(_, file)| !file.open)
+            .map(|(id, file)| (*id, &file.path))
     }
 
     /// The position to save with the lines up to `offset` of a file that begins with `head`.
@@ -114,7 +126,13 @@ impl Follow {
     pub fn position(&self, id: FileId, head: &[u8], offset: u64) -> Option<FilePosition> {
         let file = self.files.get(&id)?;
         let (path, rotated) = (file.path.clone(), file.renamed);
-        Some(FilePosition { path, id, fingerprint: Fingerprint::of(head, offset), offset, rotated })
+        Some(FilePosition {
+            path,
+            id,
+            fingerprint: Fingerprint::of(head, offset),
+            offset,
+            rotated,
+        })
     }
 
     /// The reader took whole lines up to `offset` and has looked at everything up to `read_to`.
@@ -141,13 +159,21 @@ impl Follow {
         let mut by_id: BTreeMap<FileId, Sighting> = BTreeMap::new();
         for sighting in seen {
             // of several names, stay with the one that is known
-            let known = self.files.get(&sighting.id).is_some_and(|file| file.path == sighting.path);
+            let known = self
+                .files
+                .get(&sighting.id)
+                .is_some_and(|file| file.path == sighting.path);
             if known || !by_id.contains_key(&sighting.id) {
                 by_id.insert(sighting.id, sighting);
             }
         }
         let mut steps = Vec::new();
-        let missing: Vec<FileId> = self.files.keys().filter(|id| !by_id.contains_key(id)).copied().collect();
+        let missing: Vec<FileId> = self
+            .files
+            .keys()
+            .filter(|id| !by_id.contains_key(id))
+            .copied()
+            .collect();
         for id in missing {
             steps.extend(self.forget(id));
         }
@@ -160,7 +186,11 @@ impl Follow {
 
     fn forget(&mut self, id: FileId) -> Option<Step> {
         let file = self.files.remove(&id)?;
-        Some(Step::Forget { id, unread: file.size.saturating_sub(file.offset) })
+        Some(Step::Forget {
+            id,
+            path: file.path,
+            unread: file.size.saturating_sub(file.offset),
+        })
     }
 
     /// A quick look at one open file, between two whole looks: did it grow, or begin anew?
@@ -170,8 +200,15 @@ impl Follow {
             // ── truncated, or another file with a used inode ──
             let path = file.path.clone();
             let renamed = file.open && file.renamed;
-            *file = Followed { renamed, ..Followed::fresh(path.clone(), size, now) };
-            return Some(Step::Read { id, path, start: Start::At(0) });
+            *file = Followed {
+                renamed,
+                ..Followed::fresh(path.clone(), size, now)
+            };
+            return Some(Step::Read {
+                id,
+                path,
+                start: Start::At(0),
+            });
         }
         if size != file.size {
             (file.size, file.changed) = (size, now);
@@ -179,18 +216,31 @@ impl Follow {
         if size < file.read_to || !file.looked.fits(head) {
             // ── its unfinished line was cut short, and perhaps written anew ──
             (file.read_to, file.looked, file.open) = (file.offset, file.fingerprint, true);
-            return Some(Step::Read { id, path: file.path.clone(), start: Start::At(file.offset) });
+            return Some(Step::Read {
+                id,
+                path: file.path.clone(),
+                start: Start::At(file.offset),
+            });
         }
         None
     }
 
     /// The open files that have something to read, and how far the reader has looked at each.
     pub fn unread(&self) -> impl Iterator<Item = FileId> {
-        self.files.iter().filter(|(_, file)| file.open && !file.at_end()).map(|(id, _)| *id)
+        self.files
+            .iter()
+            .filter(|(_, file)| file.open && !file.at_end())
+            .map(|(id, _)| *id)
     }
 
     fn sighted(&mut self, sighting: Sighting, now: Elapsed) -> Option<Step> {
-        let Sighting { path, id, size, head, by_glob } = sighting;
+        let Sighting {
+            path,
+            id,
+            size,
+            head,
+            by_glob,
+        } = sighting;
         let head = head?;
         let Some(file) = self.files.get_mut(&id) else {
             return by_glob.then(|| self.begin(path, id, size, now));
@@ -213,7 +263,11 @@ impl Follow {
         }
         // ── a closed file has grown ──
         file.open = true;
-        Some(Step::Read { id, path: file.path.clone(), start: Start::At(file.offset) })
+        Some(Step::Read {
+            id,
+            path: file.path.clone(),
+            start: Start::At(file.offset),
+        })
     }
 
     /// What becomes of a file that is read to its end and stays as it is.

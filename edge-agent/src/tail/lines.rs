@@ -25,7 +25,10 @@ impl LineSplitter {
     /// `max_line` is the longest line in bytes, its line end not counted.
     #[must_use]
     pub fn new(max_line: usize) -> Self {
-        Self { max_line, skipping: None }
+        Self {
+            max_line,
+            skipping: None,
+        }
     }
 
     /// Gives each complete line of `chunk` to `take`, with the number of bytes of `chunk` up to and with its
@@ -74,7 +77,11 @@ impl LineSplitter {
         if line.len() > self.max_line {
             return Piece::TooLong(bytes.len() as u64);
         }
-        if line.iter().all(u8::is_ascii_whitespace) { Piece::Blank } else { Piece::Line(line) }
+        if line.iter().all(u8::is_ascii_whitespace) {
+            Piece::Blank
+        } else {
+            Piece::Line(line)
+        }
     }
 }
 
@@ -113,10 +120,17 @@ mod tests {
                 let done = splitter.split(&held, |piece, _| {
                     took = true;
                     out.extend(owned(piece));
-                    if hungry { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                    if hungry {
+                        ControlFlow::Continue(())
+                    } else {
+                        ControlFlow::Break(())
+                    }
                 });
                 held.drain(..done);
-                assert!(held.len() <= max_line + 1 || !hungry, "what is left over is bounded");
+                assert!(
+                    held.len() <= max_line + 1 || !hungry,
+                    "what is left over is bounded"
+                );
                 if hungry || !took {
                     break;
                 }
@@ -150,14 +164,21 @@ mod tests {
             Owned::Line(b"rest".to_vec()),
         ];
         for sizes in [&[1][..], &[3], &[100]] {
-            assert_eq!(feed(text.as_bytes(), sizes, 10, true), want, "in chunks of {sizes:?}");
+            assert_eq!(
+                feed(text.as_bytes(), sizes, 10, true),
+                want,
+                "in chunks of {sizes:?}"
+            );
         }
     }
 
     #[test]
     fn a_line_of_exactly_the_limit_passes_whatever_its_end() {
         for text in ["0123456789\n", "0123456789\r\n", "0123456789"] {
-            assert_eq!(feed(text.as_bytes(), &[1], 10, true), [Owned::Line(b"0123456789".to_vec())]);
+            assert_eq!(
+                feed(text.as_bytes(), &[1], 10, true),
+                [Owned::Line(b"0123456789".to_vec())]
+            );
         }
         assert_eq!(feed(b"0123456789a\n", &[1], 10, true), [Owned::TooLong(11)]);
     }

@@ -64,13 +64,17 @@ impl Fingerprint {
     pub fn of(head: &[u8], offset: u64) -> Self {
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         let len = head.len().min(offset).min(FINGERPRINT_BYTES);
-        Self { len: len as u16, crc: crc32fast::hash(&head[..len]) }
+        Self {
+            len: len as u16,
+            crc: crc32fast::hash(&head[..len]),
+        }
     }
 
     /// Can a file that begins with `head` be the one that this was taken of?
     #[must_use]
     pub fn fits(self, head: &[u8]) -> bool {
-        head.get(..usize::from(self.len)).is_some_and(|known| crc32fast::hash(known) == self.crc)
+        head.get(..usize::from(self.len))
+            .is_some_and(|known| crc32fast::hash(known) == self.crc)
     }
 }
 
@@ -110,8 +114,9 @@ pub enum Step {
     TakeRest { id: FileId },
     /// The file is idle: close it, keep its position.
     Close { id: FileId },
-    /// The file is gone and read to its end: close it and delete its position.
-    Forget { id: FileId, unread: u64 },
+    /// The file is gone and, as far as anybody knows, read to its end but for `unread` bytes: close it and
+    /// delete its position.
+    Forget { id: FileId, path: PathBuf, unread: u64 },
 }
 
 /// Where to begin reading.
@@ -128,17 +133,31 @@ pub type Elapsed = Duration;
 /// What a reader hands to the spool. The items of one file take effect in their order, one at a time.
 #[derive(Debug, Clone)]
 pub(super) enum Item {
-    Lines { rows: Vec<u8>, count: u32, origin: Arc<str>, collected_at: Millis, position: FilePosition },
+    Lines {
+        rows: Vec<u8>,
+        count: u32,
+        origin: Arc<str>,
+        collected_at: Millis,
+        position: FilePosition,
+    },
     /// One line that is too long to be an event.
-    TooLong { position: FilePosition },
-    Position { position: FilePosition },
-    Forget { id: FileId },
+    TooLong {
+        position: FilePosition,
+    },
+    Position {
+        position: FilePosition,
+    },
+    Forget {
+        id: FileId,
+    },
 }
 
 impl Item {
     pub(super) fn file(&self) -> FileId {
         match self {
-            Self::Lines { position, .. } | Self::TooLong { position } | Self::Position { position } => position.id,
+            Self::Lines { position, .. } | Self::TooLong { position } | Self::Position { position } => {
+                position.id
+            }
             Self::Forget { id } => *id,
         }
     }

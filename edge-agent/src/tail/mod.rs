@@ -33,6 +33,7 @@ mod tests;
 
 pub use actor::{Tail, run};
 pub use messages::{
-    Elapsed, FINGERPRINT_BYTES, FileId, FilePosition, FilesConfig, Fingerprint, ReadFrom, Sighting, Start, Step,
+    Elapsed, FINGERPRINT_BYTES, FileId, FilePosition, FilesConfig, Fingerprint, ReadFrom, Sighting, Start,
+    Step,
 };
 pub use pump::TailError;

@@ -43,7 +43,10 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 enum Pending {
-    Block { lines: Vec<String>, position: FilePosition },
+    Block {
+        lines: Vec<String>,
+        position: FilePosition,
+    },
     Forget(FileId),
 }
 
@@ -90,7 +93,12 @@ impl Model {
 
     /// A new live file, on the lowest free inode: as on a real disk, an inode that is open is not free.
     fn create(&mut self) {
-        let used: BTreeSet<u64> = self.disk.keys().chain(self.open.keys()).map(|id| id.ino).collect();
+        let used: BTreeSet<u64> = self
+            .disk
+            .keys()
+            .chain(self.open.keys())
+            .map(|id| id.ino)
+            .collect();
         let ino = (1..).find(|ino| !used.contains(ino)).expect("a free inode");
         self.disk.insert(FileId { dev: 1, ino }, Vec::new());
         self.names.insert(LIVE.into(), FileId { dev: 1, ino });
@@ -116,7 +124,8 @@ impl Model {
                 self.rotations += 1;
                 let id = self.names.remove(Path::new(LIVE)).expect("a live file");
                 let folder = if *matched { "/logs/app.log" } else { "/logs/old" };
-                self.names.insert(format!("{folder}.{}", self.rotations).into(), id);
+                self.names
+                    .insert(format!("{folder}.{}", self.rotations).into(), id);
                 // nobody will finish this line any more
                 let rest = std::mem::take(&mut self.unfinished);
                 self.expect(rest);
@@ -155,7 +164,8 @@ impl Model {
     fn is_known_by_its_content(&self) -> bool {
         let (id, bytes) = (self.live(), &self.disk[&self.live()]);
         let head = &bytes[..bytes.len().min(FINGERPRINT_BYTES)];
-        let fits = |p: &FilePosition| p.offset > 0 && p.offset <= bytes.len() as u64 && p.fingerprint.fits(head);
+        let fits =
+            |p: &FilePosition| p.offset > 0 && p.offset <= bytes.len() as u64 && p.fingerprint.fits(head);
         self.positions.get(&id).is_some_and(fits)
     }
 
@@ -164,7 +174,10 @@ impl Model {
             self.lines += 1;
             self.unfinished = format!("{}:", self.lines);
             let id = self.live();
-            self.disk.get_mut(&id).expect("live").extend(self.unfinished.bytes());
+            self.disk
+                .get_mut(&id)
+                .expect("live")
+                .extend(self.unfinished.bytes());
         }
         let mut text = "x".repeat(filler);
         self.unfinished.push_str(&text);
@@ -188,16 +201,27 @@ impl Model {
     fn sighting(&self, path: &Path, id: FileId, by_glob: bool) -> Option<Sighting> {
         let bytes = self.disk.get(&id)?;
         let head = bytes[..bytes.len().min(FINGERPRINT_BYTES)].to_vec();
-        Some(Sighting { path: path.to_owned(), id, size: bytes.len() as u64, head: Some(head), by_glob })
+        Some(Sighting {
+            path: path.to_owned(),
+            id,
+            size: bytes.len() as u64,
+            head: Some(head),
+            by_glob,
+        })
     }
 
     fn look(&mut self) {
         let matched = |path: &Path| path.starts_with("/logs") && path.to_string_lossy().starts_with(LIVE);
-        let mut seen: Vec<Sighting> =
-            self.names.iter().filter_map(|(path, id)| self.sighting(path, *id, matched(path))).collect();
+        let mut seen: Vec<Sighting> = self
+            .names
+            .iter()
+            .filter_map(|(path, id)| self.sighting(path, *id, matched(path)))
+            .collect();
         // what is followed but has no name any more is seen through its descriptor; a deleted file's content
         // is not modelled, because it is deleted only once it was read
-        seen.retain(|s| s.by_glob || self.open.contains_key(&s.id) || self.follow.closed().any(|(id, _)| id == s.id));
+        seen.retain(|s| {
+            s.by_glob || self.open.contains_key(&s.id) || self.follow.closed().any(|(id, _)| id == s.id)
+        });
         for step in self.follow.look(seen, self.now) {
             self.carry_out(step);
         }
@@ -213,11 +237,17 @@ impl Model {
     fn carry_out(&mut self, step: Step) {
         match step {
             Step::Read { id, start, .. } => {
-                let Start::At(offset) = start else { unreachable!("the model reads from the beginning") };
-                self.open.insert(id, (LineSplitter::new(MAX_LINE), offset, offset));
+                let Start::At(offset) = start else {
+                    unreachable!("the model reads from the beginning")
+                };
+                self.open
+                    .insert(id, (LineSplitter::new(MAX_LINE), offset, offset));
                 let head = &self.disk[&id][..self.disk[&id].len().min(FINGERPRINT_BYTES)];
                 let position = self.follow.position(id, head, offset).expect("followed");
-                self.pending.push(Pending::Block { lines: Vec::new(), position });
+                self.pending.push(Pending::Block {
+                    lines: Vec::new(),
+                    position,
+                });
             }
             Step::TakeRest { id } => self.read(id, true),
             Step::Close { id } => drop(self.open.remove(&id)),
@@ -309,18 +339,41 @@ proptest! {
 
 #[test]
 fn rotation_during_downtime_is_caught_up_with() {
-    let line = Action::Write { filler: 5, finished: true };
-    let look = Action::Look { millis: 10, commit: 9 };
-    let actions = [line.clone(), look, line.clone(), Action::Crash, Action::Rotate { matched: false }, line];
+    let line = Action::Write {
+        filler: 5,
+        finished: true,
+    };
+    let look = Action::Look {
+        millis: 10,
+        commit: 9,
+    };
+    let actions = [
+        line.clone(),
+        look,
+        line.clone(),
+        Action::Crash,
+        Action::Rotate { matched: false },
+        line,
+    ];
     let model = ran(&actions);
     assert_eq!(model.taken, ["1:xxxxx", "2:xxxxx", "3:xxxxx"]);
-    assert_eq!(model.positions.len(), 1, "the rotated file is forgotten once it is read");
+    assert_eq!(
+        model.positions.len(),
+        1,
+        "the rotated file is forgotten once it is read"
+    );
 }
 
 #[test]
 fn a_reused_inode_is_another_file() {
-    let line = Action::Write { filler: 5, finished: true };
-    let look = Action::Look { millis: 10, commit: 9 };
+    let line = Action::Write {
+        filler: 5,
+        finished: true,
+    };
+    let look = Action::Look {
+        millis: 10,
+        commit: 9,
+    };
     let rotate = Action::Rotate { matched: true };
     // the agent is down while the read file is deleted and its inode goes to a longer one
     let mut model = ran(&[line.clone(), look]);

@@ -1,6 +1,6 @@
 //! Carries items from the reader to the spool, and waits where the spool says so.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -11,6 +11,7 @@ use tributary_shared::metrics::{Counter, MetricName, counter};
 
 use super::messages::{FileId, FilePosition, Item};
 use crate::spool::{InputPosition, NewDropped, NewEvents, SpoolError, SpoolHandle};
+use crate::stop::stopped;
 
 /// Appends that are on their way to the disk together, each of another file: a file's next block must not
 /// overtake one that was refused, or its position would skip lines.
@@ -42,9 +43,16 @@ fn saved(stream: &StreamName, position: &FilePosition) -> InputPosition {
     // a map of texts and numbers; a path that is not UTF-8 is the one thing that JSON cannot hold
     let value = serde_json::to_vec(position).unwrap_or_else(|_| {
         let path = position.path.to_string_lossy().into_owned().into();
-        serde_json::to_vec(&FilePosition { path, ..position.clone() }).unwrap_or_default()
+        serde_json::to_vec(&FilePosition {
+            path,
+            ..position.clone()
+        })
+        .unwrap_or_default()
     });
-    InputPosition { key: key(stream, position.id), value }
+    InputPosition {
+        key: key(stream, position.id),
+        value,
+    }
 }
 
 /// The entry's positions as the spool has them. One that cannot be read is left out, and its file is read
@@ -67,6 +75,10 @@ pub(super) struct Pump {
     spool: SpoolHandle,
     stop: watch::Receiver<bool>,
     accepted: Counter,
+    /// Buffers for the copies, one a flight. The spool keeps what it is given, so a block that it may refuse
+    /// is copied, and into memory that is warm: a fresh half megabyte each time would cost several times more
+    /// than finding the lines in it.
+    spares: Mutex<Vec<Vec<u8>>>,
 }
 
 /// How an item ended.
@@ -78,8 +90,17 @@ enum Landed {
 
 impl Pump {
     pub(super) fn new(stream: StreamName, spool: SpoolHandle, stop: watch::Receiver<bool>) -> Self {
-        let accepted = counter(MetricName::IntakeEvents, &[("input", "file"), ("stream", stream.as_str())]);
-        Self { stream, spool, stop, accepted }
+        let accepted = counter(
+            MetricName::IntakeEvents,
+            &[("input", "file"), ("stream", stream.as_str())],
+        );
+        Self {
+            stream,
+            spool,
+            stop,
+            accepted,
+            spares: Mutex::default(),
+        }
     }
 
     /// Runs until the agent stops, the reader ends, or the spool refuses for good.
@@ -89,7 +110,9 @@ impl Pump {
         let mut held: Option<Item> = None;
         let mut stop = self.stop.clone();
         loop {
-            if let Some(item) = held.take_if(|item| flights.len() < MAX_FLIGHTS && !busy.contains(&item.file())) {
+            if let Some(item) =
+                held.take_if(|item| flights.len() < MAX_FLIGHTS && !busy.contains(&item.file()))
+            {
                 busy.push(item.file());
                 flights.push(self.deliver(item));
             }
@@ -112,17 +135,22 @@ impl Pump {
         Ok(())
     }
 
-    async fn deliver(&self, item: Item) -> Result<Landed, TailError> {
+    async fn deliver(&self, mut item: Item) -> Result<Landed, TailError> {
         let file = item.file();
         let mut stop = self.stop.clone();
         let mut waiting = false;
         loop {
-            let wait = match self.attempt(&item).await {
+            let wait = match self.attempt(&mut item).await {
                 Ok(()) => return Ok(Landed::Done(file)),
                 Err(SpoolError::Full { retry_after }) => retry_after,
                 Err(SpoolError::Unavailable(_)) => UNAVAILABLE_WAIT,
                 Err(SpoolError::Closed) => return Ok(Landed::Stopped),
-                Err(source) => return Err(TailError::Refused { stream: self.stream.clone(), source }),
+                Err(source) => {
+                    return Err(TailError::Refused {
+                        stream: self.stream.clone(),
+                        source,
+                    });
+                }
             };
             if !waiting {
                 tracing::warn!(stream = %self.stream, "the spool does not take lines now: reading waits");
@@ -135,20 +163,54 @@ impl Pump {
         }
     }
 
-    async fn attempt(&self, item: &Item) -> Result<(), SpoolError> {
+    fn spares(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn copy(&self, rows: &[u8]) -> Vec<u8> {
+        let mut copy = self.spares().pop().unwrap_or_default();
+        copy.clear();
+        copy.extend_from_slice(rows);
+        copy
+    }
+
+    async fn attempt(&self, item: &mut Item) -> Result<(), SpoolError> {
         let stream = self.stream.clone();
         match item {
-            Item::Lines { rows, count, origin, collected_at, position } => {
+            Item::Lines {
+                rows,
+                count,
+                origin,
+                collected_at,
+                position,
+            } => {
                 let position = Some(saved(&stream, position));
-                let (origin, collected_at) = (Some(Arc::clone(origin)), *collected_at);
-                let events =
-                    NewEvents { stream, origin, collected_at, rows: rows.clone(), count: *count, position };
-                self.spool.append(events).await?;
-                self.accepted.inc_by(u64::from(*count));
+                let (origin, collected_at, count) = (Some(Arc::clone(origin)), *collected_at, *count);
+                let copy = self.copy(rows);
+                let events = NewEvents {
+                    stream,
+                    origin,
+                    collected_at,
+                    rows: std::mem::take(rows),
+                    count,
+                    position,
+                };
+                let appended = self.spool.append(events).await;
+                if appended.is_err() {
+                    rows.clone_from(&copy);
+                }
+                self.spares().push(copy);
+                appended?;
+                self.accepted.inc_by(u64::from(count));
             }
             Item::TooLong { position } => {
                 let position = Some(saved(&stream, position));
-                let dropped = NewDropped { stream, count: 1, reason: "too_large".into(), position };
+                let dropped = NewDropped {
+                    stream,
+                    count: 1,
+                    reason: "too_large".into(),
+                    position,
+                };
                 self.spool.append_dropped(dropped).await?;
             }
             Item::Position { position } => self.spool.append_position(saved(&stream, position)).await?,
@@ -156,10 +218,4 @@ impl Pump {
         }
         Ok(())
     }
-}
-
-/// Resolves when the agent is told to stop, or nobody is left to tell it.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // an error means that the sender is gone, which is an order to stop as well
-    let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -35,6 +35,8 @@ const BLOCK_LINES: u32 = 4_096;
 /// .. or so many bytes: large enough that a commit pays off, and few enough that three of them (one being
 /// read, one waiting, one at the spool) do not show in the agent's memory.
 const BLOCK_BYTES: usize = 512 << 10;
+/// Room for the line with which a block exceeds [`BLOCK_BYTES`]; a longer one makes it grow.
+const LAST_LINE: usize = 4 << 10;
 
 /// The pump does not take blocks any more: the agent ends.
 #[derive(Debug)]
@@ -68,7 +70,12 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(config: FilesConfig, known: Vec<FilePosition>, out: mpsc::Sender<Item>, wake: Wake) -> Self {
+    pub(super) fn new(
+        config: FilesConfig,
+        known: Vec<FilePosition>,
+        out: mpsc::Sender<Item>,
+        wake: Wake,
+    ) -> Self {
         // the splitter needs room for the longest line with its line end
         let buffer = vec![0; READ_BYTES.max(config.max_line + 2)];
         Self {
@@ -102,7 +109,11 @@ impl Reader {
                 self.glance()?;
             }
             let ended = self.read_until(next_look)?;
-            woken = if ended { self.rest(next_look) } else { Woken::Timeout };
+            woken = if ended {
+                self.rest(next_look)
+            } else {
+                Woken::Timeout
+            };
         }
         Ok(())
     }
@@ -126,11 +137,22 @@ impl Reader {
 
     /// A whole look at the file system.
     fn look(&mut self) -> Result<(), Closed> {
-        let open = self.open.iter().map(|(id, o)| (*id, (o.path.as_path(), &o.file))).collect();
-        let closed = self.follow.closed().map(|(id, path)| (id, path.clone())).collect();
+        let open = self
+            .open
+            .iter()
+            .map(|(id, o)| (*id, (o.path.as_path(), &o.file)))
+            .collect();
+        let closed = self
+            .follow
+            .closed()
+            .map(|(id, path)| (id, path.clone()))
+            .collect();
         let seen = self.scanner.look(&open, closed);
         let folders = self.config.paths.iter().map(|pattern| literal_folder(pattern));
-        let found = seen.iter().filter(|s| s.by_glob).filter_map(|s| s.path.parent().map(Path::to_path_buf));
+        let found = seen
+            .iter()
+            .filter(|s| s.by_glob)
+            .filter_map(|s| s.path.parent().map(Path::to_path_buf));
         let folders = folders.chain(found).filter(|folder| folder.is_dir()).collect();
         self.wake.watch(folders);
         let now = self.elapsed();
@@ -143,7 +165,11 @@ impl Reader {
         let now = self.elapsed();
         let mut steps = Vec::new();
         for (id, open) in &mut self.open {
-            match open.file.metadata().and_then(|meta| Ok((meta.len(), read_head(&open.file)?))) {
+            match open
+                .file
+                .metadata()
+                .and_then(|meta| Ok((meta.len(), read_head(&open.file)?)))
+            {
                 Ok((size, head)) => {
                     steps.extend(self.follow.glance(*id, size, &head, now));
                     open.head = head;
@@ -162,10 +188,13 @@ impl Reader {
                 self.open.remove(&id);
                 Ok(())
             }
-            Step::Forget { id, unread } => {
-                let path = self.open.remove(&id).map(|open| open.path);
+            Step::Forget { id, path, unread } => {
+                self.open.remove(&id);
+                let path = path.display();
                 if unread > 0 {
-                    tracing::error!(?path, ?id, unread, "file vanished before it was read to its end");
+                    tracing::error!(%path, unread, "file vanished before it was read to its end");
+                } else {
+                    tracing::info!(%path, "file is gone and was read to its end");
                 }
                 self.send(Item::Forget { id })
             }
@@ -210,7 +239,14 @@ impl Reader {
             self.follow.advanced(id, &head, offset, offset);
         }
         let splitter = LineSplitter::new(self.config.max_line);
-        let open = OpenFile { file, path: path.to_owned(), splitter, offset, next: offset, head };
+        let open = OpenFile {
+            file,
+            path: path.to_owned(),
+            splitter,
+            offset,
+            next: offset,
+            head,
+        };
         self.open.insert(id, open);
         Ok(())
     }
@@ -234,7 +270,9 @@ impl Reader {
 
     /// Reads one block of a file and sends it. With `take_rest`, what is behind the last newline is a line.
     fn read_block(&mut self, id: FileId, take_rest: bool) -> Result<(), Closed> {
-        let Some(open) = self.open.get_mut(&id) else { return Ok(()) };
+        let Some(open) = self.open.get_mut(&id) else {
+            return Ok(());
+        };
         let first = open.offset;
         let block = match open.read_lines(&mut self.buffer, take_rest) {
             Ok(block) => block,
@@ -252,7 +290,13 @@ impl Reader {
         {
             let origin = Arc::from(format!("file:{}@{first}", open.path.display()));
             let (rows, count) = (block.rows, block.count);
-            items.push(Item::Lines { rows, count, origin, collected_at: now_millis(), position });
+            items.push(Item::Lines {
+                rows,
+                count,
+                origin,
+                collected_at: now_millis(),
+                position,
+            });
         }
         if let Some(len) = block.too_long
             && let Some(position) = position(open.offset)
@@ -304,12 +348,21 @@ impl Lines {
 
 impl OpenFile {
     fn read_lines(&mut self, buffer: &mut [u8], take_rest: bool) -> io::Result<Lines> {
-        let mut block = Lines { end: self.offset, ..Lines::default() };
+        let mut block = Lines {
+            end: self.offset,
+            ..Lines::default()
+        };
         loop {
             let len = self.file.read_at(buffer, self.next)?;
             let chunk = &buffer[..len];
             if block.rows.capacity() == 0 {
-                block.rows.reserve_exact(len + len / 64 + 8);
+                // a full buffer means that there is more: room for a whole block and its last line, at once
+                let room = if len == buffer.len() {
+                    BLOCK_BYTES + LAST_LINE
+                } else {
+                    len + len / 64 + 8
+                };
+                block.rows.reserve_exact(room);
             }
             let base = self.next;
             let (mut flow, mut done) = (ControlFlow::Continue(()), None);

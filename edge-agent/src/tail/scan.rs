@@ -12,12 +12,18 @@ use glob::MatchOptions;
 use super::messages::{FINGERPRINT_BYTES, FileId, Sighting};
 
 /// As a shell matches: `*` stops at a slash and does not take hidden files, which are often an editor's.
-const GLOB: MatchOptions =
-    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+const GLOB: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
 
 /// What the file system calls an open file or a path.
 pub(super) fn file_id(meta: &Metadata) -> FileId {
-    FileId { dev: meta.dev(), ino: meta.ino() }
+    FileId {
+        dev: meta.dev(),
+        ino: meta.ino(),
+    }
 }
 
 /// The first bytes of a file, at most [`FINGERPRINT_BYTES`].
@@ -49,7 +55,11 @@ pub(super) struct Scanner {
 impl Scanner {
     /// `patterns` were checked when the configuration was.
     pub(super) fn new(patterns: Vec<String>) -> Self {
-        Self { patterns, heads: HashMap::new(), unreadable: BTreeSet::new() }
+        Self {
+            patterns,
+            heads: HashMap::new(),
+            unreadable: BTreeSet::new(),
+        }
     }
 
     /// Everything that the globs name, every `open` file, and those of `closed` that were only renamed within
@@ -68,16 +78,31 @@ impl Scanner {
             }
         }
         for (id, (path, file)) in open.iter().filter(|(id, _)| !ids.contains(id)) {
-            match file.metadata().and_then(|meta| Ok((meta.len(), read_head(file)?))) {
+            match file
+                .metadata()
+                .and_then(|meta| Ok((meta.len(), read_head(file)?)))
+            {
                 Ok((size, head)) => {
-                    seen.push(Sighting { path: path.to_path_buf(), id: *id, size, head: Some(head), by_glob: false });
+                    seen.push(Sighting {
+                        path: path.to_path_buf(),
+                        id: *id,
+                        size,
+                        head: Some(head),
+                        by_glob: false,
+                    });
                 }
-                Err(error) => tracing::warn!(path = %path.display(), %error, "open file cannot be read any more"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "open file cannot be read any more")
+                }
             }
         }
-        let missing: BTreeMap<FileId, PathBuf> = closed.into_iter().filter(|(id, _)| !ids.contains(id)).collect();
-        seen.extend(self.renamed(&missing));
-        self.heads.retain(|id, _| seen.iter().any(|sighting| sighting.id == *id));
+        let missing: BTreeMap<FileId, PathBuf> =
+            closed.into_iter().filter(|(id, _)| !ids.contains(id)).collect();
+        for sighting in self.renamed(&missing) {
+            ids.insert(sighting.id);
+            seen.push(sighting);
+        }
+        self.heads.retain(|id, _| ids.contains(id));
         seen
     }
 
@@ -99,10 +124,14 @@ impl Scanner {
         let folders: BTreeSet<&Path> = missing.values().filter_map(|path| path.parent()).collect();
         let mut found = Vec::new();
         for folder in folders {
-            let Ok(entries) = fs::read_dir(folder) else { continue };
+            let Ok(entries) = fs::read_dir(folder) else {
+                continue;
+            };
             for entry in entries.flatten() {
                 // the entry itself, not what a link points to
-                let ours = entry.metadata().is_ok_and(|meta| missing.contains_key(&file_id(&meta)));
+                let ours = entry
+                    .metadata()
+                    .is_ok_and(|meta| missing.contains_key(&file_id(&meta)));
                 if ours {
                     found.extend(self.sighting(entry.path(), &BTreeMap::new(), false));
                 }
@@ -136,7 +165,13 @@ impl Scanner {
                 None
             }
         };
-        Some(Sighting { path, id, size: meta.len(), head, by_glob })
+        Some(Sighting {
+            path,
+            id,
+            size: meta.len(),
+            head,
+            by_glob,
+        })
     }
 
     fn cached_head(&mut self, path: &Path, id: FileId, meta: &Metadata) -> io::Result<Vec<u8>> {
@@ -167,7 +202,13 @@ mod tests {
         let root = dir.path().display();
         let names = |pattern: String| -> Vec<String> {
             let seen = Scanner::new(vec![pattern]).look(&BTreeMap::new(), Vec::new());
-            let name = |s: &Sighting| s.path.strip_prefix(dir.path()).expect("inside").display().to_string();
+            let name = |s: &Sighting| {
+                s.path
+                    .strip_prefix(dir.path())
+                    .expect("inside")
+                    .display()
+                    .to_string()
+            };
             seen.iter().map(name).collect()
         };
         assert_eq!(names(format!("{root}/*.log")), ["x.log", "y.log"]);
@@ -178,7 +219,13 @@ mod tests {
         fs::rename(path("x.log"), path("x.log.1")).expect("rename");
         let mut scanner = Scanner::new(vec![format!("{root}/x.log")]);
         let seen = scanner.look(&BTreeMap::new(), vec![(id, path("x.log"))]);
-        let want = Sighting { path: path("x.log.1"), id, size: 5, head: Some(b"x.log".to_vec()), by_glob: false };
+        let want = Sighting {
+            path: path("x.log.1"),
+            id,
+            size: 5,
+            head: Some(b"x.log".to_vec()),
+            by_glob: false,
+        };
         assert_eq!(seen, [want]);
     }
 }

@@ -30,7 +30,11 @@ struct Running {
 impl Running {
     async fn stop(self) {
         self.stop.send_replace(true);
-        timeout(PATIENCE, self.task).await.expect("ends when told").expect("no panic").expect("no error");
+        timeout(PATIENCE, self.task)
+            .await
+            .expect("ends when told")
+            .expect("no panic")
+            .expect("no error");
     }
 
     async fn crash(self) {
@@ -42,7 +46,10 @@ impl Running {
 impl Bench {
     fn new(limit: u64) -> Self {
         let dir = tempfile::tempdir().expect("dir");
-        let config = SpoolConfig { limit, ..SpoolConfig::new(dir.path().join("spool")) };
+        let config = SpoolConfig {
+            limit,
+            ..SpoolConfig::new(dir.path().join("spool"))
+        };
         let spool = spool::open(config, "press-7".parse().expect("id")).expect("spool");
         fs::create_dir(dir.path().join("logs")).expect("mkdir");
         Self { dir, spool }
@@ -55,7 +62,12 @@ impl Bench {
     fn config(&self) -> FilesConfig {
         let pattern = self.log("*.log").display().to_string();
         let stream = "logs".parse().expect("name");
-        FilesConfig { stream, paths: vec![pattern], max_line: 200, read_from: ReadFrom::Beginning }
+        FilesConfig {
+            stream,
+            paths: vec![pattern],
+            max_line: 200,
+            read_from: ReadFrom::Beginning,
+        }
     }
 
     fn start(&self) -> Running {
@@ -64,13 +76,20 @@ impl Bench {
 
     fn start_with(&self, config: FilesConfig) -> Running {
         let (stop, stopped) = watch::channel(false);
-        Running { stop, task: tokio::spawn(run(config, self.spool.clone(), stopped)) }
+        Running {
+            stop,
+            task: tokio::spawn(run(config, self.spool.clone(), stopped)),
+        }
     }
 
     async fn lane_with(&self, events: u64) -> LaneInfo {
         let mut status = self.spool.watch();
         let enough = status.wait_for(|s| s.lanes.iter().any(|lane| lane.next_seq > events));
-        let status = timeout(PATIENCE, enough).await.expect("events arrive").expect("spool lives").clone();
+        let status = timeout(PATIENCE, enough)
+            .await
+            .expect("events arrive")
+            .expect("spool lives")
+            .clone();
         status.lanes[0].clone()
     }
 
@@ -80,7 +99,12 @@ impl Bench {
         let mut lines = Vec::new();
         let mut next = lane.committed_seq + 1;
         while next < lane.next_seq {
-            for block in self.spool.read(lane.lane, next, 10_000, 1 << 20).await.expect("read") {
+            for block in self
+                .spool
+                .read(lane.lane, next, 10_000, 1 << 20)
+                .await
+                .expect("read")
+            {
                 next = block.range().last + 1;
                 lines.extend(texts(&block));
             }
@@ -93,14 +117,20 @@ fn texts(block: &Block) -> Vec<String> {
     match block {
         Block::Rows(rows) => {
             let raw = inflate(&rows.segment(), &rows.body, 8 << 20).expect("inflate");
-            Rows::new(&raw).map(|row| String::from_utf8_lossy(row.expect("row")).into_owned()).collect()
+            Rows::new(&raw)
+                .map(|row| String::from_utf8_lossy(row.expect("row")).into_owned())
+                .collect()
         }
         Block::Dropped { range, reason } => vec![format!("<{reason}>"); range.count() as usize],
     }
 }
 
 fn append(path: &Path, text: &str) {
-    let mut file = OpenOptions::new().append(true).create(true).open(path).expect("open");
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .expect("open");
     file.write_all(text.as_bytes()).expect("write");
 }
 
@@ -112,14 +142,22 @@ fn numbered(range: std::ops::Range<u32>) -> (String, Vec<String>) {
 #[tokio::test]
 async fn lines_arrive_as_they_are_and_an_unfinished_one_waits() {
     let bench = Bench::new(1 << 30);
-    append(&bench.log("a.log"), "{\"n\":1}\r\n\n   \nnot json \u{fffd}\n{\"n\":");
+    append(
+        &bench.log("a.log"),
+        "{\"n\":1}\r\n\n   \nnot json \u{fffd}\n{\"n\":",
+    );
     let running = bench.start();
     assert_eq!(bench.lines(2).await, ["{\"n\":1}", "not json \u{fffd}"]);
     append(&bench.log("a.log"), "2}\n");
     assert_eq!(bench.lines(3).await[2..], ["{\"n\":2}"]);
     let status = bench.spool.watch().borrow().clone();
     let lane = &status.lanes[0];
-    let block = bench.spool.read(lane.lane, 1, 10, 1 << 20).await.expect("read").remove(0);
+    let block = bench
+        .spool
+        .read(lane.lane, 1, 10, 1 << 20)
+        .await
+        .expect("read")
+        .remove(0);
     let Block::Rows(rows) = block else { panic!("rows") };
     let origin = rows.origin.expect("an origin");
     assert_eq!(*origin, *format!("file:{}@0", bench.log("a.log").display()));
@@ -130,7 +168,10 @@ async fn lines_arrive_as_they_are_and_an_unfinished_one_waits() {
 async fn rotation_by_rename_reads_the_old_file_to_its_end_and_the_new_one_from_its_beginning() {
     let bench = Bench::new(1 << 30);
     append(&bench.log("a.log"), "one\n");
-    let mut writer = OpenOptions::new().append(true).open(bench.log("a.log")).expect("open");
+    let mut writer = OpenOptions::new()
+        .append(true)
+        .open(bench.log("a.log"))
+        .expect("open");
     let running = bench.start();
     bench.lines(1).await;
     fs::rename(bench.log("a.log"), bench.log("a.log.1")).expect("rename");
@@ -153,8 +194,15 @@ async fn rotation_by_truncation_begins_again() {
     append(&bench.log("a.log"), "two\n");
     assert_eq!(bench.lines(2).await[1], "two");
     // and with more than there was before
-    fs::write(bench.log("a.log"), "three, written anew and longer than all before\n").expect("write");
-    assert_eq!(bench.lines(3).await[2], "three, written anew and longer than all before");
+    fs::write(
+        bench.log("a.log"),
+        "three, written anew and longer than all before\n",
+    )
+    .expect("write");
+    assert_eq!(
+        bench.lines(3).await[2],
+        "three, written anew and longer than all before"
+    );
     running.stop().await;
 }
 
@@ -211,13 +259,23 @@ async fn an_over_long_line_is_a_drop_record_and_the_rest_goes_on() {
 #[tokio::test]
 async fn read_from_end_leaves_the_past_out_once_and_only_once() {
     let bench = Bench::new(1 << 30);
-    let config = FilesConfig { read_from: ReadFrom::End, ..bench.config() };
+    let config = FilesConfig {
+        read_from: ReadFrom::End,
+        ..bench.config()
+    };
     append(&bench.log("a.log"), "past\nunfinished");
     append(&bench.log("b.log"), "past\n");
     let running = bench.start_with(config.clone());
     // a position of each file is saved before any line
     let saved = async {
-        while bench.spool.positions("file/logs/".to_owned()).await.expect("positions").len() < 2 {
+        while bench
+            .spool
+            .positions("file/logs/".to_owned())
+            .await
+            .expect("positions")
+            .len()
+            < 2
+        {
             tokio::task::yield_now().await;
         }
     };
@@ -244,18 +302,29 @@ async fn a_full_spool_makes_the_reader_wait_and_nothing_is_lost() {
         state
     };
     let line = |n: usize, words: [u64; 11]| format!("{n} {}\n", words.map(|w| format!("{w:016x}")).concat());
-    let text: String = (0..100_000).map(|n| line(n, std::array::from_fn(|_| noise()))).collect();
+    let text: String = (0..100_000)
+        .map(|n| line(n, std::array::from_fn(|_| noise())))
+        .collect();
     fs::write(bench.log("a.log"), &text).expect("write");
     let running = bench.start();
     let mut taken = Vec::new();
     while taken.len() < 100_000 {
         let lane = bench.lane_with(taken.len() as u64).await;
-        let blocks = bench.spool.read(lane.lane, lane.committed_seq + 1, 16_000, 4 << 20).await.expect("read");
+        let blocks = bench
+            .spool
+            .read(lane.lane, lane.committed_seq + 1, 16_000, 4 << 20)
+            .await
+            .expect("read");
         let last = blocks.last().expect("something new").range().last;
         taken.extend(blocks.iter().flat_map(texts));
         assert!(bench.spool.watch().borrow().bytes <= MIN_LIMIT, "the limit holds");
         bench.spool.commit_mark(lane.lane, last).await.expect("mark");
     }
-    assert!(taken.iter().map(|line| format!("{line}\n")).eq(text.split_inclusive('\n').map(str::to_owned)));
+    assert!(
+        taken
+            .iter()
+            .map(|line| format!("{line}\n"))
+            .eq(text.split_inclusive('\n').map(str::to_owned))
+    );
     running.stop().await;
 }

@@ -58,7 +58,10 @@ pub(super) struct Wake {
 impl Wake {
     pub(super) fn new() -> Self {
         let (token, tokens) = sync_channel(1);
-        let knocker = Knocker { token, names: Arc::new(AtomicBool::new(false)) };
+        let knocker = Knocker {
+            token,
+            names: Arc::new(AtomicBool::new(false)),
+        };
         let on_event = knocker.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
             Ok(event) => on_event.on_event(&event),
@@ -68,7 +71,13 @@ impl Wake {
                 on_event.knock();
             }
         });
-        let mut wake = Self { tokens, knocker, watcher: None, watched: BTreeSet::new(), complained: false };
+        let mut wake = Self {
+            tokens,
+            knocker,
+            watcher: None,
+            watched: BTreeSet::new(),
+            complained: false,
+        };
         match watcher {
             Ok(watcher) => wake.watcher = Some(watcher),
             Err(error) => wake.complain(Path::new(""), &error),
@@ -82,7 +91,9 @@ impl Wake {
 
     /// Watches exactly these directories from now on.
     pub(super) fn watch(&mut self, folders: BTreeSet<PathBuf>) {
-        let Some(mut watcher) = self.watcher.take() else { return };
+        let Some(mut watcher) = self.watcher.take() else {
+            return;
+        };
         for gone in self.watched.difference(&folders) {
             // it fails for a directory that was deleted, which is what is wanted
             let _ = watcher.unwatch(gone);

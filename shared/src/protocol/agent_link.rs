@@ -338,12 +338,6 @@ impl AgentLink {
         self.lanes.values().map(|lane| lane.in_flight.len()).sum()
     }
 
-    /// Highest seq of the lane that is in flight or committed: what the spool must not drop.
-    #[must_use]
-    pub fn sent_up_to(&self, lane: u32) -> Option<Seq> {
-        self.lanes.get(&lane).map(|lane| lane.sent_up_to)
-    }
-
     /// The lane as the spool last showed it.
     #[must_use]
     pub fn lane(&self, lane: u32) -> Option<&LaneView> {

@@ -249,7 +249,7 @@ async fn run(steps: Vec<Step>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
     #[test]
-    fn any_submissions_leave_contiguous_lanes_and_balanced_books(steps in prop::collection::vec(step(), 1..14)) {
+    fn any_submissions_leave_contiguous_lanes_and_balance(steps in prop::collection::vec(step(), 1..14)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
         runtime.block_on(run(steps));
     }

@@ -25,9 +25,9 @@ export function integer(value) {
   return whole.format(value);
 }
 
-/** A measured value: whole numbers exactly, others with two decimals, tiny ones with three digits. */
+/** A measured value: whole and large numbers without decimals, others with two, tiny ones with three digits. */
 export function measure(value) {
-  if (Number.isInteger(value)) return whole.format(value);
+  if (Number.isInteger(value) || Math.abs(value) >= 100_000) return whole.format(value);
   return Math.abs(value) >= 0.1 ? two.format(value) : small.format(value);
 }
 

@@ -94,7 +94,7 @@ follow(
   {
     overview: takeOverview,
     window: (message) => views.take(message),
-    missed: () => quietly(views.reload()),
+    missed: () => views.missed(),
   },
   takeState,
 );

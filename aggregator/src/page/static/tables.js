@@ -5,7 +5,7 @@ import { KeyedTable, byId, el, emptyState, setText, showOr, timeNode } from "./d
 import { bytes, integer } from "./format.js";
 
 /** Dead letters that the page lists. */
-const LETTERS = 20;
+const LETTERS = 10;
 /** A clock that is this far off is worth a word. */
 const SKEW_WORTH_SHOWING = 2000;
 const SEND_ONE = `curl -X POST http://127.0.0.1:8603/v1/streams/demo/events -H 'content-type: application/json' \\

@@ -12,6 +12,10 @@ const TABLE_ROWS = 50;
 const GROUP_ROWS = 120;
 /** Between two reads of a card's rows, in milliseconds: how complete older windows are is only told on reading. */
 const RELOAD_EVERY = 10_000;
+/** Between rows that were missed and reading them, in milliseconds: more will be missed meanwhile. */
+const CATCH_UP_AFTER = 2000;
+/** Between two drawings of a card, in milliseconds. */
+const DRAW_EVERY = 400;
 const BOUNDS = new Set(["window_start", "window_end"]);
 /** A column of type `any` may hold numbers: only the data can tell. */
 const MEASURES = new Set(["integer", "number", "any"]);
@@ -104,7 +108,7 @@ class ViewCard {
 
   /** With very many groups the newest rows are of one window only: reads the past of the lines that are drawn. */
   async #loadPast() {
-    const shown = groups([...this.rows.values()], this.keys, this.select.value).slice(0, MAX_SERIES);
+    const shown = groups(this.#sorted(), this.keys, this.select.value).slice(0, MAX_SERIES);
     const answers = await Promise.all(shown.map(({ key }) => this.#read({ limit: GROUP_ROWS, ...key })));
     for (const answer of answers) for (const row of answer.rows) this.#put(row);
   }
@@ -125,34 +129,41 @@ class ViewCard {
   #put(row) {
     const key = this.#rowKey(row);
     const known = this.rows.get(key);
-    if (!known || known.revision <= row.revision) this.rows.set(key, row);
+    if (known && known.row.revision > row.revision) return;
+    const group = this.keys.map((column) => cellText(row[column.name])).join(" · ");
+    this.rows.set(key, { row, group, start: Date.parse(row.window_start) });
   }
 
-  /** Oldest first, and a bounded number of them. */
+  /** Newest window first and by group within a window, as the server sorts; a bounded number of them. */
   #sorted() {
-    const rows = [...this.rows.entries()].sort(([, a], [, b]) => Date.parse(a.window_start) - Date.parse(b.window_start));
-    for (const [key] of rows.splice(0, Math.max(0, rows.length - 2 * MAX_ROWS))) this.rows.delete(key);
-    return rows.map(([, row]) => row);
+    const entries = [...this.rows.entries()];
+    entries.sort(([, a], [, b]) => b.start - a.start || (a.group < b.group ? -1 : Number(a.group > b.group)));
+    for (const [key] of entries.splice(2 * MAX_ROWS)) this.rows.delete(key);
+    return entries.map(([, entry]) => entry);
   }
 
+  /** Draws now, or a little later when that was done a moment ago. */
   render() {
     if (this.scheduled) return;
     this.scheduled = true;
-    requestAnimationFrame(() => {
+    const wait = Math.max(0, (this.drawnAt ?? 0) + DRAW_EVERY - Date.now());
+    setTimeout(() => {
       this.scheduled = false;
+      this.drawnAt = Date.now();
       this.#draw();
-    });
+    }, wait);
   }
 
   #draw() {
-    const rows = this.#sorted();
-    this.waiting.hidden = rows.length > 0;
-    this.chartNode.hidden = rows.length === 0 || this.measures.length === 0;
-    this.table.node.hidden = rows.length === 0;
-    this.table.update(rows.slice(-TABLE_ROWS).reverse());
+    const entries = this.#sorted();
     const chosen = this.select.value;
-    if (rows.length === 0 || !chosen) return;
-    const all = groups(rows, this.keys, chosen);
+    const some = entries.length > 0;
+    this.waiting.hidden = some;
+    this.chartNode.hidden = !some || !chosen;
+    this.table.node.hidden = !some;
+    this.table.update(entries.slice(0, TABLE_ROWS).map(({ row }) => row));
+    if (!some || !chosen) return;
+    const all = groups(entries, this.keys, chosen);
     const shown = all.slice(0, MAX_SERIES).sort((a, b) => a.name.localeCompare(b.name));
     const limited = all.length > shown.length ? `, ${shown.length} largest of ${integer(all.length)} groups drawn` : "";
     setText(this.meta, `${chosen} over stream ${this.view.stream}${limited}`);
@@ -172,22 +183,23 @@ function cellText(value) {
   return typeof value === "number" ? measure(value) : String(value);
 }
 
-/** The rows as one series a group, largest sum first: which lines are drawn then seldom changes. */
-function groups(rows, keys, chosen) {
-  const byName = new Map();
-  for (const row of rows) {
-    const name = keys.map((column) => cellText(row[column.name])).join(" · ") || chosen;
-    let series = byName.get(name);
+/** Sorted entries as one series a group, oldest point first; the series with the largest sum comes first, so that
+    the lines that are drawn seldom change. */
+function groups(entries, keys, chosen) {
+  const byGroup = new Map();
+  for (const { row, group, start } of entries) {
+    let series = byGroup.get(group);
     if (!series) {
       const key = Object.fromEntries(keys.map((column) => [column.name, row[column.name]]));
-      series = { name, key, points: [], sum: 0 };
-      byName.set(name, series);
+      series = { name: group || chosen, key, points: [], sum: 0 };
+      byGroup.set(group, series);
     }
     const value = typeof row[chosen] === "number" ? row[chosen] : null;
-    series.points.push({ at: Date.parse(row.window_start), value, open: stateOf(row) === "open" });
+    series.points.push({ at: start, value, open: stateOf(row) === "open" });
     series.sum += value ?? 0;
   }
-  return [...byName.values()].sort((a, b) => b.sum - a.sum);
+  for (const series of byGroup.values()) series.points.reverse();
+  return [...byGroup.values()].sort((a, b) => b.sum - a.sum);
 }
 
 /** All view cards. */
@@ -231,8 +243,22 @@ END`;
     this.cards.get(view)?.take(row);
   }
 
-  /** After a lost connection or missed rows, what is shown may be behind. */
+  /** After a lost connection, what is shown may be behind. */
   async reload() {
     await Promise.all([...this.cards.values()].map((card) => card.load()));
+  }
+
+  /** Rows were missed because there are too many: reads them now, or soon when that was done a moment ago. */
+  missed() {
+    if (this.catchUp !== undefined) return;
+    this.catchUp = setTimeout(async () => {
+      try {
+        await this.reload();
+      } catch (error) {
+        console.warn(error.message);
+      } finally {
+        this.catchUp = undefined;
+      }
+    }, CATCH_UP_AFTER);
   }
 }

@@ -9,15 +9,21 @@ fn payload(text: &str) -> Vec<u8> {
 }
 
 fn texts(spool: &mut Harness, lane: &LaneInfo) -> Vec<String> {
-    let text = |found: Result<Vec<u8>, Arc<str>>| match found {
+    let text = |found: Content| match found {
         Ok(payload) => String::from_utf8(payload).expect("text"),
         Err(reason) => format!("<{reason}>"),
     };
-    spool.contents(lane).into_iter().map(|(_, found)| text(found)).collect()
+    spool
+        .contents(lane)
+        .into_iter()
+        .map(|(_, found)| text(found))
+        .collect()
 }
 
 fn append(spool: &mut Harness, texts: &[&str]) -> Accepted {
-    spool.append(events("s", &texts.iter().map(|t| payload(t)).collect::<Vec<_>>())).expect("taken")
+    spool
+        .append(events("s", &texts.iter().map(|t| payload(t)).collect::<Vec<_>>()))
+        .expect("taken")
 }
 
 /// An image with a, b held of which the aggregator has none, and a lane that it has been asked for.
@@ -46,13 +52,21 @@ fn a_restored_image_gives_new_events_a_new_epoch_and_keeps_the_old_ones_single()
     let fork = restored.lane_opened(lane.lane, 5).expect("opened");
     assert_ne!(fork.epoch, old.epoch);
     assert_eq!((fork.committed_seq, fork.next_seq, fork.active), (0, 4, true));
-    assert_eq!(texts(&mut restored, &fork), ["x", "y", "<too_large>"], "a and b are committed under their seqs");
+    assert_eq!(
+        texts(&mut restored, &fork),
+        ["x", "y", "<too_large>"],
+        "a and b are committed under their seqs"
+    );
     assert_eq!(restored.lane("s"), fork, "the old lane is gone");
     assert_eq!(append(&mut restored, &["z"]).epoch, fork.epoch);
 
     restored.crash();
     let again = restored.lane("s");
-    assert_eq!(restored.lane_opened(again.lane, 0).expect("opened").epoch, fork.epoch, "and stays");
+    assert_eq!(
+        restored.lane_opened(again.lane, 0).expect("opened").epoch,
+        fork.epoch,
+        "and stays"
+    );
     assert_eq!(texts(&mut restored, &again), ["x", "y", "<too_large>", "z"]);
 }
 
@@ -88,7 +102,10 @@ fn the_same_spool_resumes_after_crashes_on_both_sides_of_an_ack() {
 fn a_twin_that_went_ahead_costs_duplicates_and_no_event() {
     let (mut spool, _image) = image_with_two_held();
     let lane = spool.lane("s").lane;
-    assert!(matches!(spool.mark(lane, 7), Err(SpoolError::MarkAhead { mark: 7, next_seq: 3 })));
+    assert!(matches!(
+        spool.mark(lane, 7),
+        Err(SpoolError::MarkAhead { mark: 7, next_seq: 3 })
+    ));
     let fork = spool.lane_opened(lane, 7).expect("opened");
     assert_eq!(texts(&mut spool, &fork), ["a", "b"]);
 }
@@ -100,7 +117,10 @@ fn a_fork_cuts_a_block_that_lies_across_the_mark() {
     let lane = spool.lane("s").lane;
     spool.mark(lane, 1).expect("within the first block");
     let held = spool.lane("s");
-    assert_eq!((held.held_events, texts(&mut spool, &held)), (2, vec!["b".to_owned(), "c".to_owned()]));
+    assert_eq!(
+        (held.held_events, texts(&mut spool, &held)),
+        (2, vec!["b".to_owned(), "c".to_owned()])
+    );
     let fork = spool.lane_opened(lane, 9).expect("opened");
     assert_eq!(texts(&mut spool, &fork), ["b", "c"]);
     assert_eq!((fork.held_events, fork.next_seq), (2, 3));
@@ -117,8 +137,14 @@ fn an_aggregator_that_forgot_gets_a_drop_record_for_what_is_gone() {
     let lane = spool.lane("s").lane;
     spool.mark(lane, 3).expect("mark"); // within the last block
     let rewound = spool.lane_opened(lane, 0).expect("opened");
-    assert_eq!((rewound.committed_seq, rewound.dropped_events, rewound.held_events), (0, 2, 2));
-    assert_eq!(texts(&mut spool, &rewound), ["<aggregator_rewound>", "<aggregator_rewound>", "c", "d"]);
+    assert_eq!(
+        (rewound.committed_seq, rewound.dropped_events, rewound.held_events),
+        (0, 2, 2)
+    );
+    assert_eq!(
+        texts(&mut spool, &rewound),
+        ["<aggregator_rewound>", "<aggregator_rewound>", "c", "d"]
+    );
     spool.crash();
     assert_eq!(spool.lane("s"), rewound);
 }
@@ -129,14 +155,23 @@ fn a_backlog_keeps_its_identity_beside_the_live_lane_and_vanishes_when_drained()
     append(&mut spool, &["old"]);
     let backlog = spool.lane("s");
     let reason = ForkReason::Backlog;
-    let live = spool.control(|reply| Control::Fork { lane: backlog.lane, reason, reply }).expect("fork");
+    let live = spool
+        .control(|reply| Control::Fork {
+            lane: backlog.lane,
+            reason,
+            reply,
+        })
+        .expect("fork");
     let accepted = append(&mut spool, &["new"]);
     assert_eq!((accepted.epoch, accepted.range.first), (live.epoch, 1));
     let lanes = spool.lanes("s");
-    assert_eq!(lanes.iter().map(|lane| (lane.epoch, lane.active)).collect::<Vec<_>>(), [
-        (backlog.epoch, false),
-        (live.epoch, true)
-    ]);
+    assert_eq!(
+        lanes
+            .iter()
+            .map(|lane| (lane.epoch, lane.active))
+            .collect::<Vec<_>>(),
+        [(backlog.epoch, false), (live.epoch, true)]
+    );
     spool.mark(backlog.lane, 1).expect("mark");
     assert_eq!(spool.lane("s").epoch, live.epoch);
     assert_eq!(spool.mark(backlog.lane, 1), Err(SpoolError::UnknownLane));

@@ -38,7 +38,14 @@ fn events(name: &str, payloads: &[Vec<u8>]) -> NewEvents {
     let mut rows = Vec::new();
     payloads.iter().for_each(|payload| push_row(&mut rows, payload));
     let count = u32::try_from(payloads.len()).expect("few");
-    NewEvents { stream: stream(name), origin: None, collected_at: NOW, rows, count, position: None }
+    NewEvents {
+        stream: stream(name),
+        origin: None,
+        collected_at: NOW,
+        rows,
+        count,
+        position: None,
+    }
 }
 
 /// Bytes that do not compress, different for each `n`.
@@ -54,6 +61,9 @@ fn noise(n: u64, len: usize) -> Vec<u8> {
 }
 
 type Answer<T> = oneshot::Receiver<Result<T, SpoolError>>;
+
+/// A payload, or why there is none.
+type Content = Result<Vec<u8>, Arc<str>>;
 
 /// What a round's waiter got. Every command is answered within its round.
 fn got<T>(mut answer: Answer<T>) -> Result<T, SpoolError> {
@@ -75,13 +85,28 @@ impl Harness {
     }
 
     fn open(dir: TempDir, limit: u64, when_full: WhenFull) -> Result<Self, open::OpenError> {
-        let config = SpoolConfig { limit, when_full, ..SpoolConfig::new(dir.path()) };
+        let config = SpoolConfig {
+            limit,
+            when_full,
+            ..SpoolConfig::new(dir.path())
+        };
         let lock = open::lock(&config.dir)?;
-        let place = open::Place { dir: config.dir.clone(), agent: agent(), budget: Budget::new(limit) };
+        let place = open::Place {
+            dir: config.dir.clone(),
+            agent: agent(),
+            budget: Budget::new(limit),
+        };
         let opened = place.open_for_process(NOW)?;
         let in_flight = InFlight::default();
         let (actor, status) = Actor::new(place, config.clone(), Arc::clone(&in_flight), opened, lock);
-        Ok(Self { actor, in_flight, status, config, at: Instant::now(), _dir: dir })
+        Ok(Self {
+            actor,
+            in_flight,
+            status,
+            config,
+            at: Instant::now(),
+            _dir: dir,
+        })
     }
 
     /// A copy of the files as they are now: what is left after `kill -9`, or in a disk image.
@@ -118,8 +143,20 @@ impl Harness {
         let room = Arc::new(Semaphore::new(MAX_APPEND_BYTES));
         let permit = || Arc::clone(&room).try_acquire_owned().expect("room");
         let batch = Batch {
-            appends: appends.into_iter().map(|command| Queued { command, permit: permit() }).collect(),
-            controls: controls.into_iter().map(|command| Queued { command, permit: permit() }).collect(),
+            appends: appends
+                .into_iter()
+                .map(|command| Queued {
+                    command,
+                    permit: permit(),
+                })
+                .collect(),
+            controls: controls
+                .into_iter()
+                .map(|command| Queued {
+                    command,
+                    permit: permit(),
+                })
+                .collect(),
             closed: false,
         };
         self.actor.round(batch, self.at, NOW);
@@ -144,7 +181,12 @@ impl Harness {
 
     fn append_dropped(&mut self, name: &str, count: u32, reason: &str) -> Result<Accepted, SpoolError> {
         let (reply, answer) = oneshot::channel();
-        let dropped = NewDropped { stream: stream(name), count, reason: reason.into(), position: None };
+        let dropped = NewDropped {
+            stream: stream(name),
+            count,
+            reason: reason.into(),
+            position: None,
+        };
         self.round(vec![Append::Dropped { dropped, reply }], Vec::new());
         got(answer)
     }
@@ -164,11 +206,20 @@ impl Harness {
     }
 
     fn position(&mut self, key: &str) -> Option<Vec<u8>> {
-        self.control(|reply| Control::GetPosition { key: key.to_owned(), reply }).expect("position")
+        self.control(|reply| Control::GetPosition {
+            key: key.to_owned(),
+            reply,
+        })
+        .expect("position")
     }
 
     fn read(&mut self, lane: LaneId, from: Seq, max_rows: u32, max_bytes: usize) -> Vec<Block> {
-        let read = Read { lane, from, max_rows, max_bytes };
+        let read = Read {
+            lane,
+            from,
+            max_rows,
+            max_bytes,
+        };
         self.control(|reply| Control::Read { read, reply }).expect("read")
     }
 
@@ -177,7 +228,12 @@ impl Harness {
     }
 
     fn lanes(&self, name: &str) -> Vec<LaneInfo> {
-        self.status().lanes.iter().filter(|lane| lane.stream.as_str() == name).cloned().collect()
+        self.status()
+            .lanes
+            .iter()
+            .filter(|lane| lane.stream.as_str() == name)
+            .cloned()
+            .collect()
     }
 
     /// The stream's only lane.
@@ -188,7 +244,7 @@ impl Harness {
     }
 
     /// Everything of the lane above its mark: a payload, or why there is none.
-    fn contents(&mut self, info: &LaneInfo) -> Vec<(Seq, Result<Vec<u8>, Arc<str>>)> {
+    fn contents(&mut self, info: &LaneInfo) -> Vec<(Seq, Content)> {
         let mut out = Vec::new();
         let mut at = info.committed_seq + 1;
         while at < info.next_seq {
@@ -200,9 +256,14 @@ impl Harness {
                 match block {
                     Block::Rows(rows) => {
                         let raw = inflate(&rows.segment(), &rows.body, 16 << 20).expect("inflates");
-                        let payloads: Vec<_> = Rows::new(&raw).map(|row| row.expect("row").to_vec()).collect();
+                        let payloads: Vec<_> =
+                            Rows::new(&raw).map(|row| row.expect("row").to_vec()).collect();
                         assert_eq!(payloads.len() as u64, range.count());
-                        out.extend((range.first..).zip(payloads.into_iter().map(Ok)).filter(|(seq, _)| *seq >= at));
+                        out.extend(
+                            (range.first..)
+                                .zip(payloads.into_iter().map(Ok))
+                                .filter(|(seq, _)| *seq >= at),
+                        );
                     }
                     Block::Dropped { range, reason } => {
                         out.extend((range.first..=range.last).map(|seq| (seq, Err(Arc::clone(&reason)))));

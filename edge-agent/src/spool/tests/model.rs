@@ -41,11 +41,16 @@ struct Model {
 impl Model {
     fn payloads(&mut self, count: usize, len: usize) -> Vec<Vec<u8>> {
         self.serial += 1;
-        (0..count as u64).map(|n| noise(self.serial * 1_000 + n, len)).collect()
+        (0..count as u64)
+            .map(|n| noise(self.serial * 1_000 + n, len))
+            .collect()
     }
 
     fn give(&mut self, accepted: &Accepted, events: Vec<Option<Vec<u8>>>) {
-        let lane = self.events.entry((accepted.stream.to_string(), accepted.epoch.0)).or_default();
+        let lane = self
+            .events
+            .entry((accepted.stream.to_string(), accepted.epoch.0))
+            .or_default();
         assert_eq!(accepted.range.first, lane.len() as u64 + 1, "contiguous-lanes");
         lane.extend(events);
         assert_eq!(accepted.range.last, lane.len() as u64, "as many seqs as events");
@@ -55,7 +60,10 @@ impl Model {
     fn check(&self, spool: &mut Harness) {
         let status = spool.status();
         for ((name, epoch), produced) in &self.events {
-            let info = status.lanes.iter().find(|lane| lane.stream.as_str() == name && lane.epoch.0 == *epoch);
+            let info = status
+                .lanes
+                .iter()
+                .find(|lane| lane.stream.as_str() == name && lane.epoch.0 == *epoch);
             let Some(info) = info else { continue }; // drained, and its stream has moved on
             assert_eq!(info.next_seq, produced.len() as u64 + 1);
             let contents = spool.contents(info);
@@ -88,7 +96,10 @@ fn run(actions: Vec<Action>, policy: WhenFull) {
     for action in actions {
         match action {
             Action::Append(requests) => {
-                let group: Vec<_> = requests.iter().map(|(s, count, len)| (*s, model.payloads(*count, *len))).collect();
+                let group: Vec<_> = requests
+                    .iter()
+                    .map(|(s, count, len)| (*s, model.payloads(*count, *len)))
+                    .collect();
                 let answers = spool.append_group(group.iter().map(|(s, p)| events(STREAMS[*s], p)).collect());
                 for (answer, (_, payloads)) in answers.into_iter().zip(group) {
                     match answer {
@@ -111,12 +122,22 @@ fn run(actions: Vec<Action>, policy: WhenFull) {
             Action::Fork(s) => {
                 if let Some(active) = spool.lanes(STREAMS[s]).last().map(|lane| lane.lane) {
                     let reason = ForkReason::Backlog;
-                    spool.control(|reply| Control::Fork { lane: active, reason, reply }).expect("fork");
+                    spool
+                        .control(|reply| Control::Fork {
+                            lane: active,
+                            reason,
+                            reply,
+                        })
+                        .expect("fork");
                 }
             }
             Action::Crash => spool.crash(),
         }
-        assert!(spool.disk_bytes() <= LIMIT, "{} bytes on disk", spool.disk_bytes());
+        assert!(
+            spool.disk_bytes() <= LIMIT,
+            "{} bytes on disk",
+            spool.disk_bytes()
+        );
     }
     model.check(&mut spool);
     spool.crash();

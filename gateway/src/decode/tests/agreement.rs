@@ -1,6 +1,10 @@
 //! The decoder and the slow reference agree about every row: verdicts and cells.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use proptest::sample::{select, subsequence};
 use serde_json::{Map, Value, json};
 
@@ -223,6 +227,26 @@ proptest! {
                 (ours, reference) => prop_assert!(false, "{text}\nours {ours:?}\nreference {reference:?}"),
             }
         }
+    }
+}
+
+/// The agreement is about something: the cases hold valid rows, and every way to be rejected.
+#[test]
+fn the_cases_have_rows_of_every_verdict() {
+    let mut runner = TestRunner::deterministic();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for _ in 0..200 {
+        let case = case().new_tree(&mut runner).expect("a case").current();
+        let validator = crate::decode::schema::options().build(&case.schema).expect("a schema");
+        for row in &case.rows {
+            let verdict = reference::judge(row, &validator, &case.properties, case.marked.as_deref());
+            *counts.entry(verdict.err().unwrap_or("valid")).or_default() += 1;
+        }
+    }
+    for (verdict, least) in
+        [("valid", 500), ("schema", 500), ("malformed", 300), ("duplicate_key", 50), ("out_of_range", 30), ("event_time", 5)]
+    {
+        assert!(counts.get(verdict).is_some_and(|count| *count >= least), "{verdict}: {counts:?}");
     }
 }
 

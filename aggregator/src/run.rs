@@ -1,0 +1,104 @@
+//! Wires an aggregator, from the sink to the source: stores, engine, API, and last the port for gateways.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::watch;
+use tributary_shared::identity::{Identity, Role};
+use tributary_shared::ready::Ready;
+
+use crate::agents::AgentDirectory;
+use crate::api::{self, ApiState};
+use crate::commit::{self, CommitOptions, LogPos};
+use crate::config::AggregatorConfig;
+use crate::registry::Registry;
+use crate::session::{MAX_IN_FLIGHT, Shared, listen};
+use crate::throughput::Throughput;
+use crate::view;
+use crate::window::{self, EngineConfig, EngineHandle, EngineOptions};
+
+/// How long a stopping aggregator waits for its gateways to take leave.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
+
+/// Runs until `shutdown` turns true, then drains: sessions end, what is queued is committed, the windows are
+/// saved. Must run inside an actix system.
+///
+/// # Errors
+/// When the identity is not usable, an address cannot be bound, or a store cannot be used.
+pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let identity = Arc::new(Identity::load(&config.tls, Role::Aggregator)?);
+    std::fs::create_dir_all(&config.dir).with_context(|| format!("cannot make {} (key `dir`)", config.dir.display()))?;
+    let http = bind(config.http, "http")?;
+    let registry_port = bind(config.registry, "registry")?;
+    let server = identity.server_config(Role::Gateway, MAX_IN_FLIGHT)?;
+    let endpoint = quinn::Endpoint::server(server, config.listen)
+        .with_context(|| format!("cannot listen on udp {} (key `listen`)", config.listen))?;
+
+    let registry = Registry::open(&config.dir)?;
+    let options = CommitOptions { dir: config.dir.clone(), require_schema: config.require_schema };
+    let (commit, log, commit_thread) = commit::open(options, registry.cache())?;
+    let throughput = Arc::new(Throughput::default());
+    let options = EngineOptions { dir: config.dir.clone(), config: EngineConfig::default() };
+    let (engine, engine_thread) = window::start(&options, log.clone(), commit.clone(), Arc::clone(&throughput))?;
+    let agents = Arc::new(AgentDirectory::new());
+
+    let state = ApiState::new(log, engine.clone(), Arc::clone(&agents), throughput, registry.clone(), shutdown.clone());
+    let addresses = [
+        ("listen", endpoint.local_addr()?.to_string()),
+        ("http", format!("http://{}", http.local_addr()?)),
+        ("registry", format!("http://{}", registry_port.local_addr()?)),
+    ];
+    let api = api::serve(http, state.clone())?;
+    let registry_api = api::serve_registry(registry_port, state)?;
+    let (api_handle, registry_handle) = (api.handle(), registry_api.handle());
+    actix::spawn(api);
+    actix::spawn(registry_api);
+
+    tokio::select! {
+        () = recovered(&engine) => {}
+        () = engine.stopped() => {}
+    }
+    if engine.is_ready() {
+        default_views(&engine).await?;
+        tracing::info!(addresses = ?addresses, dir = %config.dir.display(), "aggregator serves");
+        if let Some(path) = &config.ready_file {
+            let ready = Ready::new("aggregator", addresses);
+            ready.write(path).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        let name = identity.own().id.clone();
+        let shared = Arc::new(Shared { commit: commit.clone(), registry, agents, name });
+        tokio::select! {
+            () = listen(endpoint, identity, shared, shutdown, DRAIN_DEADLINE) => {}
+            () = commit.stopped() => tracing::error!("the commit thread ended"),
+            () = engine.stopped() => tracing::error!("the window engine ended"),
+        }
+    }
+    commit.stop().await;
+    engine.stop().await;
+    tokio::join!(api_handle.stop(true), registry_handle.stop(true));
+    let committed = tokio::task::spawn_blocking(move || commit_thread.join()).await?;
+    engine_thread.join().await?;
+    Ok(committed?)
+}
+
+fn bind(at: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(at).with_context(|| format!("cannot listen on tcp {at} (key `{key}`)"))
+}
+
+async fn recovered(engine: &EngineHandle) {
+    // an error means that the engine's thread ended, which the caller sees as well
+    let _ = engine.ready_changes().wait_for(|ready| *ready).await;
+}
+
+/// The views over the host metrics, for a new aggregator only: what a user dropped stays dropped.
+async fn default_views(engine: &EngineHandle) -> anyhow::Result<()> {
+    let new = engine.applied() == LogPos::default();
+    if new && engine.views().await?.is_empty() {
+        for (name, sql) in view::DEFAULT_VIEWS {
+            engine.put_view(name.to_owned(), sql.to_owned()).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! Reads request bodies within their limits of size, memory and time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::{Body, Bytes, Incoming};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+use tributary_shared::wire::MAX_EVENT_BYTES;
+
+use super::payload::{Events, LineBody, document};
+use super::refusal::Refusal;
+
+/// Memory for bodies and the events made of them, all requests together, in bytes. The largest JSON document
+/// is in memory twice (as text and as events); it may come alone, several small ones together.
+const BODY_BUDGET: usize = 16 << 20;
+/// Unit in which the budget is given out.
+const BUDGET_UNIT: usize = 1 << 10;
+/// How long a request waits for its share before it is sent away.
+const BUDGET_WAIT: Duration = Duration::from_secs(5);
+/// A client that sends nothing for so long has gone away half-way.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest that one body may take: a trickle must not hold memory for ever.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Documents above this are read on another thread, so that the agent's own is not held up.
+const INLINE_DOCUMENT: usize = 64 << 10;
+
+/// The two kinds of body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Lines,
+    Document,
+}
+
+impl Format {
+    /// From a `Content-Type`. One must be given: a guess could take a document for a line, and a web page on
+    /// this host's browser can post to loopback without asking only if it does not name one of these.
+    pub(super) fn of(content_type: Option<&str>) -> Result<Self, Refusal> {
+        let media = content_type
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim();
+        match media.to_ascii_lowercase().as_str() {
+            "application/x-ndjson" | "application/ndjson" => Ok(Self::Lines),
+            "application/json" => Ok(Self::Document),
+            "" => Err(Refusal::MediaType {
+                found: "missing".to_owned(),
+            }),
+            other => Err(Refusal::MediaType {
+                found: other.chars().take(80).collect(),
+            }),
+        }
+    }
+}
+
+/// The memory that all requests share.
+#[derive(Debug, Clone)]
+pub(super) struct BodyReader {
+    budget: Arc<Semaphore>,
+    max_request: usize,
+}
+
+impl BodyReader {
+    pub(super) fn new(max_request: usize) -> Self {
+        Self {
+            budget: Arc::new(Semaphore::new(BODY_BUDGET / BUDGET_UNIT)),
+            max_request,
+        }
+    }
+
+    /// Reads the body to events. Hold the permit as long as the events: it is their memory.
+    pub(super) async fn read(
+        &self,
+        body: Incoming,
+        format: Format,
+    ) -> Result<(Events, OwnedSemaphorePermit), Refusal> {
+        let declared = body.size_hint().exact();
+        let over = declared.is_some_and(|len| len > self.max_request as u64);
+        if over {
+            return Err(Refusal::TooLarge {
+                limit: self.max_request,
+            });
+        }
+        // it is at most max_request
+        let expected = declared.map_or(0, |len| usize::try_from(len).unwrap_or(self.max_request));
+        let permit = self
+            .reserve(declared.map_or(self.max_request, |_| expected), format)
+            .await?;
+        let mut body = Limited {
+            body,
+            left: self.max_request,
+            limit: self.max_request,
+            deadline: deadline(),
+        };
+        let events = match format {
+            Format::Lines => {
+                let mut lines = LineBody::new(MAX_EVENT_BYTES, expected);
+                while let Some(chunk) = body.chunk().await? {
+                    lines.feed(&chunk)?;
+                }
+                lines.finish()?
+            }
+            Format::Document => {
+                let mut whole = Vec::with_capacity(expected);
+                while let Some(chunk) = body.chunk().await? {
+                    whole.extend_from_slice(&chunk);
+                }
+                read_document(whole).await?
+            }
+        };
+        Ok((events, permit))
+    }
+
+    async fn reserve(&self, len: usize, format: Format) -> Result<OwnedSemaphorePermit, Refusal> {
+        let bytes = if format == Format::Document { 2 * len } else { len };
+        // clamped to the budget, so it fits
+        let units = bytes.clamp(BUDGET_UNIT, BODY_BUDGET).div_ceil(BUDGET_UNIT) as u32;
+        let reserved = timeout(BUDGET_WAIT, Arc::clone(&self.budget).acquire_many_owned(units)).await;
+        reserved.ok().and_then(Result::ok).ok_or(Refusal::Busy)
+    }
+}
+
+fn deadline() -> Instant {
+    Instant::now() + BODY_TIMEOUT
+}
+
+async fn read_document(whole: Vec<u8>) -> Result<Events, Refusal> {
+    if whole.len() <= INLINE_DOCUMENT {
+        return Ok(document(&whole, MAX_EVENT_BYTES)?);
+    }
+    let read = tokio::task::spawn_blocking(move || document(&whole, MAX_EVENT_BYTES)).await;
+    Ok(read.map_err(|error| Refusal::Broken {
+        reason: error.to_string(),
+    })??)
+}
+
+/// A body that gives no more than it may, and not forever.
+struct Limited {
+    body: Incoming,
+    left: usize,
+    limit: usize,
+    deadline: Instant,
+}
+
+impl Limited {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Refusal> {
+        loop {
+            let until = self.deadline.min(Instant::now() + CHUNK_TIMEOUT);
+            let frame = timeout_at(until, self.body.frame())
+                .await
+                .map_err(|_| Refusal::Timeout)?;
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame.map_err(|error| Refusal::Broken {
+                reason: error.to_string(),
+            })?;
+            // trailers say nothing to us
+            let Ok(chunk) = frame.into_data() else { continue };
+            self.left = self
+                .left
+                .checked_sub(chunk.len())
+                .ok_or(Refusal::TooLarge { limit: self.limit })?;
+            return Ok(Some(chunk));
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Answers requests.
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response};
+use serde::Serialize;
+use tributary_shared::ids::{AgentId, Epoch, Seq, StreamName};
+use tributary_shared::metrics::{self, MetricName, counter};
+use tributary_shared::time::now_millis;
+
+use super::body::{BodyReader, Format};
+use super::messages::IntakeContext;
+use super::refusal::Refusal;
+use super::status::Status;
+use crate::spool::{Accepted, NewEvents, SpoolError, SpoolHealth};
+
+type Answer = Response<Full<Bytes>>;
+
+const JSON: &str = "application/json";
+const READ_METHODS: &str = "GET, HEAD";
+
+/// Everything that requests need, shared by all connections.
+#[derive(Debug, Clone)]
+pub(super) struct Routes {
+    context: IntakeContext,
+    bodies: BodyReader,
+}
+
+/// The answer to events that are on disk.
+#[derive(Debug, Serialize)]
+struct Taken<'a> {
+    accepted: u64,
+    agent: &'a AgentId,
+    stream: &'a StreamName,
+    epoch: Epoch,
+    first_seq: Seq,
+    last_seq: Seq,
+}
+
+impl Routes {
+    pub(super) fn new(context: IntakeContext) -> Self {
+        let bodies = BodyReader::new(context.max_request);
+        Self { context, bodies }
+    }
+
+    /// Never fails: what goes wrong becomes an answer.
+    pub(super) async fn answer(self, request: Request<Incoming>) -> Answer {
+        self.route(request).await.unwrap_or_else(|refusal| {
+            counter(MetricName::IntakeRejected, &[("code", refusal.code())]).inc();
+            tracing::debug!(code = refusal.code(), reason = %refusal, "request refused");
+            refusal.response()
+        })
+    }
+
+    async fn route(self, request: Request<Incoming>) -> Result<Answer, Refusal> {
+        let path = request.uri().path();
+        if let Some(stream) = path
+            .strip_prefix("/v1/streams/")
+            .and_then(|rest| rest.strip_suffix("/events"))
+        {
+            if request.method() != Method::POST {
+                return Err(Refusal::Method { allow: "POST" });
+            }
+            let stream = StreamName::new(stream)?;
+            return self.take(stream, request).await;
+        }
+        let read: fn(&Self) -> Result<Answer, Refusal> = match path {
+            "/v1/status" => Self::status,
+            "/healthz" => Self::alive,
+            "/readyz" => Self::ready,
+            "/metrics" => Self::metrics,
+            _ => return Err(Refusal::NotFound),
+        };
+        // the server leaves the body of an answer to HEAD away
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
+            read(&self)
+        } else {
+            Err(Refusal::Method { allow: READ_METHODS })
+        }
+    }
+
+    /// Takes events in whole or not at all, and answers after the commit that holds them.
+    async fn take(self, stream: StreamName, request: Request<Incoming>) -> Result<Answer, Refusal> {
+        if let Some(encoding) =
+            text(&request, CONTENT_ENCODING).filter(|e| !e.eq_ignore_ascii_case("identity"))
+        {
+            return Err(Refusal::Encoding {
+                found: encoding.chars().take(80).collect(),
+            });
+        }
+        let format = Format::of(text(&request, CONTENT_TYPE))?;
+        let (events, _memory) = self.bodies.read(request.into_body(), format).await?;
+        let (rows, count) = (events.rows, events.count);
+        let origin = Some("http".into());
+        let events = NewEvents {
+            stream: stream.clone(),
+            origin,
+            collected_at: now_millis(),
+            rows,
+            count,
+            position: None,
+        };
+        let Accepted {
+            agent,
+            stream,
+            epoch,
+            range,
+        } = self.context.spool.append(events).await?;
+        counter(
+            MetricName::IntakeEvents,
+            &[("input", "http"), ("stream", stream.as_str())],
+        )
+        .inc_by(range.count());
+        let (accepted, first_seq, last_seq) = (range.count(), range.first, range.last);
+        Ok(json(&Taken {
+            accepted,
+            agent: &agent,
+            stream: &stream,
+            epoch,
+            first_seq,
+            last_seq,
+        }))
+    }
+
+    fn status(&self) -> Result<Answer, Refusal> {
+        let spool = self.context.spool.watch().borrow().clone();
+        let connection = self.context.connection.borrow().clone();
+        Ok(json(&Status::new(
+            self.context.spool.agent(),
+            &connection,
+            &spool,
+        )))
+    }
+
+    fn alive(&self) -> Result<Answer, Refusal> {
+        Ok(json(&serde_json::json!({"status": "ok"})))
+    }
+
+    /// Ready to take events: a gateway in sight is not needed for that.
+    fn ready(&self) -> Result<Answer, Refusal> {
+        match &self.context.spool.watch().borrow().health {
+            SpoolHealth::Healthy => Ok(json(&serde_json::json!({"status": "ready"}))),
+            SpoolHealth::Failing { reason } => Err(SpoolError::Unavailable(reason.clone()).into()),
+        }
+    }
+
+    fn metrics(&self) -> Result<Answer, Refusal> {
+        Ok(answer(metrics::CONTENT_TYPE, metrics::encode_text().into()))
+    }
+}
+
+fn text(request: &Request<Incoming>, header: HeaderName) -> Option<&str> {
+    // a value that is no text is one that is not known
+    request
+        .headers()
+        .get(header)
+        .map(|value| value.to_str().unwrap_or("not text"))
+}
+
+fn json(body: &impl Serialize) -> Answer {
+    // structs of texts and numbers always serialize
+    answer(JSON, serde_json::to_vec(body).unwrap_or_default().into())
+}
+
+fn answer(content_type: &'static str, body: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(body));
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}

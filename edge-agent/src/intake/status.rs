@@ -1,0 +1,92 @@
+//! The answer of `GET /v1/status`. Pure.
+
+use serde::Serialize;
+use tributary_shared::ids::{AgentId, Epoch, Seq, StreamName};
+
+use super::messages::ConnectionStatus;
+use crate::spool::{LaneInfo, SpoolHealth, SpoolStatus};
+
+#[derive(Debug, Serialize)]
+pub(super) struct Status<'a> {
+    agent: &'a AgentId,
+    connection: &'a ConnectionStatus,
+    lanes: Vec<Lane<'a>>,
+    spool: Spool<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct Lane<'a> {
+    stream: &'a StreamName,
+    epoch: Epoch,
+    active: bool,
+    next_seq: Seq,
+    committed_seq: Seq,
+    held_events: u64,
+    held_bytes: u64,
+    dropped_events: u64,
+    dropped: Vec<Dropped<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Dropped<'a> {
+    from: Seq,
+    to: Seq,
+    reason: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct Spool<'a> {
+    bytes: u64,
+    limit: u64,
+    healthy: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    /// Where a damaged database was put aside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quarantined: Option<&'a str>,
+}
+
+impl<'a> Status<'a> {
+    pub(super) fn new(agent: &'a AgentId, connection: &'a ConnectionStatus, spool: &'a SpoolStatus) -> Self {
+        let reason = match &spool.health {
+            SpoolHealth::Healthy => None,
+            SpoolHealth::Failing { reason } => Some(&**reason),
+        };
+        let lanes = spool.lanes.iter().map(Lane::new).collect();
+        let quarantined = spool.quarantined.as_deref();
+        let spool = Spool {
+            bytes: spool.bytes,
+            limit: spool.limit,
+            healthy: reason.is_none(),
+            reason,
+            quarantined,
+        };
+        Self {
+            agent,
+            connection,
+            lanes,
+            spool,
+        }
+    }
+}
+
+impl<'a> Lane<'a> {
+    fn new(lane: &'a LaneInfo) -> Self {
+        let dropped = |record: &'a crate::spool::DropRecord| Dropped {
+            from: record.range.first,
+            to: record.range.last,
+            reason: &record.reason,
+        };
+        Self {
+            stream: &lane.stream,
+            epoch: lane.epoch,
+            active: lane.active,
+            next_seq: lane.next_seq,
+            committed_seq: lane.committed_seq,
+            held_events: lane.held_events,
+            held_bytes: lane.held_bytes,
+            dropped_events: lane.dropped_events,
+            dropped: lane.dropped.iter().map(dropped).collect(),
+        }
+    }
+}
