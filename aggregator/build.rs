@@ -24,6 +24,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .ok_or("the plotly crate no longer puts plotly.js into its first script element")?;
     let mut packed = GzEncoder::new(Vec::new(), Compression::best());
     packed.write_all(script.as_bytes())?;
-    fs::write(Path::new(&env::var("OUT_DIR")?).join("plotly.js.gz"), packed.finish()?)?;
+    fs::write(
+        Path::new(&env::var("OUT_DIR")?).join("plotly.js.gz"),
+        packed.finish()?,
+    )?;
     Ok(())
 }

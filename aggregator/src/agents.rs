@@ -114,8 +114,10 @@ impl AgentDirectory {
         for agent in entries.keys() {
             by_agent.entry(agent.clone()).or_default();
         }
-        let mut rows: Vec<AgentRow> =
-            by_agent.into_iter().map(|(agent, lanes)| row(&agent, entries.get(&agent), &lanes)).collect();
+        let mut rows: Vec<AgentRow> = by_agent
+            .into_iter()
+            .map(|(agent, lanes)| row(&agent, entries.get(&agent), &lanes))
+            .collect();
         rows.sort_by(|a, b| a.agent.cmp(&b.agent));
         rows
     }
@@ -147,9 +149,18 @@ fn row(agent: &AgentId, entry: Option<&Entry>, lanes: &[&LaneRow]) -> AgentRow {
 
 /// What was produced when the agent reported, less what is committed by now.
 fn lag(agent: &AgentId, report: &NodeReport, lanes: &[&LaneRow]) -> u64 {
-    let mark = |key: &LaneKey| lanes.iter().find(|lane| lane.key == *key).map_or(0, |lane| lane.mark);
+    let mark = |key: &LaneKey| {
+        lanes
+            .iter()
+            .find(|lane| lane.key == *key)
+            .map_or(0, |lane| lane.mark)
+    };
     report.lanes.iter().fold(0, |sum: u64, lane| {
-        let key = LaneKey { agent: agent.clone(), stream: lane.stream.clone(), epoch: lane.epoch };
+        let key = LaneKey {
+            agent: agent.clone(),
+            stream: lane.stream.clone(),
+            epoch: lane.epoch,
+        };
         // what is committed already is not lag, whatever mark the agent has heard of
         let known = mark(&key).max(lane.committed_seq);
         sum.saturating_add(lane.next_seq.saturating_sub(1).saturating_sub(known))
@@ -176,9 +187,22 @@ mod tests {
     }
 
     fn lane(name: &str, mark: u64, at: Millis) -> LaneRow {
-        let key = LaneKey { agent: agent(name), stream: stream(), epoch: Epoch(1) };
+        let key = LaneKey {
+            agent: agent(name),
+            stream: stream(),
+            epoch: Epoch(1),
+        };
         let last_committed_at = Some(at);
-        LaneRow { lane_no: LaneNo(1), key, mark, valid: mark, dead: 0, dropped: 0, opened_at: 0, last_committed_at }
+        LaneRow {
+            lane_no: LaneNo(1),
+            key,
+            mark,
+            valid: mark,
+            dead: 0,
+            dropped: 0,
+            opened_at: 0,
+            last_committed_at,
+        }
     }
 
     fn report(now: Millis, next_seq: u64) -> NodeReport {
@@ -190,7 +214,12 @@ mod tests {
             held_events: next_seq - 4,
             held_bytes: 700,
         };
-        NodeReport { now, spool_bytes: 4096, spool_limit: 8192, lanes: vec![lane] }
+        NodeReport {
+            now,
+            spool_bytes: 4096,
+            spool_limit: 8192,
+            lanes: vec![lane],
+        }
     }
 
     #[test]
@@ -221,7 +250,10 @@ mod tests {
     #[test]
     fn an_agent_of_an_earlier_life_is_known_from_its_lanes() {
         let rows = AgentDirectory::new().list(&[lane("b", 5, 9_000), lane("a", 5, 7_000)]);
-        let seen: Vec<_> = rows.iter().map(|row| (row.agent.as_str(), row.connected, row.lag_events)).collect();
+        let seen: Vec<_> = rows
+            .iter()
+            .map(|row| (row.agent.as_str(), row.connected, row.lag_events))
+            .collect();
         assert_eq!(seen, [("a", false, None), ("b", false, None)]);
     }
 }

@@ -33,7 +33,9 @@ struct Ring {
 
 impl Ring {
     fn new() -> Self {
-        Self { slots: vec![(i64::MIN, Counts::default()); SECONDS] }
+        Self {
+            slots: vec![(i64::MIN, Counts::default()); SECONDS],
+        }
     }
 
     fn slot(second: i64) -> usize {
@@ -62,7 +64,10 @@ impl Ring {
         let at = |second: i64| {
             let (held, counts) = self.slots[Self::slot(second)];
             let counts = if held == second { counts } else { Counts::default() };
-            Bucket { at: to_rfc3339(second * 1000), counts }
+            Bucket {
+                at: to_rfc3339(second * 1000),
+                counts,
+            }
         };
         (end - count..end).map(at).collect()
     }
@@ -76,7 +81,9 @@ pub struct Throughput {
 
 impl Default for Throughput {
     fn default() -> Self {
-        Self { ring: Mutex::new(Ring::new()) }
+        Self {
+            ring: Mutex::new(Ring::new()),
+        }
     }
 }
 
@@ -102,7 +109,10 @@ mod tests {
     use super::*;
 
     fn valid(valid: u64) -> Counts {
-        Counts { valid, ..Counts::default() }
+        Counts {
+            valid,
+            ..Counts::default()
+        }
     }
 
     #[test]

@@ -28,7 +28,10 @@ pub(super) async fn stream_rows(state: &ApiState, views: &[ViewInfo]) -> Result<
     let rows = state.read(LogReader::streams).await?;
     let schemas = state.schemas.cache();
     let shown = rows.iter().map(|row| {
-        let over = views.iter().filter(|view| view.stream == row.stream).map(|view| view.name.as_str());
+        let over = views
+            .iter()
+            .filter(|view| view.stream == row.stream)
+            .map(|view| view.name.as_str());
         json!({
             "stream": row.stream,
             "lanes": row.lanes,
@@ -75,7 +78,8 @@ async fn ledger(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
     let ledger = state.read(LogReader::ledger).await?;
     let lanes: Vec<Value> = ledger.lanes.iter().map(ledger_row).collect();
     let balanced = ledger.lanes.iter().all(|lane| lane_balances(&lane.lane));
-    Ok(HttpResponse::Ok().json(json!({ "lanes": lanes, "totals": totals(ledger.totals), "balanced": balanced })))
+    Ok(HttpResponse::Ok()
+        .json(json!({ "lanes": lanes, "totals": totals(ledger.totals), "balanced": balanced })))
 }
 
 fn ledger_row(LedgerLane { lane, dropped }: &LedgerLane) -> Value {

@@ -23,12 +23,16 @@ async fn list(state: web::Data<ApiState>, request: HttpRequest) -> Result<HttpRe
 }
 
 fn filter(pairs: Vec<(String, String)>) -> Result<DeadLetterFilter, ApiError> {
-    let mut filter = DeadLetterFilter { limit: DEFAULT_LIMIT, ..DeadLetterFilter::default() };
+    let mut filter = DeadLetterFilter {
+        limit: DEFAULT_LIMIT,
+        ..DeadLetterFilter::default()
+    };
     for (name, value) in pairs {
         match name.as_str() {
             "stream" => {
                 let stream = StreamName::new(&value);
-                filter.stream = Some(stream.map_err(|e| ApiError::bad_request("invalid_query", e.to_string()))?);
+                filter.stream =
+                    Some(stream.map_err(|e| ApiError::bad_request("invalid_query", e.to_string()))?);
             }
             "reason" => filter.reason = Some(value),
             "limit" => {
@@ -37,7 +41,10 @@ fn filter(pairs: Vec<(String, String)>) -> Result<DeadLetterFilter, ApiError> {
             }
             "before" => {
                 let id = value.parse().map_err(|_| {
-                    ApiError::bad_request("invalid_query", format!("before={value} is not the id of a dead letter"))
+                    ApiError::bad_request(
+                        "invalid_query",
+                        format!("before={value} is not the id of a dead letter"),
+                    )
                 })?;
                 filter.before = Some(id);
             }

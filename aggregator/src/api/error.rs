@@ -18,7 +18,10 @@ pub struct ApiError {
 
 impl ApiError {
     pub fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        Self { status, body: ErrorBody::new(code, message) }
+        Self {
+            status,
+            body: ErrorBody::new(code, message),
+        }
     }
 
     pub fn bad_request(code: &str, message: impl Into<String>) -> Self {
@@ -65,7 +68,11 @@ impl From<CommitError> for ApiError {
             CommitError::Unavailable(_) | CommitError::Stopped => {
                 Self::unavailable("log_unavailable", error.to_string())
             }
-            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "log_unreadable", error.to_string()),
+            _ => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "log_unreadable",
+                error.to_string(),
+            ),
         }
     }
 }
@@ -117,7 +124,11 @@ impl From<actix_web::error::BlockingError> for ApiError {
 
 /// The answer to a path that is not there.
 pub fn not_found(request: &HttpRequest) -> HttpResponse {
-    let message = format!("there is no {} {}; GET /api/openapi.json lists what there is", request.method(), request.path());
+    let message = format!(
+        "there is no {} {}; GET /api/openapi.json lists what there is",
+        request.method(),
+        request.path()
+    );
     ApiError::not_found("not_found", message).error_response()
 }
 

@@ -30,10 +30,15 @@ fn parse(text: &str) -> Result<EventName, ApiError> {
     match parts[..] {
         [id] => {
             let lineage = text.parse().ok().and_then(LineageId::from_uuid);
-            lineage.map(EventName::Id).ok_or_else(|| wrong(format!("{id:?} is not a lineage id")))
+            lineage
+                .map(EventName::Id)
+                .ok_or_else(|| wrong(format!("{id:?} is not a lineage id")))
         }
         [agent, stream, epoch, seq] => {
-            let number = |what, text: &str| text.parse().map_err(|_| wrong(format!("{what} {text:?} is no number")));
+            let number = |what, text: &str| {
+                text.parse()
+                    .map_err(|_| wrong(format!("{what} {text:?} is no number")))
+            };
             let key = LaneKey {
                 agent: AgentId::new(agent).map_err(|e| wrong(e.to_string()))?,
                 stream: StreamName::new(stream).map_err(|e| wrong(e.to_string()))?,
@@ -61,16 +66,30 @@ fn find(log: &LogReader, name: EventName) -> Result<Option<Found>, CommitError> 
     let Some(lane) = lane else { return Ok(None) };
     let fate = log.find(lane.lane_no, seq)?;
     let entry = match &fate {
-        Fate::Valid { hop, .. } => log.entry(hop.pos)?.map(crate::commit::LogEntry::decode).transpose()?,
+        Fate::Valid { hop, .. } => log
+            .entry(hop.pos)?
+            .map(crate::commit::LogEntry::decode)
+            .transpose()?,
         _ => None,
     };
-    Ok(Some(Found { lane, seq, fate, entry }))
+    Ok(Some(Found {
+        lane,
+        seq,
+        fate,
+        entry,
+    }))
 }
 
 async fn event(state: web::Data<ApiState>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let wanted = parse(&name)?;
     let found = state.read(move |log| find(log, wanted)).await?;
-    let Some(Found { lane, seq, fate, entry }) = found.filter(|found| found.seq > 0) else {
+    let Some(Found {
+        lane,
+        seq,
+        fate,
+        entry,
+    }) = found.filter(|found| found.seq > 0)
+    else {
         let message = format!("no event {name} is known: its lane was never opened, or the seq is 0");
         return Err(ApiError::not_found("unknown_event", message));
     };
@@ -177,7 +196,12 @@ async fn apply(
     }
     let records = entry.and_then(|entry| Some((entry, entry.records.as_ref()?)));
     let windows = match records {
-        Some((entry, records)) => state.engine.locate(entry.key.stream.clone(), records.clone(), row).await?,
+        Some((entry, records)) => {
+            state
+                .engine
+                .locate(entry.key.stream.clone(), records.clone(), row)
+                .await?
+        }
         None => Vec::new(),
     };
     path["windows"] = json!(windows);
@@ -192,9 +216,18 @@ mod tests {
     fn an_event_is_named_by_id_or_in_words() {
         let id = LineageId::new(LaneNo(3), 77);
         assert_eq!(parse(&id.to_string()).expect("an id"), EventName::Id(id));
-        let EventName::Words(key, seq) = parse("a-1/readings/12/9").expect("words") else { panic!("not words") };
+        let EventName::Words(key, seq) = parse("a-1/readings/12/9").expect("words") else {
+            panic!("not words")
+        };
         assert_eq!((key.to_string().as_str(), seq), ("a-1/readings/12", 9));
-        for wrong in ["", "x", "a/b/c", "a/b/c/d", "a/b/1/x", "f47ac10b-58cc-4372-a567-0e02b2c3d479"] {
+        for wrong in [
+            "",
+            "x",
+            "a/b/c",
+            "a/b/c/d",
+            "a/b/1/x",
+            "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong:?} names no event");
         }
     }

@@ -24,13 +24,18 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const OVERVIEW_EVERY: Duration = Duration::from_secs(1);
 
 pub fn configure(service: &mut web::ServiceConfig) {
-    service.route("/views/{name}/live", web::get().to(view)).route("/live", web::get().to(everything));
+    service
+        .route("/views/{name}/live", web::get().to(view))
+        .route("/live", web::get().to(everything));
 }
 
 fn slot(state: &ApiState) -> Result<OwnedSemaphorePermit, ApiError> {
-    Arc::clone(&state.live_slots)
-        .try_acquire_owned()
-        .map_err(|_| ApiError::unavailable("too_many_live", "all live streams are taken; try again in a minute"))
+    Arc::clone(&state.live_slots).try_acquire_owned().map_err(|_| {
+        ApiError::unavailable(
+            "too_many_live",
+            "all live streams are taken; try again in a minute",
+        )
+    })
 }
 
 /// Rows of one view as `event: window`, each row as the windows call shows it.
@@ -115,9 +120,9 @@ fn window_event(event: &LiveEvent) -> Bytes {
 fn tagged_event(event: &LiveEvent) -> Bytes {
     match event {
         // a view's name has no character that JSON escapes
-        LiveEvent::Row { id, view, json } => {
-            Bytes::from(format!("event: window\nid: {id}\ndata: {{\"view\":\"{view}\",\"row\":{json}}}\n\n"))
-        }
+        LiveEvent::Row { id, view, json } => Bytes::from(format!(
+            "event: window\nid: {id}\ndata: {{\"view\":\"{view}\",\"row\":{json}}}\n\n"
+        )),
         LiveEvent::Flood { rows, .. } => missed_event(*rows),
     }
 }
@@ -126,7 +131,9 @@ fn missed_event(rows: u64) -> Bytes {
     Bytes::from(format!("event: missed\ndata: {{\"rows\":{rows}}}\n\n"))
 }
 
-fn answer(stream: impl futures_util::Stream<Item = Result<Bytes, actix_web::Error>> + 'static) -> HttpResponse {
+fn answer(
+    stream: impl futures_util::Stream<Item = Result<Bytes, actix_web::Error>> + 'static,
+) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header((header::CACHE_CONTROL, "no-store"))

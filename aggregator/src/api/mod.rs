@@ -91,8 +91,11 @@ async fn fallback(request: HttpRequest) -> HttpResponse {
 
 /// A body that is not the JSON that was asked for is told so in the shape of every other error.
 fn json_limit() -> web::JsonConfig {
-    web::JsonConfig::default().limit(MAX_BODY).content_type_required(false).error_handler(|error, _| {
-        let status = actix_web::ResponseError::status_code(&error);
-        ApiError::new(status, "malformed", format!("the body cannot be read: {error}")).into()
-    })
+    web::JsonConfig::default()
+        .limit(MAX_BODY)
+        .content_type_required(false)
+        .error_handler(|error, _| {
+            let status = actix_web::ResponseError::status_code(&error);
+            ApiError::new(status, "malformed", format!("the body cannot be read: {error}")).into()
+        })
 }

@@ -31,9 +31,13 @@ async fn ready(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
 }
 
 async fn exposition() -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, metrics::CONTENT_TYPE)).body(metrics::encode_text())
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, metrics::CONTENT_TYPE))
+        .body(metrics::encode_text())
 }
 
 async fn openapi() -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(OPENAPI)
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "application/json"))
+        .body(OPENAPI)
 }

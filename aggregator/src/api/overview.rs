@@ -41,8 +41,10 @@ async fn make(state: &ApiState, now: Millis) -> Result<String, ApiError> {
     let lanes = state.read(LogReader::lanes).await?;
     let streams = books::stream_rows(state, &views).await?;
     // changes when a view is made, replaced or removed
-    let fingerprint: Vec<String> =
-        views.iter().map(|view| format!("{}@{}", view.name, to_rfc3339(view.created_at))).collect();
+    let fingerprint: Vec<String> = views
+        .iter()
+        .map(|view| format!("{}@{}", view.name, to_rfc3339(view.created_at)))
+        .collect();
     let overview = json!({
         "now": to_rfc3339(now),
         "throughput": state.throughput.last(now, SECONDS),

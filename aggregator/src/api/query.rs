@@ -10,15 +10,23 @@ use super::ApiError;
 pub fn pairs(request: &HttpRequest) -> Result<Vec<(String, String)>, ApiError> {
     Query::<Vec<(String, String)>>::from_query(request.query_string())
         .map(Query::into_inner)
-        .map_err(|error| ApiError::bad_request("invalid_query", format!("the query string cannot be read: {error}")))
+        .map_err(|error| {
+            ApiError::bad_request(
+                "invalid_query",
+                format!("the query string cannot be read: {error}"),
+            )
+        })
 }
 
 /// A whole number of 1 to `max`.
 pub fn count(name: &str, text: &str, max: usize) -> Result<usize, ApiError> {
-    text.parse().ok().filter(|n| (1..=max).contains(n)).ok_or_else(|| {
-        let message = format!("{name}={text} is not a number from 1 to {max}");
-        ApiError::bad_request("invalid_query", message).with("parameter", name)
-    })
+    text.parse()
+        .ok()
+        .filter(|n| (1..=max).contains(n))
+        .ok_or_else(|| {
+            let message = format!("{name}={text} is not a number from 1 to {max}");
+            ApiError::bad_request("invalid_query", message).with("parameter", name)
+        })
 }
 
 /// RFC 3339 text, or Unix milliseconds.

@@ -40,7 +40,11 @@ struct Refusal {
 
 impl Refusal {
     fn new(status: StatusCode, code: u32, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self {
+            status,
+            code,
+            message: message.into(),
+        }
     }
 
     fn unprocessable(code: u32, message: impl Into<String>) -> Self {
@@ -61,7 +65,9 @@ impl ResponseError for Refusal {
 
     fn error_response(&self) -> HttpResponse {
         let body = json!({ "error_code": self.code, "message": self.message }).to_string();
-        HttpResponse::build(self.status).content_type(CONTENT_TYPE).body(body)
+        HttpResponse::build(self.status)
+            .content_type(CONTENT_TYPE)
+            .body(body)
     }
 }
 
@@ -92,7 +98,13 @@ async fn call<T: Send + 'static>(
     call: impl FnOnce(&Registry) -> Result<T, RegistryError> + Send + 'static,
 ) -> Result<T, Refusal> {
     let registry = state.schemas.clone();
-    let stopping = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, 50003, "the registry is stopping; try again");
+    let stopping = |_| {
+        Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            50003,
+            "the registry is stopping; try again",
+        )
+    };
     Ok(web::block(move || call(&registry)).await.map_err(stopping)??)
 }
 
@@ -123,13 +135,19 @@ async fn register(
         Refusal::new(StatusCode::BAD_REQUEST, 400, message)
     })?;
     let format = body.schema_type.as_deref().unwrap_or(DEFAULT_FORMAT);
-    let format: SchemaFormat = format.parse().map_err(|error| match (error, body.schema_type.as_deref()) {
-        (RegistryError::UnknownFormat { .. }, None) => {
-            Refusal::unprocessable(42201, "a body without schemaType means AVRO, which is not supported; say \"schemaType\":\"JSON\"")
+    let format: SchemaFormat = format.parse().map_err(|error| {
+        match (error, body.schema_type.as_deref()) {
+            (RegistryError::UnknownFormat { .. }, None) => Refusal::unprocessable(
+                42201,
+                "a body without schemaType means AVRO, which is not supported; say \"schemaType\":\"JSON\"",
+            ),
+            (error, _) => error.into(),
         }
-        (error, _) => error.into(),
     })?;
-    let registered = call(&state, move |registry| registry.register(&subject, format, &body.schema)).await?;
+    let registered = call(&state, move |registry| {
+        registry.register(&subject, format, &body.schema)
+    })
+    .await?;
     Ok(answer(json!({ "id": registered.id })))
 }
 
@@ -138,14 +156,24 @@ async fn subjects(state: web::Data<ApiState>) -> Result<HttpResponse, Refusal> {
 }
 
 async fn versions(state: web::Data<ApiState>, subject: web::Path<String>) -> Result<HttpResponse, Refusal> {
-    Ok(answer(call(&state, move |registry| registry.versions(&subject)).await?))
+    Ok(answer(
+        call(&state, move |registry| registry.versions(&subject)).await?,
+    ))
 }
 
-async fn version(state: web::Data<ApiState>, path: web::Path<(String, String)>) -> Result<HttpResponse, Refusal> {
+async fn version(
+    state: web::Data<ApiState>,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, Refusal> {
     let (subject, version) = path.into_inner();
     let version = parse_version(&version)?;
     let found = call(&state, move |registry| registry.version(&subject, version)).await?;
-    let SchemaInfo { id, version, format, text } = found.schema;
+    let SchemaInfo {
+        id,
+        version,
+        format,
+        text,
+    } = found.schema;
     Ok(answer(json!({
         "subject": found.subject,
         "version": version,
@@ -159,21 +187,37 @@ async fn version(state: web::Data<ApiState>, path: web::Path<(String, String)>) 
 fn parse_version(text: &str) -> Result<Version, Refusal> {
     match text {
         "latest" | "-1" => Ok(Version::Latest),
-        _ => text.parse().ok().filter(|number| *number > 0).map(Version::Number).ok_or_else(|| {
-            Refusal::unprocessable(42202, format!("{text:?} is not a version: use a number from 1, or latest"))
-        }),
+        _ => text
+            .parse()
+            .ok()
+            .filter(|number| *number > 0)
+            .map(Version::Number)
+            .ok_or_else(|| {
+                Refusal::unprocessable(
+                    42202,
+                    format!("{text:?} is not a version: use a number from 1, or latest"),
+                )
+            }),
     }
 }
 
 async fn by_id(state: web::Data<ApiState>, id: web::Path<String>) -> Result<HttpResponse, Refusal> {
     let id: u32 = id.parse().map_err(|_| {
-        Refusal::new(StatusCode::NOT_FOUND, 40403, format!("{:?} is not the id of a schema", id.as_str()))
+        Refusal::new(
+            StatusCode::NOT_FOUND,
+            40403,
+            format!("{:?} is not the id of a schema", id.as_str()),
+        )
     })?;
     let (format, text) = call(&state, move |registry| registry.schema(id)).await?;
     Ok(answer(json!({ "schemaType": format, "schema": text })))
 }
 
 async fn fallback(request: HttpRequest) -> HttpResponse {
-    let message = format!("there is no {} {} in this registry", request.method(), request.path());
+    let message = format!(
+        "there is no {} {} in this registry",
+        request.method(),
+        request.path()
+    );
     Refusal::new(StatusCode::NOT_FOUND, 404, message).error_response()
 }

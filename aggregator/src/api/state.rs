@@ -41,7 +41,16 @@ impl ApiState {
         shutdown: watch::Receiver<bool>,
     ) -> Self {
         let (overview, live_slots) = (Arc::default(), Arc::new(Semaphore::new(MAX_LIVE)));
-        Self { log, engine, agents, throughput, schemas, shutdown, overview, live_slots }
+        Self {
+            log,
+            engine,
+            agents,
+            throughput,
+            schemas,
+            shutdown,
+            overview,
+            live_slots,
+        }
     }
 
     /// Reads the log on the blocking pool.

@@ -37,8 +37,15 @@ async fn put(
     name: web::Path<String>,
     body: web::Json<PutBody>,
 ) -> Result<HttpResponse, ApiError> {
-    let put = state.engine.put_view(name.into_inner(), body.into_inner().sql).await?;
-    let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
+    let put = state
+        .engine
+        .put_view(name.into_inner(), body.into_inner().sql)
+        .await?;
+    let status = if put.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     Ok(HttpResponse::build(status).json(put.view))
 }
 
@@ -72,7 +79,10 @@ async fn windows(
 
 /// `from`, `to` and `limit` are ours; every other name is a column, which the engine checks.
 fn window_query(pairs: Vec<(String, String)>) -> Result<WindowQuery, ApiError> {
-    let mut query = WindowQuery { limit: DEFAULT_LIMIT, ..WindowQuery::default() };
+    let mut query = WindowQuery {
+        limit: DEFAULT_LIMIT,
+        ..WindowQuery::default()
+    };
     for (name, value) in pairs {
         match name.as_str() {
             "from" => query.from = Some(query::time("from", &value)?),

@@ -17,7 +17,9 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; style-src 'self' 'uns
 
 /// Routes of the page.
 pub fn configure(service: &mut web::ServiceConfig) {
-    service.route("/", web::get().to(index)).route("/assets/{name}", web::get().to(asset));
+    service
+        .route("/", web::get().to(index))
+        .route("/assets/{name}", web::get().to(asset));
 }
 
 async fn index(request: HttpRequest) -> HttpResponse {
@@ -54,7 +56,9 @@ fn answer(request: &HttpRequest, asset: &Asset) -> HttpResponse {
         return response.body(asset.bytes);
     }
     if header_has(request, header::ACCEPT_ENCODING, "gzip") {
-        return response.insert_header((header::CONTENT_ENCODING, "gzip")).body(asset.bytes);
+        return response
+            .insert_header((header::CONTENT_ENCODING, "gzip"))
+            .body(asset.bytes);
     }
     match asset.inflated() {
         Ok(bytes) => response.body(bytes),
@@ -64,7 +68,9 @@ fn answer(request: &HttpRequest, asset: &Asset) -> HttpResponse {
 
 fn header_has(request: &HttpRequest, name: header::HeaderName, wanted: &str) -> bool {
     let values = request.headers().get_all(name);
-    values.filter_map(|value| value.to_str().ok()).any(|value| value.contains(wanted))
+    values
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.contains(wanted))
 }
 
 #[cfg(test)]
@@ -78,16 +84,26 @@ mod tests {
     async fn every_file_that_a_file_names_is_served() {
         let app = init_service(actix_web::App::new().configure(configure)).await;
         let mut named = 0;
-        for asset in assets::ALL.iter().chain([&assets::INDEX]).filter(|asset| !asset.gzip) {
+        for asset in assets::ALL
+            .iter()
+            .chain([&assets::INDEX])
+            .filter(|asset| !asset.gzip)
+        {
             let text = std::str::from_utf8(asset.bytes).expect("text");
-            let local = text.split('"').filter_map(|part| part.strip_prefix("/assets/").or(part.strip_prefix("./")));
+            let local = text
+                .split('"')
+                .filter_map(|part| part.strip_prefix("/assets/").or(part.strip_prefix("./")));
             for name in local {
                 let request = TestRequest::get().uri(&format!("/assets/{name}")).to_request();
                 let status = call_service(&app, request).await.status();
                 assert_eq!(status, StatusCode::OK, "{} names {name}", asset.name);
                 named += 1;
             }
-            assert!(!text.contains("https://"), "{} loads nothing from elsewhere", asset.name);
+            assert!(
+                !text.contains("https://"),
+                "{} loads nothing from elsewhere",
+                asset.name
+            );
         }
         assert!(named > 10);
     }
@@ -96,7 +112,11 @@ mod tests {
     async fn the_chart_library_is_served_packed_plain_and_not_at_all() {
         let app = init_service(actix_web::App::new().configure(configure)).await;
         let get = || TestRequest::get().uri("/assets/plotly.js");
-        let packed = call_service(&app, get().insert_header(("accept-encoding", "gzip, br")).to_request()).await;
+        let packed = call_service(
+            &app,
+            get().insert_header(("accept-encoding", "gzip, br")).to_request(),
+        )
+        .await;
         assert_eq!(packed.headers().get("content-encoding").expect("packed"), "gzip");
         let etag = packed.headers().get("etag").expect("etag").clone();
         let packed = read_body(packed).await;

@@ -5,7 +5,7 @@ use sqlparser::ast::{
 };
 
 use super::expr::{Expr, Leaf, ScalarFn};
-use super::lower::{Lowering, Refused, Scope, StaticKind};
+use super::lower::{Lowering, Refused, Scope, StaticKind, start_of};
 use super::messages::ViewError;
 use super::parse::{function_name, not_yet, place};
 
@@ -175,7 +175,7 @@ impl Lowering {
         {
             let message = format!("{name} needs numbers");
             return Err(ViewError::new(
-                place(sql),
+                start_of(sql),
                 message,
                 "count(x), min(x) and max(x) take other values",
             ));

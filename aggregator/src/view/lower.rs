@@ -36,7 +36,12 @@ pub(super) struct Lowering {
     pub inputs: Vec<Expr>,
     pub cells: Vec<CellSpec>,
     pub aggregates: Vec<Aggregate>,
+    /// Expressions around the present one.
+    depth: usize,
 }
+
+/// Expressions are evaluated recursively, on threads with small stacks.
+const MAX_DEPTH: usize = 64;
 
 /// What is known of an expression's values without data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +69,21 @@ impl Lowering {
     /// # Errors
     /// When the expression says something that a view cannot.
     pub fn lower(&mut self, sql: &Sql, scope: Scope) -> Refused<Expr> {
+        if self.depth == MAX_DEPTH {
+            let hint = "write IN (...) for a chain of comparisons, and split other long chains";
+            return Err(ViewError::new(
+                start_of(sql),
+                "the expression is nested too deeply",
+                hint,
+            ));
+        }
+        self.depth += 1;
+        let lowered = self.lower_one(sql, scope);
+        self.depth -= 1;
+        lowered
+    }
+
+    fn lower_one(&mut self, sql: &Sql, scope: Scope) -> Refused<Expr> {
         if let Some(key) = self.as_key(sql, scope) {
             return Ok(key);
         }
@@ -140,7 +160,7 @@ impl Lowering {
                 let target = cast_type(data_type).ok_or_else(|| {
                     let message = format!("there is no cast to {data_type}");
                     ViewError::new(
-                        place(sql),
+                        start_of(sql),
                         message,
                         "cast to bigint, double precision, text or boolean",
                     )
@@ -158,12 +178,12 @@ impl Lowering {
                 field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime),
             } => Ok(Expr::Call(ScalarFn::Ceil, vec![self.lower(expr, scope)?])),
             Sql::Subquery(_) | Sql::InSubquery { .. } | Sql::Exists { .. } => Err(ViewError::new(
-                place(sql),
+                start_of(sql),
                 "a subquery has no place in a view",
                 "a view reads one stream",
             )),
             _ => Err(not_yet(
-                place(sql),
+                start_of(sql),
                 &format!("the expression {}", shorten(sql)),
                 "",
             )),
@@ -215,7 +235,7 @@ impl Lowering {
                     Box::new(expr),
                 ),
             }),
-            other => Err(not_yet(place(inner), &format!("the operator {other}"), "")),
+            other => Err(not_yet(start_of(inner), &format!("the operator {other}"), "")),
         }
     }
 
@@ -242,7 +262,7 @@ impl Lowering {
             Op::Gt => compare(CompareOp::Gt),
             Op::GtEq => compare(CompareOp::GtEq),
             Op::And | Op::Or => None,
-            other => return Err(not_yet(place(whole), &format!("the operator {other}"), "")),
+            other => return Err(not_yet(start_of(whole), &format!("the operator {other}"), "")),
         };
         match operator {
             Some(Ok(op)) => Ok(Expr::Compare(
@@ -281,7 +301,7 @@ impl Lowering {
         match self.kind(&expr) {
             StaticKind::Bool | StaticKind::Unknown | StaticKind::Null => Ok(expr),
             _ => Err(ViewError::new(
-                place(sql),
+                start_of(sql),
                 format!("{} is not a condition", shorten(sql)),
                 "compare it with something, as in status <> 'test'",
             )),
@@ -293,7 +313,7 @@ impl Lowering {
         let expr = self.lower(sql, scope)?;
         match self.kind(&expr) {
             StaticKind::Text | StaticKind::Bool | StaticKind::Time => Err(ViewError::new(
-                place(sql),
+                start_of(sql),
                 format!("{} is not a number", shorten(sql)),
                 "arithmetic needs numbers",
             )),
@@ -322,7 +342,7 @@ impl Lowering {
                 Expr::Literal(value) => values.push(value),
                 _ => {
                     return Err(not_yet(
-                        place(item),
+                        start_of(item),
                         "IN with anything but literals",
                         "chain comparisons with OR",
                     ));
@@ -341,7 +361,7 @@ impl Lowering {
                 ignore_case,
             }),
             _ => Err(not_yet(
-                place(pattern),
+                start_of(pattern),
                 "LIKE with anything but a text literal",
                 "write the pattern in quotes",
             )),
@@ -474,7 +494,7 @@ fn timestamp(sql: &Sql, data_type: &DataType, value: &Value) -> Refused<Expr> {
         (DataType::Timestamp(..), Value::SingleQuotedString(text)) => text,
         _ => {
             return Err(not_yet(
-                place(sql),
+                start_of(sql),
                 &format!("a literal of type {data_type}"),
                 "write TIMESTAMP '...'",
             ));
@@ -484,7 +504,7 @@ fn timestamp(sql: &Sql, data_type: &DataType, value: &Value) -> Refused<Expr> {
         .map(|millis| Expr::Literal(Scalar::Time(millis)))
         .ok_or_else(|| {
             ViewError::new(
-                place(sql),
+                start_of(sql),
                 format!("'{text}' is not a time"),
                 "write it like '2026-01-31T12:00:00Z'",
             )
@@ -500,6 +520,34 @@ fn cast_type(data_type: &DataType) -> Option<CastType> {
         "text" | "varchar" | "character varying" => Some(CastType::Text),
         "bool" | "boolean" => Some(CastType::Bool),
         _ => None,
+    }
+}
+
+/// The place of an expression. Goes down chains like `a + b + c` itself, because they may be longer than a
+/// stack allows a recursion to be.
+pub(super) fn start_of(sql: &Sql) -> (u64, u64) {
+    let mut leftmost = sql;
+    loop {
+        leftmost = match leftmost {
+            Sql::BinaryOp { left: inner, .. }
+            | Sql::Nested(inner)
+            | Sql::IsNull(inner)
+            | Sql::IsNotNull(inner)
+            | Sql::IsTrue(inner)
+            | Sql::IsNotTrue(inner)
+            | Sql::IsFalse(inner)
+            | Sql::IsNotFalse(inner)
+            | Sql::InList { expr: inner, .. }
+            | Sql::Between { expr: inner, .. }
+            | Sql::Like { expr: inner, .. }
+            | Sql::ILike { expr: inner, .. }
+            | Sql::Cast {
+                kind: CastKind::DoubleColon,
+                expr: inner,
+                ..
+            } => inner,
+            found => return place(found),
+        };
     }
 }
 

@@ -13,8 +13,8 @@ use tributary_shared::time::Millis;
 use super::interval::parse_interval;
 use super::messages::{MAX_SQL, ViewError};
 
-/// Bounds the depth of the parsed tree, which is walked recursively.
-const MAX_TOKENS: usize = 2_000;
+/// Bounds the depth of the parsed tree, which the parser's library walks recursively.
+const MAX_TOKENS: usize = 1_000;
 
 type Refused<T> = Result<T, ViewError>;
 
@@ -73,7 +73,7 @@ pub(super) fn parse_select(sql: &str) -> Refused<(Select, Source)> {
         return Err(ViewError::new(
             at(token.span),
             "the SQL is too long",
-            "a view may have 2000 words and signs",
+            "a view may have 1000 words and signs",
         ));
     }
     let end = solid

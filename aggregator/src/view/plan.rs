@@ -7,7 +7,7 @@ use tributary_shared::ids::StreamName;
 
 use super::aggregate::{Aggregate, CellSpec};
 use super::expr::{Expr, Leaf};
-use super::lower::{Lowering, Refused, Scope, StaticKind, shorten, window_bound};
+use super::lower::{Lowering, Refused, Scope, StaticKind, shorten, start_of, window_bound};
 use super::messages::{Column, ColumnType, MAX_VIEW_NAME, ViewError};
 use super::parse::{WindowKind, not_yet, parse_select, place};
 
@@ -81,6 +81,7 @@ impl ViewPlan {
             inputs,
             cells,
             aggregates,
+            ..
         } = lowering;
         Ok(Self {
             name: name.into(),
@@ -218,7 +219,7 @@ fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, 
         };
         let expr = lowering.lower(sql, Scope::Group)?;
         let name = column_name(sql, alias)?;
-        let found = alias.map_or_else(|| place(sql), |a| (a.span.start.line, a.span.start.column));
+        let found = alias.map_or_else(|| start_of(sql), |a| (a.span.start.line, a.span.start.column));
         check_name(&name, &expr, &shown, found)?;
         let kind = match lowering.kind(&expr) {
             StaticKind::Unknown | StaticKind::Null => ColumnType::Any,
@@ -262,7 +263,7 @@ fn column_name(sql: &Sql, alias: Option<&Ident>) -> Refused<String> {
         (None, _) => {
             let message = format!("{} needs a name", shorten(sql));
             Err(ViewError::new(
-                place(sql),
+                start_of(sql),
                 message,
                 format!("write {} AS name", shorten(sql)),
             ))

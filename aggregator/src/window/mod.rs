@@ -10,6 +10,8 @@
 //! transaction; what comes behind that position is replayed.
 
 mod actor;
+#[cfg(test)]
+mod actor_tests;
 mod answers;
 mod cells;
 mod changes;

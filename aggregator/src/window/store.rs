@@ -176,6 +176,31 @@ impl ViewStore {
         Ok(())
     }
 
+    /// A number that tells the log that the state was computed from; `None` before the first start.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn origin(&self) -> Result<Option<i64>, StoreError> {
+        self.meta("log")
+    }
+
+    /// Forgets all state, but no definition, and remembers the log that it will be computed from.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn begin_anew(&mut self, origin: i64) -> Result<(), StoreError> {
+        let tx = self.db.transaction()?;
+        tx.execute_batch(
+            "DELETE FROM window_state;
+             DELETE FROM lane_watermarks;
+             UPDATE view_defs SET position = 0, counters = '{}';
+             DELETE FROM meta WHERE key = 'position';",
+        )?;
+        tx.execute("INSERT OR REPLACE INTO meta(key, value) VALUES ('log', ?1)", [origin])?;
+        tx.commit()?;
+        Ok(())
+    }
+
     fn meta(&self, key: &str) -> Result<Option<i64>, StoreError> {
         Ok(self
             .db

@@ -22,6 +22,9 @@ use crate::stop::stopped;
 const FIRST_SPAN: Duration = Duration::from_millis(250);
 /// How long to wait before a spool that cannot be used is tried again.
 const UNAVAILABLE_WAIT: Duration = Duration::from_secs(1);
+/// A host that cannot be read is tried again by a new actor after so long: seldom enough that it never exhausts
+/// the supervisor's budget, which is for panics, and takes the whole agent with it.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// Why no host metrics are taken any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -154,13 +157,14 @@ impl Actor for HostMetrics {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let ended = run(self.config, self.spool.clone(), self.stop.clone());
-        let stop = |result: Result<(), HostError>, _: &mut Self, ctx: &mut Self::Context| {
+        let then = |result: Result<(), HostError>, _: &mut Self, ctx: &mut Self::Context| {
+            // told to stop: it idles until the agent ends, for a supervisor would make another of it
             if let Err(error) = result {
-                tracing::error!(%error, "no host metrics any more");
+                tracing::error!(%error, "no host metrics for now");
+                ctx.run_later(RETRY, |_, ctx| ctx.stop());
             }
-            ctx.stop();
         };
-        ctx.spawn(ended.into_actor(self).map(stop));
+        ctx.spawn(ended.into_actor(self).map(then));
     }
 }
 

@@ -1,5 +1,7 @@
 //! One actor for each `[[files]]` entry. It owns the reader's thread and the pump, and ends with them.
 
+use std::time::Duration;
+
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use tokio::sync::{mpsc, watch};
 use tributary_shared::actors::DeathWatch;
@@ -13,6 +15,9 @@ use crate::spool::SpoolHandle;
 /// Items between reader and pump: one is filled while one waits, so that neither idles. Each is at most a
 /// block, so this bounds the memory too.
 const ITEMS: usize = 1;
+/// An entry that cannot be tailed is tried again by a new actor after so long: seldom enough that it never
+/// exhausts the supervisor's budget, which is for panics, and takes the whole agent with it.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// Tails one entry's files until `stop` turns true or its sender is gone; then returns once the blocks that
 /// the spool has are answered and the reader's thread has ended.
@@ -25,12 +30,9 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> Result<(), TailError> {
     let stream = config.stream.clone();
-    let known = known(&spool, &stream)
-        .await
-        .map_err(|source| TailError::Positions {
-            stream: stream.clone(),
-            source,
-        })?;
+    let Some(known) = known(&spool, &stream, stop.clone()).await? else {
+        return Ok(());
+    };
     let wake = Wake::new();
     let knocker = wake.knocker();
     let (out, items) = mpsc::channel(ITEMS);
@@ -74,12 +76,13 @@ impl Actor for Tail {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let ended = run(self.config.clone(), self.spool.clone(), self.stop.clone());
-        let stop = |result: Result<(), TailError>, actor: &mut Self, ctx: &mut Self::Context| {
+        let then = |result: Result<(), TailError>, actor: &mut Self, ctx: &mut Self::Context| {
+            // told to stop: it idles until the agent ends, for a supervisor would make another of it
             if let Err(error) = result {
-                tracing::error!(stream = %actor.config.stream, %error, "files are not tailed any more");
+                tracing::error!(stream = %actor.config.stream, %error, "files are not tailed for now");
+                ctx.run_later(RETRY, |_, ctx| ctx.stop());
             }
-            ctx.stop();
         };
-        ctx.spawn(ended.into_actor(self).map(stop));
+        ctx.spawn(ended.into_actor(self).map(then));
     }
 }

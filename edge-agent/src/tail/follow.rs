@@ -299,3 +299,97 @@ impl Follow {
         Step::Read { id, path, start }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: FileId = FileId { dev: 1, ino: 7 };
+
+    fn seen(bytes: &[u8], by_glob: bool) -> Vec<Sighting> {
+        let head = Some(bytes.to_vec());
+        vec![Sighting {
+            path: "/a.log".into(),
+            id: ID,
+            size: bytes.len() as u64,
+            head,
+            by_glob,
+        }]
+    }
+
+    fn read(start: u64) -> Vec<Step> {
+        vec![Step::Read {
+            id: ID,
+            path: "/a.log".into(),
+            start: Start::At(start),
+        }]
+    }
+
+    #[test]
+    fn an_idle_file_is_closed_and_opened_again_when_it_grows() {
+        let mut follow = Follow::new(Vec::new(), ReadFrom::Beginning);
+        assert_eq!(follow.look(seen(b"one\n", true), Duration::ZERO), read(0));
+        follow.advanced(ID, b"one\n", 4, 4);
+        assert_eq!(
+            follow.look(seen(b"one\n", true), IDLE_CLOSE - Duration::from_secs(1)),
+            []
+        );
+        assert_eq!(
+            follow.look(seen(b"one\n", true), IDLE_CLOSE),
+            [Step::Close { id: ID }]
+        );
+        assert_eq!(follow.look(seen(b"one\n", true), 2 * IDLE_CLOSE), []);
+        assert_eq!(follow.look(seen(b"one\ntwo\n", true), 2 * IDLE_CLOSE), read(4));
+    }
+
+    #[test]
+    fn a_deleted_file_is_awaited_while_its_writer_may_still_write_then_its_last_line_is_taken() {
+        let mut follow = Follow::new(Vec::new(), ReadFrom::Beginning);
+        follow.look(seen(b"one\ntw", true), Duration::ZERO);
+        follow.advanced(ID, b"one\ntw", 4, 6);
+        let later = ROTATED_GRACE / 2;
+        assert_eq!(
+            follow.look(seen(b"one\ntwo", false), later),
+            [],
+            "it grew: the grace begins again"
+        );
+        assert_eq!(follow.unread().collect::<Vec<_>>(), [ID]);
+        follow.advanced(ID, b"one\ntwo", 4, 7);
+        assert_eq!(follow.look(seen(b"one\ntwo", false), ROTATED_GRACE), []);
+        assert_eq!(
+            follow.look(seen(b"one\ntwo", false), later + ROTATED_GRACE),
+            [Step::TakeRest { id: ID }]
+        );
+        follow.advanced(ID, b"one\ntwo", 7, 7);
+        let forget = Step::Forget {
+            id: ID,
+            path: "/a.log".into(),
+            unread: 0,
+        };
+        assert_eq!(
+            follow.look(seen(b"one\ntwo", false), later + ROTATED_GRACE),
+            [forget]
+        );
+    }
+
+    #[test]
+    fn an_unreadable_file_keeps_its_position() {
+        let position = FilePosition {
+            path: "/a.log".into(),
+            id: ID,
+            fingerprint: Fingerprint::of(b"one\n", 4),
+            offset: 4,
+            rotated: false,
+        };
+        let mut follow = Follow::new(vec![position], ReadFrom::Beginning);
+        let unreadable = |mut seen: Vec<Sighting>| {
+            seen[0].head = None;
+            seen
+        };
+        assert_eq!(
+            follow.look(unreadable(seen(b"one\ntwo\n", true)), Duration::ZERO),
+            []
+        );
+        assert_eq!(follow.look(seen(b"one\ntwo\n", true), Duration::ZERO), read(4));
+    }
+}

@@ -55,10 +55,30 @@ fn saved(stream: &StreamName, position: &FilePosition) -> InputPosition {
     }
 }
 
-/// The entry's positions as the spool has them. One that cannot be read is left out, and its file is read
-/// from the beginning: twice is better than never.
-pub(super) async fn known(spool: &SpoolHandle, stream: &StreamName) -> Result<Vec<FilePosition>, SpoolError> {
-    let saved = spool.positions(key_prefix(stream)).await?;
+/// The entry's positions as the spool has them; `None` when the agent ends before the spool can say. A
+/// position that makes no sense is left out, and its file read from the beginning: twice is better than never.
+pub(super) async fn known(
+    spool: &SpoolHandle,
+    stream: &StreamName,
+    mut stop: watch::Receiver<bool>,
+) -> Result<Option<Vec<FilePosition>>, TailError> {
+    let saved = loop {
+        match spool.positions(key_prefix(stream)).await {
+            Ok(saved) => break saved,
+            Err(SpoolError::Unavailable(_)) => {}
+            Err(SpoolError::Closed) => return Ok(None),
+            Err(source) => {
+                return Err(TailError::Positions {
+                    stream: stream.clone(),
+                    source,
+                });
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(UNAVAILABLE_WAIT) => {}
+            () = stopped(&mut stop) => return Ok(None),
+        }
+    };
     let read = |position: InputPosition| match serde_json::from_slice(&position.value) {
         Ok(known) => Some(known),
         Err(error) => {
@@ -66,7 +86,7 @@ pub(super) async fn known(spool: &SpoolHandle, stream: &StreamName) -> Result<Ve
             None
         }
     };
-    Ok(saved.into_iter().filter_map(read).collect())
+    Ok(Some(saved.into_iter().filter_map(read).collect()))
 }
 
 #[derive(Debug)]

@@ -45,26 +45,56 @@ impl Mesh {
     fn start() -> Self {
         let dir = tempfile::tempdir().expect("dir");
         let registry = Registry::open(dir.path()).expect("registry");
-        let options = CommitOptions { dir: dir.path().to_owned(), require_schema: false };
+        let options = CommitOptions {
+            dir: dir.path().to_owned(),
+            require_schema: false,
+        };
         let (commit, log, committer) = crate::commit::open(options, registry.cache()).expect("log");
         let throughput = Arc::new(Throughput::default());
-        let options = EngineOptions { dir: dir.path().to_owned(), config: EngineConfig::default() };
+        let options = EngineOptions {
+            dir: dir.path().to_owned(),
+            config: EngineConfig::default(),
+        };
         let (engine, thread) =
-            crate::window::start(&options, log.clone(), commit.clone(), Arc::clone(&throughput)).expect("engine");
+            crate::window::start(&options, log.clone(), commit.clone(), Arc::clone(&throughput))
+                .expect("engine");
         let (stop, shutdown) = watch::channel(false);
-        let state = ApiState::new(log, engine, Arc::new(AgentDirectory::new()), throughput, registry, shutdown);
-        Self { state, commit, threads: (committer, thread), _stop: stop, _dir: dir }
+        let state = ApiState::new(
+            log,
+            engine,
+            Arc::new(AgentDirectory::new()),
+            throughput,
+            registry,
+            shutdown,
+        );
+        Self {
+            state,
+            commit,
+            threads: (committer, thread),
+            _stop: stop,
+            _dir: dir,
+        }
     }
 
     /// Commits a batch of stream `readings` and waits until the views have it. Seq 3 of a lane is dead.
     async fn commit(&self, first: Seq, last: Seq) -> LaneNo {
         let key = lane_key();
-        let lane = self.commit.open_lane(key.clone(), last + 1).await.expect("opens").lane_no;
+        let lane = self
+            .commit
+            .open_lane(key.clone(), last + 1)
+            .await
+            .expect("opens")
+            .lane_no;
         let batch = prepare(request(lane, key, first, last)).expect("well-formed");
         let answer = self.commit.submit(batch).await.expect("answered");
-        let CommitAnswer::Committed { pos: Some(pos), .. } = answer else { panic!("not committed: {answer:?}") };
+        let CommitAnswer::Committed { pos: Some(pos), .. } = answer else {
+            panic!("not committed: {answer:?}")
+        };
         let mut applied = self.state.engine.applied_changes();
-        applied.wait_for(|applied| *applied >= pos).await.expect("the engine runs");
+        applied
+            .wait_for(|applied| *applied >= pos)
+            .await
+            .expect("the engine runs");
         lane
     }
 
@@ -86,12 +116,16 @@ fn lane_key() -> LaneKey {
 
 fn columns(seqs: &[Seq]) -> Vec<u8> {
     let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
-    let fields = vec![Field::new(EVENT_TIME_COLUMN, time, false), Field::new("t", DataType::Float64, true)];
+    let fields = vec![
+        Field::new(EVENT_TIME_COLUMN, time, false),
+        Field::new("t", DataType::Float64, true),
+    ];
     let times: Vec<i64> = seqs.iter().map(|seq| MINUTE + *seq as i64).collect();
     let values: Vec<f64> = seqs.iter().map(|seq| *seq as f64 / 2.0).collect();
     let schema = Arc::new(Schema::new(fields));
     let times = Arc::new(TimestampMillisecondArray::from(times).with_timezone("UTC"));
-    let records = RecordBatch::try_new(schema, vec![times, Arc::new(Float64Array::from(values))]).expect("fits");
+    let records =
+        RecordBatch::try_new(schema, vec![times, Arc::new(Float64Array::from(values))]).expect("fits");
     let mut writer = StreamWriter::try_new(Vec::new(), records.schema_ref()).expect("writes");
     writer.write(&records).expect("writes");
     writer.into_inner().expect("writes")
@@ -100,8 +134,16 @@ fn columns(seqs: &[Seq]) -> Vec<u8> {
 fn request(lane: LaneNo, key: LaneKey, first: Seq, last: Seq) -> CommitRequest {
     let (dead, valid): (Vec<Seq>, Vec<Seq>) = (first..=last).partition(|seq| *seq == 3);
     let columns = columns(&valid);
-    let reason = Reason { path: "/t".to_owned(), rule: "type".to_owned(), message: "\"hot\" is no number".to_owned() };
-    let letter = |seq: &Seq| DeadLetter { seq: *seq, reasons: vec![reason.clone()], payload: br#"{"t":"hot"}"#.to_vec() };
+    let reason = Reason {
+        path: "/t".to_owned(),
+        rule: "type".to_owned(),
+        message: "\"hot\" is no number".to_owned(),
+    };
+    let letter = |seq: &Seq| DeadLetter {
+        seq: *seq,
+        reasons: vec![reason.clone()],
+        payload: br#"{"t":"hot"}"#.to_vec(),
+    };
     let letters: Vec<DeadLetter> = dead.iter().map(letter).collect();
     let letters = rmp_serde::to_vec_named(&letters).expect("encodes");
     let body = bytes::Bytes::from([&columns[..], &letters].concat());
@@ -118,7 +160,12 @@ fn request(lane: LaneNo, key: LaneKey, first: Seq, last: Seq) -> CommitRequest {
         dead_len: letters.len() as u32,
         body_crc: checksum(&body),
         gateway: GatewayId::new("gw-1").expect("valid"),
-        segments: vec![SegmentOrigin { count, collected_at: MINUTE, spooled_at: MINUTE + 1, origin }],
+        segments: vec![SegmentOrigin {
+            count,
+            collected_at: MINUTE,
+            spooled_at: MINUTE + 1,
+            origin,
+        }],
         sent_at: MINUTE + 2,
         received_at: MINUTE + 3,
         admitted_at: MINUTE + 4,
@@ -127,7 +174,9 @@ fn request(lane: LaneNo, key: LaneKey, first: Seq, last: Seq) -> CommitRequest {
     CommitRequest { key, header, body }
 }
 
-async fn app(state: ApiState) -> impl Service<actix_http::Request, Response = ServiceResponse, Error = actix_web::Error> {
+async fn app(
+    state: ApiState,
+) -> impl Service<actix_http::Request, Response = ServiceResponse, Error = actix_web::Error> {
     init_service(App::new().app_data(web::Data::new(state)).configure(configure)).await
 }
 
@@ -146,7 +195,9 @@ fn get(path: &str) -> TestRequest {
 }
 
 fn put_view(name: &str, sql: &str) -> TestRequest {
-    TestRequest::put().uri(&format!("/api/v1/views/{name}")).set_json(json!({ "sql": sql }))
+    TestRequest::put()
+        .uri(&format!("/api/v1/views/{name}"))
+        .set_json(json!({ "sql": sql }))
 }
 
 #[actix_web::test]
@@ -155,7 +206,11 @@ async fn a_view_is_made_read_filtered_and_removed() {
     let app = app(mesh.state.clone()).await;
     mesh.commit(1, 4).await;
     let (status, made) = call(&app, put_view("r", VIEW)).await;
-    assert_eq!((status, &made["stream"]), (StatusCode::CREATED, &json!("readings")), "{made}");
+    assert_eq!(
+        (status, &made["stream"]),
+        (StatusCode::CREATED, &json!("readings")),
+        "{made}"
+    );
     assert_eq!(call(&app, put_view("r", VIEW)).await.0, StatusCode::OK);
     // back-filled from the log, and then live
     let filled = || async { call(&app, get("/api/v1/views/r")).await.1["live"] == json!(true) };
@@ -163,17 +218,31 @@ async fn a_view_is_made_read_filtered_and_removed() {
         tokio::task::yield_now().await;
     }
     mesh.commit(5, 6).await;
-    let (_, page) = call(&app, get("/api/v1/views/r/windows?from=2026-01-31T12:00:00Z&limit=10")).await;
+    let (_, page) = call(
+        &app,
+        get("/api/v1/views/r/windows?from=2026-01-31T12:00:00Z&limit=10"),
+    )
+    .await;
     assert_eq!(page["rows"][0]["n"], json!(5), "{page}");
     assert_eq!(page["rows"][0]["t_max"], json!(3.0));
     assert_eq!(page["rows"][0]["window_start"], json!("2026-01-31T12:00:00.000Z"));
-    let (_, none) = call(&app, get(&format!("/api/v1/views/r/windows?from={}", MINUTE + 60_000))).await;
+    let (_, none) = call(
+        &app,
+        get(&format!("/api/v1/views/r/windows?from={}", MINUTE + 60_000)),
+    )
+    .await;
     assert_eq!(none["rows"], json!([]));
     let (_, none) = call(&app, get("/api/v1/views/r/windows?n=4")).await;
     assert_eq!(none["rows"], json!([]));
-    assert_eq!(call(&app, TestRequest::delete().uri("/api/v1/views/r")).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(
+        call(&app, TestRequest::delete().uri("/api/v1/views/r")).await.0,
+        StatusCode::NO_CONTENT
+    );
     assert_eq!(call(&app, get("/api/v1/views/r")).await.0, StatusCode::NOT_FOUND);
-    assert_eq!(call(&app, TestRequest::delete().uri("/api/v1/views/r")).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(
+        call(&app, TestRequest::delete().uri("/api/v1/views/r")).await.0,
+        StatusCode::NOT_FOUND
+    );
     mesh.close().await;
 }
 
@@ -182,13 +251,30 @@ async fn mistakes_are_told_with_their_place() {
     let mesh = Mesh::start();
     let app = app(mesh.state.clone()).await;
     let refusals = [
-        (put_view("r", "SELECT window_start,\n  nonsense(t) AS x FROM TUMBLE(readings, ts, INTERVAL '1 minute')"), "invalid_sql"),
+        (
+            put_view(
+                "r",
+                "SELECT window_start,\n  nonsense(t) AS x FROM TUMBLE(readings, ts, INTERVAL '1 minute')",
+            ),
+            "invalid_sql",
+        ),
         (put_view("r%20r", VIEW), "invalid_sql"),
-        (TestRequest::put().uri("/api/v1/views/r").set_payload("{"), "malformed"),
-        (TestRequest::put().uri("/api/v1/views/r").set_json(json!({ "query": "" })), "malformed"),
+        (
+            TestRequest::put().uri("/api/v1/views/r").set_payload("{"),
+            "malformed",
+        ),
+        (
+            TestRequest::put()
+                .uri("/api/v1/views/r")
+                .set_json(json!({ "query": "" })),
+            "malformed",
+        ),
         (get("/api/v1/views/host_cpu/windows?limit=0"), "invalid_query"),
         (get("/api/v1/views/host_cpu/windows?limit=10001"), "invalid_query"),
-        (get("/api/v1/views/host_cpu/windows?from=yesterday"), "invalid_query"),
+        (
+            get("/api/v1/views/host_cpu/windows?from=yesterday"),
+            "invalid_query",
+        ),
         (get("/api/v1/views/host_cpu/windows?nosuch=1"), "unknown_column"),
         (get("/api/v1/dead-letters?limit=x"), "invalid_query"),
         (get("/api/v1/dead-letters?nosuch=x"), "invalid_query"),
@@ -196,12 +282,25 @@ async fn mistakes_are_told_with_their_place() {
     ];
     for (request, code) in refusals {
         let (status, body) = call(&app, request).await;
-        assert_eq!((status, &body["error"]["code"]), (StatusCode::BAD_REQUEST, &json!(code)), "{body}");
+        assert_eq!(
+            (status, &body["error"]["code"]),
+            (StatusCode::BAD_REQUEST, &json!(code)),
+            "{body}"
+        );
         if code == "invalid_sql" {
-            assert!(body["error"]["line"].is_u64() && body["error"]["column"].is_u64(), "{body}");
+            assert!(
+                body["error"]["line"].is_u64() && body["error"]["column"].is_u64(),
+                "{body}"
+            );
         }
     }
-    for path in ["/api/v1/views/nosuch", "/api/v1/views/nosuch/windows", "/api/v1/views/nosuch/live", "/api/v1/sql", "/x"] {
+    for path in [
+        "/api/v1/views/nosuch",
+        "/api/v1/views/nosuch/windows",
+        "/api/v1/views/nosuch/live",
+        "/api/v1/sql",
+        "/x",
+    ] {
         let (status, body) = call(&app, get(path)).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
         assert!(body["error"]["message"].is_string(), "{path}: {body}");
@@ -222,14 +321,26 @@ async fn the_books_agree() {
     assert_eq!(streams["streams"][0]["stream"], json!("readings"));
     assert_eq!(streams["streams"][0]["dead"], json!(1));
     let (_, agents) = call(&app, get("/api/v1/agents")).await;
-    assert_eq!((&agents["agents"][0]["connected"], &agents["agents"][0]["lanes"]), (&json!(false), &json!(1)));
+    assert_eq!(
+        (&agents["agents"][0]["connected"], &agents["agents"][0]["lanes"]),
+        (&json!(false), &json!(1))
+    );
     let (_, lanes) = call(&app, get("/api/v1/lanes")).await;
     assert_eq!(lanes["lanes"][0]["mark"], json!(4));
     let soon = tributary_shared::time::now_millis() + 1_000;
-    let counted: u64 = mesh.state.throughput.last(soon, 10).iter().map(|second| second.counts.valid).sum();
+    let counted: u64 = mesh
+        .state
+        .throughput
+        .last(soon, 10)
+        .iter()
+        .map(|second| second.counts.valid)
+        .sum();
     assert_eq!(counted, 3);
     let (_, seen) = call(&app, get("/api/v1/throughput")).await;
-    assert_eq!(seen["buckets"].as_array().map(Vec::len), Some(crate::throughput::SECONDS - 1));
+    assert_eq!(
+        seen["buckets"].as_array().map(Vec::len),
+        Some(crate::throughput::SECONDS - 1)
+    );
     mesh.close().await;
 }
 
@@ -240,22 +351,58 @@ async fn the_path_of_an_event_is_shown_whatever_became_of_it() {
     assert_eq!(call(&app, put_view("r", VIEW)).await.0, StatusCode::CREATED);
     let lane = mesh.commit(1, 4).await;
     let (_, path) = call(&app, get(&format!("/api/v1/events/{}", LineageId::new(lane, 2)))).await;
-    assert_eq!((&path["outcome"], &path["seq"]), (&json!("valid"), &json!(2)), "{path}");
-    let hops: Vec<_> = path["hops"].as_array().expect("hops").iter().map(|hop| hop["hop"].as_str()).collect();
-    let expected = ["collected", "spooled", "sent", "received", "admitted", "committed", "applied"];
+    assert_eq!(
+        (&path["outcome"], &path["seq"]),
+        (&json!("valid"), &json!(2)),
+        "{path}"
+    );
+    let hops: Vec<_> = path["hops"]
+        .as_array()
+        .expect("hops")
+        .iter()
+        .map(|hop| hop["hop"].as_str())
+        .collect();
+    let expected = [
+        "collected",
+        "spooled",
+        "sent",
+        "received",
+        "admitted",
+        "committed",
+        "applied",
+    ];
     assert_eq!(hops, expected.map(Some));
     assert_eq!(path["windows"][0]["view"], json!("r"), "{path}");
-    assert_eq!(path["windows"][0]["window_start"], json!("2026-01-31T12:00:00.000Z"));
+    assert_eq!(
+        path["windows"][0]["window_start"],
+        json!("2026-01-31T12:00:00.000Z")
+    );
     assert_eq!(path["trace_id"], json!("0af7651916cd43dd8448eb211c80319c"));
     let (_, dead) = call(&app, get("/api/v1/events/edge-1/readings/7/3")).await;
-    assert_eq!((&dead["outcome"], &dead["dead_letter"]["reasons"][0]["path"]), (&json!("dead_letter"), &json!("/t")));
+    assert_eq!(
+        (&dead["outcome"], &dead["dead_letter"]["reasons"][0]["path"]),
+        (&json!("dead_letter"), &json!("/t"))
+    );
     let (_, later) = call(&app, get("/api/v1/events/edge-1/readings/7/99")).await;
-    assert_eq!((&later["outcome"], &later["mark"]), (&json!("not_committed"), &json!(4)));
+    assert_eq!(
+        (&later["outcome"], &later["mark"]),
+        (&json!("not_committed"), &json!(4))
+    );
     for unknown in ["edge-2/readings/7/1", "edge-1/readings/7/0"] {
-        assert_eq!(call(&app, get(&format!("/api/v1/events/{unknown}"))).await.0, StatusCode::NOT_FOUND);
+        assert_eq!(
+            call(&app, get(&format!("/api/v1/events/{unknown}"))).await.0,
+            StatusCode::NOT_FOUND
+        );
     }
-    let (_, letters) = call(&app, get("/api/v1/dead-letters?stream=readings&reason=type&limit=5")).await;
-    assert_eq!(letters["dead_letters"][0]["lineage_id"], json!(LineageId::new(lane, 3).to_string()));
+    let (_, letters) = call(
+        &app,
+        get("/api/v1/dead-letters?stream=readings&reason=type&limit=5"),
+    )
+    .await;
+    assert_eq!(
+        letters["dead_letters"][0]["lineage_id"],
+        json!(LineageId::new(lane, 3).to_string())
+    );
     assert_eq!(letters["dead_letters"][0]["payload"], json!(r#"{"t":"hot"}"#));
     let (_, none) = call(&app, get("/api/v1/dead-letters?reason=malformed")).await;
     assert_eq!(none["dead_letters"], json!([]));
@@ -266,11 +413,18 @@ async fn the_path_of_an_event_is_shown_whatever_became_of_it() {
 async fn next_event(body: &mut (impl MessageBody + Unpin), name: &str) -> Value {
     let wanted = format!("event: {name}\n");
     loop {
-        let chunk = std::future::poll_fn(|cx| pin!(&mut *body).poll_next(cx)).await.expect("goes on");
-        let Ok(chunk) = chunk else { panic!("the stream broke") };
+        let chunk = std::future::poll_fn(|cx| pin!(&mut *body).poll_next(cx))
+            .await
+            .expect("goes on");
+        let Ok(chunk) = chunk else {
+            panic!("the stream broke")
+        };
         let text = String::from_utf8(chunk.to_vec()).expect("text");
         if let Some(rest) = text.strip_prefix(&wanted) {
-            let data = rest.lines().find_map(|line| line.strip_prefix("data: ")).expect("data");
+            let data = rest
+                .lines()
+                .find_map(|line| line.strip_prefix("data: "))
+                .expect("data");
             return serde_json::from_str(data).expect("json");
         }
     }
@@ -282,9 +436,16 @@ async fn a_changed_row_reaches_who_watches() {
     let app = app(mesh.state.clone()).await;
     assert_eq!(call(&app, put_view("r", VIEW)).await.0, StatusCode::CREATED);
     let one = call_service(&app, get("/api/v1/views/r/live").to_request()).await;
-    assert_eq!(one.headers().get("content-type").expect("type"), "text/event-stream");
+    assert_eq!(
+        one.headers().get("content-type").expect("type"),
+        "text/event-stream"
+    );
     let mut one = Box::pin(one.into_body());
-    let mut all = Box::pin(call_service(&app, get("/api/v1/live").to_request()).await.into_body());
+    let mut all = Box::pin(
+        call_service(&app, get("/api/v1/live").to_request())
+            .await
+            .into_body(),
+    );
     let overview = next_event(&mut all, "overview").await;
     assert_eq!(overview["ledger"]["totals"]["produced"], json!(0));
     mesh.commit(1, 4).await;
@@ -305,10 +466,16 @@ async fn the_description_names_what_there_is() {
     let paths = described["paths"].as_object().expect("paths");
     assert!(paths.len() > 12);
     for path in paths.keys() {
-        let real = path.replace("{name}", "host_cpu").replace("{event}", "edge-9/none/1/1");
+        let real = path
+            .replace("{name}", "host_cpu")
+            .replace("{event}", "edge-9/none/1/1");
         let response = call_service(&app, get(&real).to_request()).await;
         assert!(response.status() != StatusCode::INTERNAL_SERVER_ERROR);
-        if response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream") {
+        if response
+            .headers()
+            .get("content-type")
+            .is_some_and(|kind| kind == "text/event-stream")
+        {
             continue; // goes on for ever
         }
         let body = String::from_utf8(read_body(response).await.to_vec()).expect("text");

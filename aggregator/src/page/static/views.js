@@ -30,6 +30,8 @@ class ViewCard {
     this.rows = new Map();
     this.keys = view.columns.filter((column) => view.keys.includes(column.name) && !BOUNDS.has(column.name));
     this.measures = view.columns.filter((column) => MEASURES.has(column.type) && !view.keys.includes(column.name));
+    /** Groups whose lines are drawn. */
+    this.drawn = new Set();
     this.newest = 0;
     this.loadedAt = 0;
     this.#build();
@@ -96,7 +98,6 @@ class ViewCard {
   async load() {
     this.loadedAt = Date.now();
     const answer = await this.#read({ limit: MAX_ROWS });
-    this.rows.clear();
     for (const row of answer.rows) this.#put(row);
     if (answer.truncated && this.keys.length > 0) await this.#loadPast();
     this.render();
@@ -109,6 +110,7 @@ class ViewCard {
   /** With very many groups the newest rows are of one window only: reads the past of the lines that are drawn. */
   async #loadPast() {
     const shown = groups(this.#sorted(), this.keys, this.select.value).slice(0, MAX_SERIES);
+    this.drawn = new Set(shown.map((series) => series.group));
     const answers = await Promise.all(shown.map(({ key }) => this.#read({ limit: GROUP_ROWS, ...key })));
     for (const answer of answers) for (const row of answer.rows) this.#put(row);
   }
@@ -138,8 +140,12 @@ class ViewCard {
   #sorted() {
     const entries = [...this.rows.entries()];
     entries.sort(([, a], [, b]) => b.start - a.start || (a.group < b.group ? -1 : Number(a.group > b.group)));
-    for (const [key] of entries.splice(2 * MAX_ROWS)) this.rows.delete(key);
-    return entries.map(([, entry]) => entry);
+    // beyond the bound only the past of the lines that are drawn is kept, within a bound as well
+    const past = entries.splice(2 * MAX_ROWS);
+    const kept = past.filter(([, entry]) => this.drawn.has(entry.group)).slice(0, MAX_ROWS);
+    for (const [key] of past) this.rows.delete(key);
+    for (const [key, entry] of kept) this.rows.set(key, entry);
+    return [...entries, ...kept].map(([, entry]) => entry);
   }
 
   /** Draws now, or a little later when that was done a moment ago. */
@@ -165,6 +171,7 @@ class ViewCard {
     if (!some || !chosen) return;
     const all = groups(entries, this.keys, chosen);
     const shown = all.slice(0, MAX_SERIES).sort((a, b) => a.name.localeCompare(b.name));
+    this.drawn = new Set(shown.map((series) => series.group));
     const limited = all.length > shown.length ? `, ${shown.length} largest of ${integer(all.length)} groups drawn` : "";
     setText(this.meta, `${chosen} over stream ${this.view.stream}${limited}`);
     this.chartNode.setAttribute("aria-label", `${chosen} of ${this.view.name} over time; the table below has the values`);
@@ -191,7 +198,7 @@ function groups(entries, keys, chosen) {
     let series = byGroup.get(group);
     if (!series) {
       const key = Object.fromEntries(keys.map((column) => [column.name, row[column.name]]));
-      series = { name: group || chosen, key, points: [], sum: 0 };
+      series = { group, name: group || chosen, key, points: [], sum: 0 };
       byGroup.set(group, series);
     }
     const value = typeof row[chosen] === "number" ? row[chosen] : null;

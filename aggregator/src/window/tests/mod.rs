@@ -18,7 +18,6 @@ use tributary_shared::time::Millis;
 use tributary_shared::wire::batch::{EVENT_TIME_COLUMN, JSON_TEXT_METADATA, SCHEMALESS_METADATA};
 
 use super::{AppliedBatch, Engine, EngineConfig, WindowChange, WindowPage, WindowQuery};
-use crate::commit::LogPos;
 use crate::view::ViewPlan;
 
 /// An event: its time and its fields.

@@ -1,12 +1,15 @@
 //! Random appends, drops, marks and crashes against a model that is a list.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use super::*;
 
-const LIMIT: u64 = 4 << 20;
+/// Small enough that most runs fill it.
+const LIMIT: u64 = 1 << 20;
 const STREAMS: [&str; 3] = ["a", "b", "c"];
 
 #[derive(Debug, Clone)]
@@ -21,7 +24,7 @@ enum Action {
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    let request = (0..3usize, 1..30usize, 0..3_000usize);
+    let request = (0..3usize, 1..20usize, 0..600usize);
     prop_oneof![
         6 => prop::collection::vec(request, 1..6).prop_map(Action::Append),
         1 => (0..3usize, 1..5u32).prop_map(|(stream, count)| Action::Dropped(stream, count)),
@@ -90,7 +93,9 @@ impl Model {
     }
 }
 
-fn run(actions: Vec<Action>, policy: WhenFull) {
+/// Returns whether the spool was full on the way.
+fn run(actions: Vec<Action>, policy: WhenFull) -> bool {
+    let mut pressed = false;
     let mut spool = Harness::new(LIMIT, policy);
     let mut model = Model::default();
     for action in actions {
@@ -104,7 +109,10 @@ fn run(actions: Vec<Action>, policy: WhenFull) {
                 for (answer, (_, payloads)) in answers.into_iter().zip(group) {
                     match answer {
                         Ok(accepted) => model.give(&accepted, payloads.into_iter().map(Some).collect()),
-                        Err(error) => assert!(matches!(error, SpoolError::Full { .. }), "{error}"),
+                        Err(error) => {
+                            assert!(matches!(error, SpoolError::Full { .. }), "{error}");
+                            pressed = true;
+                        }
                     }
                 }
             }
@@ -142,20 +150,34 @@ fn run(actions: Vec<Action>, policy: WhenFull) {
     model.check(&mut spool);
     spool.crash();
     model.check(&mut spool);
+    pressed
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-
-    /// identity-first, contiguous-lanes and conservation, over crashes, when the producer waits.
-    #[test]
-    fn nothing_is_lost_when_the_policy_is_to_wait(actions in prop::collection::vec(action(), 1..60)) {
-        run(actions, WhenFull::Block);
+/// Runs random actions, of which some must have met a full spool.
+fn check(policy: WhenFull) {
+    let pressed = Cell::new(0);
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: 24,
+        ..ProptestConfig::default()
+    });
+    let outcome = runner.run(&prop::collection::vec(action(), 20..160), |actions| {
+        pressed.set(pressed.get() + u32::from(run(actions, policy)));
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
     }
+    assert!(pressed.get() >= 3, "only {} runs filled the spool", pressed.get());
+}
 
-    /// The same when the oldest gives way: what is gone has a drop record.
-    #[test]
-    fn what_gives_way_is_in_the_ledger(actions in prop::collection::vec(action(), 1..60)) {
-        run(actions, WhenFull::DropOldest);
-    }
+/// identity-first, contiguous-lanes and conservation, over crashes, when the producer waits.
+#[test]
+fn nothing_is_lost_when_the_policy_is_to_wait() {
+    check(WhenFull::Block);
+}
+
+/// The same when the oldest gives way: what is gone has a drop record.
+#[test]
+fn what_gives_way_is_in_the_ledger() {
+    check(WhenFull::DropOldest);
 }

@@ -1,0 +1,305 @@
+//! The engine's thread over a real log: what survives a restart, and what is computed again.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::{Int64Array, RecordBatch, TimestampMillisecondArray};
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use tributary_shared::ids::{AgentId, Epoch, GatewayId, LaneKey, Seq, StreamName};
+use tributary_shared::wire::batch::EVENT_TIME_COLUMN;
+use tributary_shared::wire::frame::checksum;
+use tributary_shared::wire::{BatchContent, CommitHeader, SegmentOrigin};
+
+use super::*;
+use crate::commit::{
+    CommitAnswer, CommitHandle, CommitOptions, CommitRequest, CommitThread, LogPos, LogReader, open, prepare,
+};
+use crate::registry::SchemaCache;
+
+const VIEW: &str = "SELECT window_start, window_end, k, count(*) AS n, sum(k) AS total
+    FROM TUMBLE(s, ts, INTERVAL '1 second') GROUP BY window_start, window_end, k";
+
+struct Running {
+    commit: CommitHandle,
+    committer: CommitThread,
+    log: LogReader,
+    engine: EngineHandle,
+    thread: EngineThread,
+}
+
+impl Running {
+    fn start(dir: &Path) -> Self {
+        let options = CommitOptions {
+            dir: dir.to_owned(),
+            require_schema: false,
+        };
+        let (commit, log, committer) = open(options, SchemaCache::default()).expect("log");
+        let options = EngineOptions {
+            dir: dir.to_owned(),
+            config: EngineConfig::default(),
+        };
+        let (engine, thread) = start(&options, log.clone(), commit.clone(), Arc::default()).expect("engine");
+        Self {
+            commit,
+            committer,
+            log,
+            engine,
+            thread,
+        }
+    }
+
+    /// Commits `count` events behind the mark.
+    async fn commit(&self, count: u32) -> LogPos {
+        let key = LaneKey {
+            agent: AgentId::new("a").expect("valid"),
+            stream: StreamName::new("s").expect("valid"),
+            epoch: Epoch(1),
+        };
+        let lane = self.commit.open_lane(key.clone(), u64::MAX).await.expect("opens");
+        let seqs: Vec<Seq> = (lane.mark + 1..=lane.mark + u64::from(count)).collect();
+        let body = columns(&seqs);
+        let header = CommitHeader {
+            lane: lane.lane_no,
+            first_seq: seqs[0],
+            count,
+            content: BatchContent::Rows,
+            dead_seqs: Vec::new(),
+            schema: None,
+            columns_len: body.len() as u32,
+            dead_len: 0,
+            body_crc: checksum(&body),
+            gateway: GatewayId::new("g").expect("valid"),
+            segments: vec![SegmentOrigin {
+                count,
+                collected_at: 1,
+                spooled_at: 2,
+                origin: None,
+            }],
+            sent_at: 3,
+            received_at: 4,
+            admitted_at: 5,
+            traceparent: None,
+        };
+        let request = CommitRequest {
+            key,
+            header,
+            body: body.into(),
+        };
+        let answer = self
+            .commit
+            .submit(prepare(request).expect("well-formed"))
+            .await
+            .expect("answered");
+        let CommitAnswer::Committed { pos: Some(pos), .. } = answer else {
+            panic!("not committed: {answer:?}")
+        };
+        pos
+    }
+
+    async fn applied(&self, pos: LogPos) {
+        self.engine
+            .applied_changes()
+            .wait_for(|applied| *applied >= pos)
+            .await
+            .expect("the engine runs");
+    }
+
+    async fn ready(&self) {
+        self.engine
+            .ready_changes()
+            .wait_for(|ready| *ready)
+            .await
+            .expect("the engine runs");
+    }
+
+    /// Waits for a view that is back-filled.
+    async fn windows(&self, view: &str) -> WindowPage {
+        loop {
+            let views = self.engine.views().await.expect("the engine runs");
+            if views.iter().any(|info| info.name == view && info.stats.live) {
+                return self
+                    .engine
+                    .windows(view.to_owned(), WindowQuery::default())
+                    .await
+                    .expect("known");
+            }
+        }
+    }
+
+    async fn stop(self) {
+        self.commit.stop().await;
+        self.engine.stop().await;
+        self.committer.join().expect("the commit thread ends well");
+        self.thread.join().await.expect("the engine ends well");
+    }
+}
+
+fn columns(seqs: &[Seq]) -> Vec<u8> {
+    let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+    let fields = vec![
+        Field::new(EVENT_TIME_COLUMN, time, false),
+        Field::new("k", DataType::Int64, true),
+    ];
+    let times: Vec<i64> = seqs.iter().map(|seq| *seq as i64 * 100).collect();
+    let keys: Vec<i64> = seqs.iter().map(|seq| (*seq % 3) as i64).collect();
+    let times = Arc::new(TimestampMillisecondArray::from(times).with_timezone("UTC"));
+    let records = RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        vec![times, Arc::new(Int64Array::from(keys))],
+    );
+    let records = records.expect("fits");
+    let mut writer = StreamWriter::try_new(Vec::new(), records.schema_ref()).expect("writes");
+    writer.write(&records).expect("writes");
+    writer.into_inner().expect("writes")
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("creates");
+    for file in std::fs::read_dir(from).expect("lists") {
+        let file = file.expect("lists");
+        std::fs::copy(file.path(), to.join(file.file_name())).expect("copies");
+    }
+}
+
+#[tokio::test]
+async fn state_is_f_of_log_after_a_stop_and_after_a_crash() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (home, crashed, bare) = (
+        dir.path().join("home"),
+        dir.path().join("crashed"),
+        dir.path().join("bare"),
+    );
+    std::fs::create_dir_all(&home).expect("creates");
+    let first = Running::start(&home);
+    first
+        .engine
+        .put_view("v".to_owned(), VIEW.to_owned())
+        .await
+        .expect("compiles");
+    first.commit(50).await;
+    first.stop().await;
+
+    let second = Running::start(&home);
+    second.ready().await;
+    let pos = second.commit(70).await;
+    second.applied(pos).await;
+    let expected = second.windows("v").await;
+    // the files as a crash leaves them: the second life's entries are in the log, and in no snapshot
+    copy_dir(&home, &crashed);
+    // and the log alone
+    copy_dir(&home, &bare);
+    for file in std::fs::read_dir(&bare)
+        .expect("lists")
+        .map(|file| file.expect("lists").path())
+    {
+        if file.to_string_lossy().contains(VIEWS_FILE) {
+            std::fs::remove_file(file).expect("removes");
+        }
+    }
+    second.stop().await;
+
+    for home in [home, crashed] {
+        let again = Running::start(&home);
+        again.ready().await;
+        assert_eq!(again.windows("v").await, expected);
+        again.stop().await;
+    }
+    let bare = Running::start(&bare);
+    bare.engine
+        .put_view("v".to_owned(), VIEW.to_owned())
+        .await
+        .expect("compiles");
+    assert_eq!(bare.windows("v").await, expected, "back-filled from the log");
+    bare.stop().await;
+}
+
+#[tokio::test]
+async fn a_view_that_is_made_while_events_flow_counts_each_once() {
+    let dir = tempfile::tempdir().expect("dir");
+    let running = Running::start(dir.path());
+    let mut pos = LogPos(0);
+    for round in 0..200u32 {
+        if round == 150 {
+            running
+                .engine
+                .put_view("v".to_owned(), VIEW.to_owned())
+                .await
+                .expect("compiles");
+        }
+        pos = running.commit(3).await;
+    }
+    running.applied(pos).await;
+    let counted: f64 = running
+        .windows("v")
+        .await
+        .rows
+        .iter()
+        .filter_map(|row| row.value("n")?.as_f64())
+        .sum();
+    assert_eq!(counted, 600.0);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn views_of_another_log_are_computed_again() {
+    let old = tempfile::tempdir().expect("dir");
+    let running = Running::start(old.path());
+    running
+        .engine
+        .put_view("v".to_owned(), VIEW.to_owned())
+        .await
+        .expect("compiles");
+    for _ in 0..5 {
+        running.commit(10).await;
+    }
+    running.stop().await;
+    // somebody restored views.db beside a log that is shorter, or longer, than the one that it was made from
+    for entries in [1, 9] {
+        let new = tempfile::tempdir().expect("dir");
+        let running = Running::start(new.path());
+        for _ in 0..entries {
+            running.commit(4).await;
+        }
+        running.stop().await;
+        std::fs::copy(old.path().join(VIEWS_FILE), new.path().join(VIEWS_FILE)).expect("copies");
+        let running = Running::start(new.path());
+        running.ready().await;
+        let counted: f64 = running
+            .windows("v")
+            .await
+            .rows
+            .iter()
+            .filter_map(|row| row.value("n")?.as_f64())
+            .sum();
+        assert_eq!(counted, f64::from(4 * entries));
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_default_views_are_made_once() {
+    let dir = tempfile::tempdir().expect("dir");
+    let names = |views: Vec<ViewInfo>| views.into_iter().map(|view| view.name).collect::<Vec<_>>();
+    let running = Running::start(dir.path());
+    assert_eq!(
+        names(running.engine.views().await.expect("runs")),
+        ["host_cpu", "host_memory"]
+    );
+    assert!(
+        running
+            .engine
+            .drop_view("host_cpu".to_owned())
+            .await
+            .expect("stored")
+    );
+    running.stop().await;
+    let running = Running::start(dir.path());
+    assert_eq!(
+        names(running.engine.views().await.expect("runs")),
+        ["host_memory"],
+        "deleted stays deleted"
+    );
+    assert_eq!(running.log.stats().expect("reads").newest, LogPos(0));
+    running.stop().await;
+}

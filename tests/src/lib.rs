@@ -1,0 +1,33 @@
+//! What the end-to-end tests in `tests/` stand on: real processes on free ports in temporary directories,
+//! and clients for what users call.
+//!
+//! Every harness ends its own processes when it is dropped, and shows the end of their logs when the test is
+//! failing by then. Nothing here waits for time to pass: [`wait_until`] asks until an answer is right.
+
+pub mod http;
+mod log;
+mod mesh;
+mod metrics;
+mod net;
+mod pki;
+mod poster;
+mod process;
+mod role;
+mod wait;
+
+pub use mesh::{Mesh, Options, Ready};
+pub use metrics::Metrics;
+pub use net::{free_tcp_port, free_udp_port};
+pub use pki::{Pki, past};
+pub use poster::{Posted, Poster, Request};
+pub use process::Process;
+pub use role::RoleProcess;
+pub use wait::wait_until;
+
+use std::time::Duration;
+
+/// What a debug build on a busy machine of two cores needs at most for one step of a mesh: a start, a restart
+/// with back-off, the way of a batch.
+pub const SOON: Duration = Duration::from_secs(30);
+/// The same for many events.
+pub const LONG: Duration = Duration::from_secs(120);
