@@ -11,12 +11,11 @@ use tributary_shared::ready::Ready;
 
 use crate::agents::AgentDirectory;
 use crate::api::{self, ApiState};
-use crate::commit::{self, CommitOptions, LogPos};
+use crate::commit::{self, CommitOptions};
 use crate::config::AggregatorConfig;
 use crate::registry::Registry;
 use crate::session::{MAX_IN_FLIGHT, Shared, listen};
 use crate::throughput::Throughput;
-use crate::view;
 use crate::window::{self, EngineConfig, EngineHandle, EngineOptions};
 
 /// How long a stopping aggregator waits for its gateways to take leave.
@@ -61,7 +60,6 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
         () = engine.stopped() => {}
     }
     if engine.is_ready() {
-        default_views(&engine).await?;
         tracing::info!(addresses = ?addresses, dir = %config.dir.display(), "aggregator serves");
         if let Some(path) = &config.ready_file {
             let ready = Ready::new("aggregator", addresses);
@@ -90,15 +88,4 @@ fn bind(at: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
 async fn recovered(engine: &EngineHandle) {
     // an error means that the engine's thread ended, which the caller sees as well
     let _ = engine.ready_changes().wait_for(|ready| *ready).await;
-}
-
-/// The views over the host metrics, for a new aggregator only: what a user dropped stays dropped.
-async fn default_views(engine: &EngineHandle) -> anyhow::Result<()> {
-    let new = engine.applied() == LogPos::default();
-    if new && engine.views().await?.is_empty() {
-        for (name, sql) in view::DEFAULT_VIEWS {
-            engine.put_view(name.to_owned(), sql.to_owned()).await?;
-        }
-    }
-    Ok(())
 }

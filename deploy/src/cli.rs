@@ -12,17 +12,17 @@ use crate::workload::Workload;
 
 const EXAMPLES: &str = "\
 Examples:
-  tributary up                                  a whole mesh on this host; the page is at http://127.0.0.1:8600/
+  tributary up                                  a mesh on this host, page on port 8600
   tributary up --tail app='/var/log/app/*.log'  the same, following files of JSON lines
   tributary check --config agent.toml           every problem of a configuration at once
   tributary load --intake http://127.0.0.1:8603 --stream readings --events 100000
-  tributary bench e2e --events 2000000          how fast this machine is, measured end to end
+  tributary bench e2e                           how fast this machine is, end to end
 
 Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration";
 
 /// Edge-to-cloud event mesh: agents spool and ship, gateways validate, aggregators keep live windows
 #[derive(Debug, Parser)]
-#[command(name = "tributary", after_help = EXAMPLES)]
+#[command(name = "tributary", version, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -54,7 +54,7 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Port 0 picks a free port and keeps it for this --dir. Files under --tail hold one JSON object a line.
+Port 0 picks a free port and keeps it for this --dir. Tailed files hold one JSON object a line.
 A gateway for agents on other hosts: --gateway 0.0.0.0:8602, then `tributary agent-bundle`.")]
 pub struct UpArgs {
     /// Where certificates, configurations and data are kept
@@ -142,8 +142,8 @@ pub enum BenchCommand {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Everything is durable, as in production. The mesh lives in a temporary directory; use --dir to choose the
-disk to measure. The figures mean something only from a release build on an otherwise idle machine.")]
+Everything is durable, as in production. The mesh lives in a temporary directory: choose the disk
+to measure with --dir. The figures count only from a release build on an otherwise idle machine.")]
 pub struct E2eArgs {
     /// How many events, all agents together
     #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
@@ -192,7 +192,7 @@ pub enum CertCommand {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Copy the directory to the other host and run there: edge-agent --config agent.toml (in that directory).
+Copy the directory to the other host and run there, in it: edge-agent --config agent.toml
 The gateway must be reachable from there: `tributary up --gateway 0.0.0.0:8602` on this host.")]
 pub struct AgentBundleArgs {
     /// The directory of the `tributary up` to join

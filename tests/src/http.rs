@@ -33,7 +33,11 @@ pub struct Answer {
 
 impl Answer {
     fn read(mut response: Response<Body>) -> Result<Self, ureq::Error> {
-        let body = response.body_mut().with_config().limit(MAX_ANSWER).read_to_string()?;
+        let body = response
+            .body_mut()
+            .with_config()
+            .limit(MAX_ANSWER)
+            .read_to_string()?;
         Ok(Self {
             status: response.status().as_u16(),
             body,
@@ -84,6 +88,12 @@ pub fn post(url: &str, content_type: &str, body: &[u8]) -> Result<Answer, ureq::
 pub fn put(url: &str, body: &Value) -> Result<Answer, ureq::Error> {
     let request = CLIENT.put(url).header("content-type", "application/json");
     request.send(body.to_string().as_bytes()).and_then(Answer::read)
+}
+
+/// # Errors
+/// When no whole answer comes.
+pub fn delete(url: &str) -> Result<Answer, ureq::Error> {
+    CLIENT.delete(url).call().and_then(Answer::read)
 }
 
 /// Whether the request certainly did not reach anybody.

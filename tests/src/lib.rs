@@ -13,15 +13,19 @@ mod pki;
 mod poster;
 mod process;
 mod role;
+mod rotel;
+mod tools;
 mod wait;
 
-pub use mesh::{Mesh, Options, Ready};
+pub use mesh::{Dropped, LedgerLane, Mesh, Options, Ready};
 pub use metrics::Metrics;
 pub use net::{free_tcp_port, free_udp_port};
 pub use pki::{Pki, past};
-pub use poster::{Posted, Poster, Request};
+pub use poster::{Posted, Poster, Range, Request};
 pub use process::Process;
 pub use role::RoleProcess;
+pub use rotel::{Rotel, Span};
+pub use tools::{Tool, missing};
 pub use wait::wait_until;
 
 use std::time::Duration;

@@ -22,7 +22,9 @@ impl Log {
     pub(crate) fn open(&self) -> File {
         let mut options = OpenOptions::new();
         options.create(true).append(true);
-        options.open(&self.path).expect("a log file in the test's directory")
+        options
+            .open(&self.path)
+            .expect("a log file in the test's directory")
     }
 
     pub(crate) fn text(&self) -> String {
@@ -34,7 +36,10 @@ impl Log {
         let text = self.text();
         let lines: Vec<&str> = text.lines().collect();
         let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
-        #[allow(clippy::print_stderr, reason = "the framework captures only this way of printing")]
+        #[allow(
+            clippy::print_stderr,
+            reason = "the framework captures only this way of printing"
+        )]
         {
             eprintln!("--- end of {}\n{tail}\n---", self.path.display());
         }

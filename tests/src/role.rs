@@ -50,7 +50,8 @@ impl RoleProcess {
             let bytes = std::fs::read(&self.ready_file).map_err(|error| error.to_string())?;
             let ready: Ready = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
             let ours = ready.pid == pid;
-            ours.then_some(ready.addresses).ok_or_else(|| "another one's ready file".to_owned())
+            ours.then_some(ready.addresses)
+                .ok_or_else(|| "another one's ready file".to_owned())
         })
     }
 

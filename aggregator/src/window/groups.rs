@@ -12,7 +12,7 @@ use tributary_shared::time::Millis;
 
 use super::cells::Cells;
 use super::codec::{FORMAT, Reader, put_scalar, put_u64};
-use super::keys::{Interner, KeyCodes, heap_bytes};
+use super::keys::{Interner, KeyCodes, KeyRef};
 use super::messages::{EngineConfig, GroupState, StateError};
 use crate::view::{CellSpec, Mode, Scalar, Vector};
 
@@ -31,19 +31,25 @@ pub(super) struct Groups {
     by_window: BTreeMap<Millis, Vec<u32>>,
     interners: Vec<Interner>,
     key_bytes: usize,
-    windows: Vec<Millis>,
+    heads: Vec<Head>,
     /// The key values of each slot, as numbers of the interners; `interners.len()` for each slot.
     ids: Vec<u32>,
-    rows: Vec<u64>,
-    revisions: Vec<u64>,
-    /// The batch that changed the slot last.
-    stamps: Vec<u64>,
-    unsaved: Vec<bool>,
     unsaved_slots: Vec<u32>,
     cells: Vec<Cells>,
     batches: u64,
     /// Slots that the present batch changed.
     touched: Vec<u32>,
+}
+
+/// What every group has, together because it changes together.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    window: Millis,
+    rows: u64,
+    revision: u64,
+    /// The batch that changed the group last.
+    stamp: u64,
+    unsaved: bool,
 }
 
 /// A batch's key columns while its rows get their slots.
@@ -61,12 +67,8 @@ impl Groups {
             by_window: BTreeMap::new(),
             interners: vec![Interner::default(); keys],
             key_bytes: 0,
-            windows: Vec::new(),
+            heads: Vec::new(),
             ids: Vec::new(),
-            rows: Vec::new(),
-            revisions: Vec::new(),
-            stamps: Vec::new(),
-            unsaved: Vec::new(),
             unsaved_slots: Vec::new(),
             cells: specs.iter().map(|spec| Cells::new(spec.kind)).collect(),
             batches: 0,
@@ -79,7 +81,7 @@ impl Groups {
 
     /// Groups, without the overflow.
     pub(super) fn len(&self) -> usize {
-        self.windows.len() - 1
+        self.heads.len() - 1
     }
 
     pub(super) fn window_count(&self) -> usize {
@@ -100,19 +102,19 @@ impl Groups {
     }
 
     pub(super) fn contains(&self, slot: u32) -> bool {
-        slot != OVERFLOW && (slot as usize) < self.windows.len()
+        slot != OVERFLOW && (slot as usize) < self.heads.len()
     }
 
     pub(super) fn window(&self, slot: u32) -> Millis {
-        self.windows[slot as usize]
+        self.heads[slot as usize].window
     }
 
     pub(super) fn revision(&self, slot: u32) -> u64 {
-        self.revisions[slot as usize]
+        self.heads[slot as usize].revision
     }
 
     pub(super) fn row_count(&self, slot: u32) -> u64 {
-        self.rows[slot as usize]
+        self.heads[slot as usize].rows
     }
 
     pub(super) fn cells(&self, at: usize) -> &Cells {
@@ -138,25 +140,25 @@ impl Groups {
         let (window_codes, windows) = window_codes(times, size);
         let ids = columns
             .iter()
-            .map(|column| vec![UNKNOWN; column.values.len()])
+            .map(|column| vec![UNKNOWN; column.radix()])
             .collect();
         let mut lookup = Lookup { columns, ids };
         let places = columns
             .iter()
-            .try_fold(windows.len(), |all, column| all.checked_mul(column.values.len()));
+            .try_fold(windows.len(), |all, column| all.checked_mul(column.radix()));
         let limit = DIRECT_MIN.max(times.len() * DIRECT_PER_ROW);
         let slots = match places.filter(|places| *places <= limit) {
             Some(places) => {
                 let mut combined = window_codes;
                 for column in columns {
-                    let radix = column.values.len() as u32;
+                    let radix = column.radix() as u32;
                     combined
                         .iter_mut()
                         .zip(&column.codes)
                         .for_each(|(all, code)| *all = *all * radix + code);
                 }
                 let mut direct = vec![UNKNOWN; places];
-                let stride: usize = columns.iter().map(|column| column.values.len()).product();
+                let stride: usize = columns.iter().map(|column| column.radix()).product();
                 let slot_of = |(row, place): (usize, &u32)| {
                     let known = direct[*place as usize];
                     if known != UNKNOWN {
@@ -175,9 +177,9 @@ impl Groups {
                 .collect(),
         };
         for slot in &slots {
-            self.rows[*slot as usize] += 1;
+            self.heads[*slot as usize].rows += 1;
         }
-        let overflowed = std::mem::take(&mut self.rows[OVERFLOW as usize]);
+        let overflowed = std::mem::take(&mut self.heads[OVERFLOW as usize].rows);
         (slots, overflowed)
     }
 
@@ -197,10 +199,10 @@ impl Groups {
         let key = &mut key[..lookup.columns.len()];
         let mut known = true;
         for (at, column) in lookup.columns.iter().enumerate() {
-            let code = column.codes[row] as usize;
-            let id = &mut lookup.ids[at][code];
+            let code = column.codes[row];
+            let id = &mut lookup.ids[at][code as usize];
             if *id == UNKNOWN {
-                *id = self.interners[at].find(&column.values[code]).unwrap_or(UNKNOWN);
+                *id = self.interners[at].find(column.value(code)).unwrap_or(UNKNOWN);
             }
             known &= *id != UNKNOWN;
             key[at] = *id;
@@ -219,7 +221,7 @@ impl Groups {
     }
 
     fn is(&self, slot: u32, window: Millis, key: &[u32]) -> bool {
-        self.windows[slot as usize] == window && self.key_ids(slot) == key
+        self.heads[slot as usize].window == window && self.key_ids(slot) == key
     }
 
     fn key_ids(&self, slot: u32) -> &[u32] {
@@ -237,7 +239,9 @@ impl Groups {
         config: &EngineConfig,
     ) -> Option<u32> {
         let new_bytes = |at: usize| match key[at] {
-            UNKNOWN => heap_bytes(&lookup.columns[at].values[lookup.columns[at].codes[row] as usize]),
+            UNKNOWN => lookup.columns[at]
+                .value(lookup.columns[at].codes[row])
+                .heap_bytes(),
             _ => 0,
         };
         let bytes: usize = (0..key.len()).map(new_bytes).sum();
@@ -247,9 +251,9 @@ impl Groups {
         self.key_bytes += bytes;
         for (at, id) in key.iter_mut().enumerate() {
             if *id == UNKNOWN {
-                let code = lookup.columns[at].codes[row] as usize;
-                *id = self.interners[at].insert(lookup.columns[at].values[code].clone());
-                lookup.ids[at][code] = *id;
+                let code = lookup.columns[at].codes[row];
+                *id = self.interners[at].insert(lookup.columns[at].value(code).to_scalar());
+                lookup.ids[at][code as usize] = *id;
             }
         }
         self.cells.iter_mut().for_each(Cells::push);
@@ -260,10 +264,10 @@ impl Groups {
     fn link(&mut self, window: Millis, key: &[u32]) -> u32 {
         let slot = self.push_slot(window, key);
         let hash = hash_group(&self.hasher, window, key);
-        let (hasher, windows, ids, stride) = (&self.hasher, &self.windows, &self.ids, key.len());
+        let (hasher, heads, ids, stride) = (&self.hasher, &self.heads, &self.ids, key.len());
         self.table.insert_unique(hash, slot, |slot| {
             let at = *slot as usize;
-            hash_group(hasher, windows[at], &ids[at * stride..][..stride])
+            hash_group(hasher, heads[at].window, &ids[at * stride..][..stride])
         });
         self.by_window.entry(window).or_default().push(slot);
         slot
@@ -271,26 +275,28 @@ impl Groups {
 
     fn push_slot(&mut self, window: Millis, key: &[u32]) -> u32 {
         // the bound on groups is far below 2^32
-        let slot = self.windows.len() as u32;
-        self.windows.push(window);
+        let slot = self.heads.len() as u32;
+        self.heads.push(Head {
+            window,
+            rows: 0,
+            revision: 0,
+            stamp: 0,
+            unsaved: false,
+        });
         self.ids.extend_from_slice(key);
-        self.rows.push(0);
-        self.revisions.push(0);
-        self.stamps.push(0);
-        self.unsaved.push(false);
         slot
     }
 
     fn touch(&mut self, slot: u32) {
-        let at = slot as usize;
-        if slot == OVERFLOW || self.stamps[at] == self.batches {
+        let head = &mut self.heads[slot as usize];
+        if slot == OVERFLOW || head.stamp == self.batches {
             return;
         }
-        self.stamps[at] = self.batches;
-        self.revisions[at] += 1;
+        head.stamp = self.batches;
+        head.revision += 1;
         self.touched.push(slot);
-        if !self.unsaved[at] {
-            self.unsaved[at] = true;
+        if !head.unsaved {
+            head.unsaved = true;
             self.unsaved_slots.push(slot);
         }
     }
@@ -301,7 +307,7 @@ impl Groups {
         slots
             .into_iter()
             .map(|slot| {
-                self.unsaved[slot as usize] = false;
+                self.heads[slot as usize].unsaved = false;
                 self.encode(slot)
             })
             .collect()
@@ -330,10 +336,10 @@ impl Groups {
         let mut key = Vec::with_capacity(self.interners.len());
         for interner in &mut self.interners {
             let value = reader.scalar()?;
-            key.push(match interner.find(&value) {
+            key.push(match interner.find(KeyRef::Scalar(&value)) {
                 Some(id) => id,
                 None => {
-                    self.key_bytes += heap_bytes(&value);
+                    self.key_bytes += KeyRef::Scalar(&value).heap_bytes();
                     interner.insert(value)
                 }
             });
@@ -349,8 +355,8 @@ impl Groups {
         }
         reader.end()?;
         let slot = self.link(group.window_start, &key);
-        self.rows[slot as usize] = rows;
-        self.revisions[slot as usize] = revision;
+        self.heads[slot as usize].rows = rows;
+        self.heads[slot as usize].revision = revision;
         Ok(())
     }
 }

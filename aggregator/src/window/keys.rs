@@ -2,9 +2,7 @@
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
-use arrow_array::Array;
-use arrow_array::cast::AsArray;
-use arrow_array::types::Int32Type;
+use arrow_array::{Array, StringArray};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use crate::view::{Mode, Scalar, Texts, Vector};
@@ -13,74 +11,133 @@ use crate::view::{Mode, Scalar, Texts, Vector};
 #[derive(Debug)]
 pub(super) struct KeyCodes {
     pub codes: Vec<u32>,
-    /// The value of each code. Two codes may have equal values.
-    pub values: Vec<Scalar>,
+    values: KeyValues,
+}
+
+/// The value of each code. Two codes may have equal values.
+#[derive(Debug)]
+enum KeyValues {
+    Scalars(Vec<Scalar>),
+    /// The values of a dictionary, and NULL behind them. Left where they are, because most are known to the
+    /// view already and need no copy.
+    Dictionary(StringArray),
+}
+
+/// One value of a key column, where it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum KeyRef<'a> {
+    Scalar(&'a Scalar),
+    Text(&'a str),
+}
+
+impl KeyRef<'_> {
+    pub(super) fn to_scalar(self) -> Scalar {
+        match self {
+            Self::Scalar(value) => value.clone(),
+            Self::Text(text) => text.into(),
+        }
+    }
+
+    /// Bytes that the value keeps beside its number.
+    pub(super) fn heap_bytes(self) -> usize {
+        match self {
+            Self::Scalar(Scalar::Text(text)) => text.len(),
+            Self::Scalar(_) => 0,
+            Self::Text(text) => text.len(),
+        }
+    }
+
+    fn is(self, known: &Scalar) -> bool {
+        match (self, known) {
+            (Self::Scalar(value), known) => value == known,
+            (Self::Text(text), Scalar::Text(known)) => **known == *text,
+            (Self::Text(_), _) => false,
+        }
+    }
+
+    fn hash(self, hasher: &DefaultHashBuilder) -> u64 {
+        let mut state = hasher.build_hasher();
+        match self {
+            Self::Scalar(value) => hash_scalar(value, &mut state),
+            Self::Text(text) => hash_text(text, &mut state),
+        }
+        state.finish()
+    }
 }
 
 impl KeyCodes {
     pub(super) fn of(values: &Vector, rows: usize, mode: Mode) -> Self {
         match values {
-            Vector::Null => Self {
-                codes: vec![0; rows],
-                values: vec![Scalar::Null],
-            },
-            Vector::Text(array) => match array.as_dictionary_opt::<Int32Type>() {
-                Some(dictionary) if dictionary.values().len() <= rows.max(256) => {
-                    let null = dictionary.values().len();
+            Vector::Null => Self::scalars(vec![0; rows], vec![Scalar::Null]),
+            Vector::Text(array) => match Texts::of(array) {
+                // a dictionary far larger than the batch is not worth numbering
+                Some(Texts::Dictionary(dictionary, texts)) if texts.len() <= rows.max(256) => {
+                    let null = texts.len() as u32;
                     let keys = dictionary.keys();
-                    let code = |row: usize| {
+                    let code = |row| {
                         if keys.is_valid(row) {
                             keys.value(row).cast_unsigned()
                         } else {
-                            null as u32
+                            null
                         }
                     };
-                    let codes = (0..rows).map(code).collect();
-                    let text = |at| {
-                        dictionary
-                            .values()
-                            .as_string_opt::<i32>()
-                            .filter(|t| t.is_valid(at))
-                            .map(|t| t.value(at))
+                    let codes = match keys.null_count() {
+                        0 => keys.values().iter().map(|key| key.cast_unsigned()).collect(),
+                        _ => (0..rows).map(code).collect(),
                     };
-                    let values = (0..null)
-                        .map(|at| text(at).map_or(Scalar::Null, Scalar::from))
-                        .chain([Scalar::Null]);
                     Self {
                         codes,
-                        values: values.collect(),
+                        values: KeyValues::Dictionary(texts.clone()),
                     }
                 }
-                // a dictionary far larger than the batch is not worth numbering
-                _ => Self::texts(Texts::of(array), rows),
+                texts => Self::texts(texts, rows),
             },
             Vector::Int(array) => {
                 let mut coder = Coder::default();
                 let codes = array
                     .iter()
-                    .map(|v| coder.code(v, || v.map_or(Scalar::Null, Scalar::Int)))
-                    .collect();
-                Self {
-                    codes,
-                    values: coder.values,
-                }
+                    .map(|v| coder.code(v, || v.map_or(Scalar::Null, Scalar::Int)));
+                let codes = codes.collect();
+                Self::scalars(codes, coder.values)
             }
             _ => {
                 let mut coder = Coder::default();
-                let codes = (0..rows)
-                    .map(|row| {
-                        let value = match mode {
-                            Mode::Typed => values.scalar(row),
-                            Mode::Json => values.scalar(row).normalised(),
-                        };
-                        coder.code(Hashed(value.clone()), || value)
-                    })
-                    .collect();
-                Self {
-                    codes,
-                    values: coder.values,
-                }
+                let codes = (0..rows).map(|row| {
+                    let value = match mode {
+                        Mode::Typed => values.scalar(row),
+                        Mode::Json => values.scalar(row).normalised(),
+                    };
+                    coder.code(Hashed(value.clone()), || value)
+                });
+                let codes = codes.collect();
+                Self::scalars(codes, coder.values)
             }
+        }
+    }
+
+    fn scalars(codes: Vec<u32>, values: Vec<Scalar>) -> Self {
+        Self {
+            codes,
+            values: KeyValues::Scalars(values),
+        }
+    }
+
+    /// How many codes there are.
+    pub(super) fn radix(&self) -> usize {
+        match &self.values {
+            KeyValues::Scalars(values) => values.len(),
+            KeyValues::Dictionary(texts) => texts.len() + 1,
+        }
+    }
+
+    pub(super) fn value(&self, code: u32) -> KeyRef<'_> {
+        let code = code as usize;
+        match &self.values {
+            KeyValues::Scalars(values) => KeyRef::Scalar(&values[code]),
+            KeyValues::Dictionary(texts) if code < texts.len() && texts.is_valid(code) => {
+                KeyRef::Text(texts.value(code))
+            }
+            KeyValues::Dictionary(_) => KeyRef::Scalar(&Scalar::Null),
         }
     }
 
@@ -92,10 +149,7 @@ impl KeyCodes {
                 coder.code(text, || text.map_or(Scalar::Null, Scalar::from))
             })
             .collect();
-        Self {
-            codes,
-            values: coder.values,
-        }
+        Self::scalars(codes, coder.values)
     }
 }
 
@@ -144,14 +198,14 @@ impl Hash for Hashed {
     }
 }
 
+/// The kinds of values need not hash apart: a table has few columns where one value has two kinds.
 fn hash_scalar(value: &Scalar, state: &mut impl Hasher) {
-    std::mem::discriminant(value).hash(state);
     match value {
-        Scalar::Null => {}
+        Scalar::Null => 0u8.hash(state),
         Scalar::Bool(value) => value.hash(state),
         Scalar::Int(value) | Scalar::Time(value) => value.hash(state),
         Scalar::Float(value) => value.to_bits().hash(state),
-        Scalar::Text(value) => value.hash(state),
+        Scalar::Text(value) => hash_text(value, state),
     }
 }
 
@@ -164,25 +218,23 @@ pub(super) struct Interner {
 }
 
 impl Interner {
-    fn hash(&self, value: &Scalar) -> u64 {
-        hash_of(&self.hasher, value)
-    }
-
-    pub(super) fn find(&self, value: &Scalar) -> Option<u32> {
+    pub(super) fn find(&self, value: KeyRef<'_>) -> Option<u32> {
         self.table
-            .find(self.hash(value), |id| self.values[*id as usize] == *value)
+            .find(value.hash(&self.hasher), |id| {
+                value.is(&self.values[*id as usize])
+            })
             .copied()
     }
 
     /// The value must not be known yet.
     pub(super) fn insert(&mut self, value: Scalar) -> u32 {
-        let hash = self.hash(&value);
+        let hash = KeyRef::Scalar(&value).hash(&self.hasher);
         // there are no more values than groups, and those are bounded below 2^32
         let id = self.values.len() as u32;
         self.values.push(value);
         let (hasher, values) = (&self.hasher, &self.values);
         self.table
-            .insert_unique(hash, id, |id| hash_of(hasher, &values[*id as usize]));
+            .insert_unique(hash, id, |id| KeyRef::Scalar(&values[*id as usize]).hash(hasher));
         id
     }
 
@@ -191,16 +243,6 @@ impl Interner {
     }
 }
 
-fn hash_of(hasher: &DefaultHashBuilder, value: &Scalar) -> u64 {
-    let mut state = hasher.build_hasher();
-    hash_scalar(value, &mut state);
-    state.finish()
-}
-
-/// Bytes that a key value keeps beside its number.
-pub(super) fn heap_bytes(value: &Scalar) -> usize {
-    match value {
-        Scalar::Text(text) => text.len(),
-        _ => 0,
-    }
+fn hash_text(text: &str, state: &mut impl Hasher) {
+    state.write(text.as_bytes());
 }

@@ -101,9 +101,9 @@ impl ViewState {
         let window_start = time - time.rem_euclid(size);
         let keys = key_codes(plan, &frame, &evaluator);
         let group = plan.key_names.iter().zip(&keys).map(|(name, key)| {
-            let value = &key.values[key.codes[0] as usize];
+            let value = key.value(key.codes[0]).to_scalar();
             // a scalar is always a JSON value
-            (name.clone(), serde_json::to_value(value).unwrap_or_default())
+            (name.clone(), serde_json::to_value(&value).unwrap_or_default())
         });
         let group = group.collect();
         Some(WindowHit {

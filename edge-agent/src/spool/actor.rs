@@ -110,14 +110,15 @@ impl Actor {
     /// Serves the queue until it is closed and empty.
     pub(super) fn run(mut self, queue: Arc<Queue>) {
         let guard = AbandonOnDrop(queue);
-        let group =
-            usize::try_from(self.place.budget.max_group()).map_or(GROUP_BYTES, |max| max.min(GROUP_BYTES));
+        // requests that fit one by one also fit together, with what their blocks cost beside the rows
+        let fits = usize::try_from(self.place.budget.max_group() / 2).unwrap_or(GROUP_BYTES);
+        let (max_bytes, max_commands) = (fits.min(GROUP_BYTES), self.place.budget.max_commands());
         loop {
             let patience = self
                 .setback
                 .as_ref()
                 .map(|s| s.retry_at.saturating_duration_since(Instant::now()));
-            let batch = guard.0.take(patience, group);
+            let batch = guard.0.take(patience, max_bytes, max_commands);
             let closed = batch.closed;
             self.round(batch, Instant::now(), now_millis());
             if !self.stopping.is_empty() {

@@ -33,8 +33,13 @@ impl FromStr for WhenFull {
 /// checkpoints never reaches the database file.
 const MAX_RESERVE: u64 = 16 << 20;
 
-/// How the byte cap is divided. `limit` is never exceeded on disk: pages in use stay below `limit - reserve`,
-/// and the WAL (which also carries deletes, so that a full spool can still be emptied) below `reserve`.
+/// What one command may write beside bodies: a leaf of each table and index that it touches, and its share of
+/// the pages above.
+const PAGES_PER_COMMAND: u64 = 32 << 10;
+
+/// How the byte cap is divided, so that files never exceed it. Pages in use stay below `limit - reserve`, and
+/// the WAL (which also carries deletes, so that a full spool can still be emptied) below `reserve`: a quarter
+/// of that when it is checkpointed, a quarter for the bodies of one more group, half for its other pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
     limit: u64,
@@ -85,13 +90,21 @@ impl Budget {
     /// The WAL is checkpointed after the commit that brings it here.
     #[must_use]
     pub fn checkpoint_at(self) -> u64 {
-        self.reserve() / 2
+        self.reserve() / 4
     }
 
-    /// The most that one transaction may write, so that the WAL ends below the reserve.
+    /// The most bytes of bodies that one transaction may write.
     #[must_use]
     pub fn max_group(self) -> u64 {
         self.reserve() / 4
+    }
+
+    /// The most appends, and the most other commands, that one transaction may carry out.
+    #[must_use]
+    pub fn max_commands(self) -> usize {
+        usize::try_from(self.reserve() / 4 / PAGES_PER_COMMAND)
+            .unwrap_or(usize::MAX)
+            .max(1)
     }
 
     /// Can `need` more bytes go in? `usage` is what the current transaction leaves.
@@ -166,7 +179,8 @@ mod tests {
         fn admitted_bytes_fit_the_limit(limit in 4u64 << 20..1 << 40, pages in 0u64..1 << 40, need in 0u64..16 << 20) {
             let budget = Budget::new(limit);
             if budget.decide(WhenFull::Block, Usage { pages, wal: 0 }, need) == Decision::Admit {
-                let largest_wal = budget.checkpoint_at() + budget.max_group();
+                let other_pages = 2 * budget.max_commands() as u64 * PAGES_PER_COMMAND;
+                let largest_wal = budget.checkpoint_at() + budget.max_group() + other_pages;
                 prop_assert!(pages + need + largest_wal <= limit);
             }
         }

@@ -168,9 +168,9 @@ impl Queue {
         drop(rest);
     }
 
-    /// Waits for commands, at most `patience` where there is one, and takes all controls and as many appends
-    /// as fit `max_bytes` (at least one).
-    pub(super) fn take(&self, patience: Option<Duration>, max_bytes: usize) -> Batch {
+    /// Waits for commands, at most `patience` where there is one, and takes up to `max_commands` of each kind;
+    /// of appends also no more than fit `max_bytes` (at least one).
+    pub(super) fn take(&self, patience: Option<Duration>, max_bytes: usize, max_commands: usize) -> Batch {
         let mut inner = self.lock();
         while inner.appends.is_empty() && inner.controls.is_empty() && !inner.closed {
             match patience {
@@ -185,18 +185,20 @@ impl Queue {
                 }
             }
         }
-        let controls: Vec<_> = inner.controls.drain(..).collect();
+        let some = inner.controls.len().min(max_commands);
+        let controls: Vec<_> = inner.controls.drain(..some).collect();
         let mut appends = Vec::new();
         let mut bytes = 0;
         while let Some(next) = inner.appends.front() {
             bytes += next.command.bytes();
-            if !appends.is_empty() && bytes > max_bytes {
+            if appends.len() == max_commands || (!appends.is_empty() && bytes > max_bytes) {
                 break;
             }
             appends.extend(inner.appends.pop_front());
         }
+        let closed = inner.closed && inner.appends.is_empty() && inner.controls.is_empty();
         Batch {
-            closed: inner.closed && inner.appends.is_empty(),
+            closed,
             appends,
             controls,
         }

@@ -8,6 +8,7 @@ use arrow_array::{ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray};
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, BooleanBufferBuilder, NullBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 
+use super::lent::Lent;
 use super::text::TextColumn;
 
 /// How a field's values are stored.
@@ -54,6 +55,7 @@ impl Gaps {
 pub(super) struct Fixed<T> {
     values: Vec<T>,
     gaps: Gaps,
+    lent: Lent,
 }
 
 impl<T: Copy + Default> Fixed<T> {
@@ -73,15 +75,19 @@ impl<T: Copy + Default> Fixed<T> {
 
     fn take(&mut self, rows: usize) -> (Vec<T>, Option<NullBuffer>) {
         self.fill_to(rows);
-        let next = Vec::with_capacity(rows);
-        (std::mem::replace(&mut self.values, next), self.gaps.take(rows))
+        (std::mem::take(&mut self.values), self.gaps.take(rows))
     }
 }
 
 impl<T: ArrowNativeType> Fixed<T> {
     fn finish<P: ArrowPrimitiveType<Native = T>>(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
         let (values, nulls) = self.take(rows);
-        Ok(Arc::new(PrimitiveArray::<P>::try_new(ScalarBuffer::from(values), nulls)?))
+        let values = ScalarBuffer::from(self.lent.lend(values));
+        Ok(Arc::new(PrimitiveArray::<P>::try_new(values, nulls)?))
+    }
+
+    fn reclaim(&mut self) {
+        self.values = self.lent.take_back();
     }
 }
 
@@ -129,6 +135,16 @@ impl Column {
                 Ok(Arc::new(BooleanArray::new(BooleanBuffer::from(values), nulls)))
             }
             Self::Text(column) | Self::Json(column) => column.finish(rows),
+        }
+    }
+
+    /// Takes the memory back that the last array had, once the array is written and gone.
+    pub(super) fn reclaim(&mut self) {
+        match self {
+            Self::Int(column) => column.reclaim(),
+            Self::Float(column) => column.reclaim(),
+            Self::Bool(_) => {}
+            Self::Text(column) | Self::Json(column) => column.reclaim(),
         }
     }
 }

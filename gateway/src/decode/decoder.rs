@@ -2,7 +2,7 @@
 
 use tributary_shared::ids::Seq;
 use tributary_shared::time::Millis;
-use tributary_shared::wire::rows::{Rows, inflate};
+use tributary_shared::wire::rows::{Inflater, Rows};
 use tributary_shared::wire::{DeadLetter, Reason, Segment, WireError};
 
 use super::messages::{DecodeLimits, Decoded};
@@ -13,6 +13,8 @@ use super::typed::TypedRows;
 /// Schemas whose builders one decoder keeps: a thread serves few streams at a time, and a builder keeps
 /// about as much memory as its last batch had columns.
 const MAX_KEPT: usize = 8;
+/// The largest buffer that is kept between batches, in bytes: usual batches fit, rare huge ones are let go.
+const MAX_KEPT_BUFFER: usize = 2 << 20;
 /// The largest inflated batch whatever the caller allows: offsets of text have 31 bits.
 const MAX_INFLATED: usize = 1 << 30;
 
@@ -22,6 +24,9 @@ const MAX_INFLATED: usize = 1 << 30;
 pub struct Decoder {
     /// Builders by [`StreamSchema::unique`], the most recently used last.
     kept: Vec<(u64, TypedRows)>,
+    inflater: Inflater,
+    /// The inflated segments of the batch, one after the other.
+    buffer: Vec<u8>,
 }
 
 /// Where the rows of a batch go.
@@ -67,13 +72,34 @@ impl Decoder {
         segments: &[(&Segment, &[u8])],
         limits: &DecodeLimits,
     ) -> Result<Decoded, WireError> {
-        let inflated = inflate_all(segments, limits)?;
-        let result = self.decode_rows(schema, first_seq, segments, &inflated, limits);
-        if result.is_err() {
-            // builders that were left in the middle of a batch hold cells of it
-            self.kept.retain(|(unique, _)| *unique != schema.unique);
+        let inflated = declared_len(segments, limits)?;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        if buffer.len() < inflated {
+            buffer.resize(inflated, 0);
+        }
+        let result = self.inflate(segments, &mut buffer[..inflated]).and_then(|()| {
+            let rows = self.decode_rows(schema, first_seq, segments, &buffer[..inflated], limits);
+            if rows.is_err() {
+                // builders that were left in the middle of a batch hold cells of it
+                self.kept.retain(|(unique, _)| *unique != schema.unique);
+            }
+            rows
+        });
+        if buffer.len() <= MAX_KEPT_BUFFER {
+            self.buffer = buffer;
         }
         result
+    }
+
+    /// Inflates the segments into `out`, which has their length.
+    fn inflate(&mut self, segments: &[(&Segment, &[u8])], out: &mut [u8]) -> Result<(), WireError> {
+        let mut rest = out;
+        for (segment, bytes) in segments {
+            let (part, tail) = rest.split_at_mut(segment.raw_len as usize);
+            self.inflater.inflate(segment, bytes, part)?;
+            rest = tail;
+        }
+        Ok(())
     }
 
     fn decode_rows(
@@ -81,7 +107,7 @@ impl Decoder {
         schema: &StreamSchema,
         first_seq: Seq,
         segments: &[(&Segment, &[u8])],
-        inflated: &[Vec<u8>],
+        inflated: &[u8],
         limits: &DecodeLimits,
     ) -> Result<Decoded, WireError> {
         let mut sink = match &schema.judged {
@@ -90,7 +116,10 @@ impl Decoder {
         };
         let mut dead = Vec::new();
         let mut seq = first_seq;
-        for ((segment, _), bytes) in segments.iter().zip(inflated) {
+        let mut rest = inflated;
+        for (segment, _) in segments {
+            let (bytes, tail) = rest.split_at(segment.raw_len as usize);
+            rest = tail;
             let mut count = 0u32;
             for payload in Rows::new(bytes) {
                 let payload = payload?;
@@ -112,8 +141,7 @@ impl Decoder {
             }
         }
         let (valid, columns) = sink.finish()?;
-        let inflated = inflated.iter().map(Vec::len).sum();
-        Ok(Decoded { columns, valid, dead, inflated })
+        Ok(Decoded { columns, valid, dead, inflated: inflated.len() })
     }
 
     /// The builders for a schema, made when they are not at hand.
@@ -136,8 +164,8 @@ fn counted(count: u32, segment: &Segment) -> String {
     if count > segment.count { "more".to_owned() } else { count.to_string() }
 }
 
-/// Inflates a batch after its declared sizes were checked.
-fn inflate_all(segments: &[(&Segment, &[u8])], limits: &DecodeLimits) -> Result<Vec<Vec<u8>>, WireError> {
+/// Checks the declared sizes of a batch; returns its length once inflated.
+fn declared_len(segments: &[(&Segment, &[u8])], limits: &DecodeLimits) -> Result<usize, WireError> {
     let limit = limits.inflated.min(MAX_INFLATED);
     let (mut len, mut rows) = (0usize, 0u64);
     for (segment, bytes) in segments {
@@ -161,5 +189,5 @@ fn inflate_all(segments: &[(&Segment, &[u8])], limits: &DecodeLimits) -> Result<
     if rows == 0 {
         return Err(WireError::Inconsistent("a batch without events".to_owned()));
     }
-    segments.iter().map(|(segment, bytes)| inflate(segment, bytes, limit)).collect()
+    Ok(len)
 }

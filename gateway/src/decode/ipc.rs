@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, TimestampMillisecondArray};
-use arrow_buffer::ScalarBuffer;
+use arrow_buffer::{Buffer, ScalarBuffer};
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit};
-use tributary_shared::time::Millis;
 use tributary_shared::wire::WireError;
 use tributary_shared::wire::batch::{EVENT_TIME_COLUMN, EXTRA_COLUMN, JSON_TEXT_METADATA};
 
@@ -26,8 +25,8 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// Starts with the event times, one a row.
-    pub(super) fn new(event_times: Vec<Millis>) -> Self {
+    /// Starts with the event times ([`tributary_shared::time::Millis`]), one a row.
+    pub(super) fn new(event_times: Buffer) -> Self {
         let array = TimestampMillisecondArray::new(ScalarBuffer::from(event_times), None).with_timezone("UTC");
         let kind = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
         Self {
@@ -46,7 +45,7 @@ impl Columns {
         self.arrays.push(array);
     }
 
-    /// Ends with `_extra` and writes the stream.
+    /// Ends with `_extra` and writes the stream, which will have about `capacity` bytes.
     ///
     /// # Errors
     /// [`WireError::Encode`] when arrow refuses the columns, which none of ours makes it do.
@@ -54,6 +53,7 @@ impl Columns {
         mut self,
         extra: &mut TextColumn,
         metadata: HashMap<String, String>,
+        capacity: usize,
     ) -> Result<Vec<u8>, WireError> {
         let write = move || -> Result<Vec<u8>, ArrowError> {
             let extra = extra.finish(self.rows)?;
@@ -61,7 +61,7 @@ impl Columns {
             let schema = Arc::new(Schema::new_with_metadata(self.fields, metadata));
             let batch = RecordBatch::try_new(Arc::clone(&schema), self.arrays)?;
             let options = IpcWriteOptions::default().try_with_compression(COMPRESSION)?;
-            let mut writer = StreamWriter::try_new_with_options(Vec::new(), &schema, options)?;
+            let mut writer = StreamWriter::try_new_with_options(Vec::with_capacity(capacity), &schema, options)?;
             writer.write(&batch)?;
             writer.into_inner()
         };

@@ -9,7 +9,7 @@
 //!
 //! - [`StreamSchema`] is a registered schema, compiled once ([`schema`](self) · `plan` · `check` · `infer`).
 //! - [`Decoder`] decodes batches with it and keeps what makes the next one quicker (`typed` · `schemaless` ·
-//!   `column` · `text` · `keys`).
+//!   `column` · `text` · `lent` · `keys`).
 //! - `scan` and `number` read JSON exactly as strictly as `serde_json`; `reasons` explains rejected rows.
 //!
 //! The quick checks prove validity only: whatever they do not prove, the whole validator judges. So the quick
@@ -26,6 +26,7 @@ mod extra;
 mod infer;
 mod ipc;
 mod keys;
+mod lent;
 mod messages;
 mod number;
 mod plan;

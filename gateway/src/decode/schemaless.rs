@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use arrow_array::ArrayRef;
+use arrow_buffer::Buffer;
 use tributary_shared::time::{MAX_MILLIS, MIN_MILLIS, Millis};
 use tributary_shared::wire::batch::SCHEMALESS_METADATA;
 use tributary_shared::wire::{Reason, WireError};
@@ -160,7 +161,7 @@ impl<'a> SchemalessRows<'a> {
         if rows == 0 {
             return Ok(Vec::new());
         }
-        let mut columns = Columns::new(self.event_times);
+        let mut columns = Columns::new(Buffer::from_vec(self.event_times));
         for noted in &self.columns {
             if noted.cells.is_empty() {
                 continue;
@@ -170,7 +171,7 @@ impl<'a> SchemalessRows<'a> {
             columns.push(&noted.name, array, kind == Kind::Json);
         }
         let metadata = HashMap::from([(SCHEMALESS_METADATA.to_owned(), "true".to_owned())]);
-        columns.finish(&mut self.extra.column, metadata)
+        columns.finish(&mut self.extra.column, metadata, 0)
     }
 }
 

@@ -12,6 +12,7 @@ use arrow_schema::ArrowError;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::column::Gaps;
+use super::lent::Lent;
 
 /// A dictionary is worth it with at least this many rows for each of its values.
 const ROWS_PER_ENTRY: usize = 4;
@@ -35,12 +36,6 @@ impl Default for Strings {
 }
 
 impl Strings {
-    fn with_capacity_of(like: &Self) -> Self {
-        let mut offsets = Vec::with_capacity(like.offsets.len());
-        offsets.push(0);
-        Self { bytes: Vec::with_capacity(like.bytes.len()), offsets }
-    }
-
     fn len(&self) -> usize {
         self.offsets.len() - 1
     }
@@ -66,11 +61,33 @@ impl Strings {
         }
     }
 
-    fn into_array(self, nulls: Option<NullBuffer>) -> Result<StringArray, ArrowError> {
+    /// The array; the strings are then none.
+    fn finish(&mut self, nulls: Option<NullBuffer>, memory: &mut Memory) -> Result<StringArray, ArrowError> {
+        let Self { bytes, offsets } = std::mem::take(self);
         // the offsets were made ascending; arrow checks the text to be UTF-8
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
-        StringArray::try_new(offsets, Buffer::from_vec(self.bytes), nulls)
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(memory.numbers.lend(offsets)));
+        StringArray::try_new(offsets, memory.bytes.lend(bytes), nulls)
     }
+
+    /// The array of a dictionary's entries, which are few.
+    fn into_array(self) -> Result<StringArray, ArrowError> {
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
+        StringArray::try_new(offsets, Buffer::from_vec(self.bytes), None)
+    }
+
+    fn reclaim(&mut self, memory: &mut Memory) {
+        self.bytes = memory.bytes.take_back();
+        self.offsets = memory.numbers.take_back();
+        self.offsets.push(0);
+    }
+}
+
+/// What a column's last array had.
+#[derive(Debug, Default)]
+struct Memory {
+    bytes: Lent,
+    /// Offsets or codes.
+    numbers: Lent,
 }
 
 #[derive(Debug, Default)]
@@ -148,17 +165,18 @@ pub(super) struct TextColumn {
     adaptive: bool,
     /// Batches until a plain column tries a dictionary again.
     retry_in: u32,
+    memory: Memory,
 }
 
 impl TextColumn {
     pub(super) fn adaptive() -> Self {
         let store = Store::Dictionary(Dictionary::default());
-        Self { store, gaps: Gaps::default(), adaptive: true, retry_in: RETRY_AFTER }
+        Self { store, gaps: Gaps::default(), adaptive: true, retry_in: RETRY_AFTER, memory: Memory::default() }
     }
 
     pub(super) fn plain() -> Self {
         let store = Store::Plain(Strings::default());
-        Self { store, gaps: Gaps::default(), adaptive: false, retry_in: RETRY_AFTER }
+        Self { store, gaps: Gaps::default(), adaptive: false, retry_in: RETRY_AFTER, memory: Memory::default() }
     }
 
     fn len(&self) -> usize {
@@ -220,25 +238,31 @@ impl TextColumn {
         }
         match &mut self.store {
             Store::Plain(strings) => {
-                let next = Strings::with_capacity_of(strings);
-                let array = std::mem::replace(strings, next).into_array(nulls)?;
+                let array = strings.finish(nulls, &mut self.memory)?;
                 if retry {
                     self.store = Store::Dictionary(Dictionary::default());
                 }
                 Ok(Arc::new(array))
             }
             Store::Dictionary(dictionary) => {
+                let codes = self.memory.numbers.lend(std::mem::take(&mut dictionary.codes));
                 let entries = std::mem::take(&mut dictionary.entries);
-                let codes = std::mem::replace(&mut dictionary.codes, Vec::with_capacity(rows));
                 dictionary.table.clear();
                 dictionary.last = 0;
                 if entries.len() * ROWS_PER_ENTRY > rows.max(GIVE_UP_AT) {
                     self.store = Store::Plain(Strings::default());
                 }
                 let codes = PrimitiveArray::<Int32Type>::try_new(ScalarBuffer::from(codes), nulls)?;
-                let values = Arc::new(entries.into_array(None)?);
-                Ok(Arc::new(DictionaryArray::try_new(codes, values)?))
+                Ok(Arc::new(DictionaryArray::try_new(codes, Arc::new(entries.into_array()?))?))
             }
+        }
+    }
+
+    /// See [`super::column::Column::reclaim`].
+    pub(super) fn reclaim(&mut self) {
+        match &mut self.store {
+            Store::Plain(strings) => strings.reclaim(&mut self.memory),
+            Store::Dictionary(dictionary) => dictionary.codes = self.memory.numbers.take_back(),
         }
     }
 }

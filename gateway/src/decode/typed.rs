@@ -14,6 +14,7 @@ use super::column::{Column, Kind};
 use super::extra::Extra;
 use super::ipc::{Columns, encode_error};
 use super::keys::{FieldNo, KeyTable, Member};
+use super::lent::Lent;
 use super::number::{Number, integral};
 use super::plan::{Field, Plan};
 use super::reasons::{judge, malformed, pointer, reason};
@@ -51,8 +52,11 @@ pub(super) struct TypedRows {
     rows: usize,
     columns: Vec<Column>,
     event_times: Vec<Millis>,
+    lent_times: Lent,
     extra: Extra,
     scratch: String,
+    /// Bytes of the last batch's columns: the next one's are about as many.
+    written: usize,
 }
 
 impl TypedRows {
@@ -64,8 +68,10 @@ impl TypedRows {
             rows: 0,
             columns: plan.columns().map(|(_, kind)| Column::new(kind)).collect(),
             event_times: Vec::new(),
+            lent_times: Lent::default(),
             extra: Extra::new(),
             scratch: String::new(),
+            written: 0,
         }
     }
 
@@ -247,8 +253,16 @@ impl TypedRows {
     /// [`WireError::Encode`] when arrow refuses the columns, which none of ours makes it do.
     pub(super) fn finish(&mut self, plan: &Plan) -> Result<Vec<u8>, WireError> {
         let rows = std::mem::take(&mut self.rows);
-        let next = Vec::with_capacity(rows);
-        let mut columns = Columns::new(std::mem::replace(&mut self.event_times, next));
+        let written = if rows == 0 { Ok(Vec::new()) } else { self.write(plan, rows) };
+        // the arrays are gone now
+        self.event_times = self.lent_times.take_back();
+        self.columns.iter_mut().for_each(Column::reclaim);
+        self.extra.column.reclaim();
+        written
+    }
+
+    fn write(&mut self, plan: &Plan, rows: usize) -> Result<Vec<u8>, WireError> {
+        let mut columns = Columns::new(self.lent_times.lend(std::mem::take(&mut self.event_times)));
         for ((name, kind), column) in plan.columns().zip(&mut self.columns) {
             let array = column.finish(rows).map_err(encode_error)?;
             columns.push(name, array, kind == Kind::Json);
@@ -257,10 +271,10 @@ impl TypedRows {
         if let Some(field) = plan.event_time.filter(|_| plan.event_time_marked) {
             metadata.insert(EVENT_TIME_METADATA.to_owned(), plan.fields[field].name.to_string());
         }
-        if rows == 0 {
-            return Ok(Vec::new());
-        }
-        columns.finish(&mut self.extra.column, metadata)
+        let capacity = self.written + self.written / 8;
+        let bytes = columns.finish(&mut self.extra.column, metadata, capacity)?;
+        self.written = bytes.len();
+        Ok(bytes)
     }
 }
 

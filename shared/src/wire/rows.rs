@@ -75,7 +75,7 @@ pub fn compress(raw: &[u8]) -> std::io::Result<(Codec, Vec<u8>)> {
     Ok((Codec::None, raw.to_vec()))
 }
 
-/// Inflates a segment's bytes, never beyond its declared length.
+/// Inflates a segment's bytes, never beyond its declared length. [`Inflater`] is quicker for many.
 ///
 /// # Errors
 /// [`WireError::TooLarge`] when the declared length exceeds `limit`, [`WireError::Inconsistent`] when the
@@ -83,22 +83,53 @@ pub fn compress(raw: &[u8]) -> std::io::Result<(Codec, Vec<u8>)> {
 pub fn inflate(segment: &Segment, bytes: &[u8], limit: usize) -> Result<Vec<u8>, WireError> {
     let raw_len = segment.raw_len as usize;
     if raw_len > limit {
-        return Err(WireError::TooLarge {
-            what: "inflated segment",
-            len: raw_len,
-            limit,
-        });
+        return Err(WireError::TooLarge { what: "inflated segment", len: raw_len, limit });
     }
-    let raw = match segment.codec {
-        Codec::None => bytes.to_vec(),
-        Codec::Zstd => zstd::bulk::decompress(bytes, raw_len)
-            .map_err(|error| WireError::Inconsistent(format!("segment does not inflate: {error}")))?,
-    };
-    if raw.len() != raw_len {
-        let message = format!("segment says {raw_len} bytes and inflates to {}", raw.len());
-        return Err(WireError::Inconsistent(message));
-    }
+    let mut raw = vec![0; raw_len];
+    Inflater::default().inflate(segment, bytes, &mut raw)?;
     Ok(raw)
+}
+
+/// Inflates segment after segment, and keeps what zstd needs for it.
+#[derive(Default)]
+pub struct Inflater {
+    zstd: Option<zstd::bulk::Decompressor<'static>>,
+}
+
+impl std::fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inflater").finish_non_exhaustive()
+    }
+}
+
+impl Inflater {
+    /// Inflates into `out`, which has the segment's declared length.
+    ///
+    /// # Errors
+    /// [`WireError::Inconsistent`] when the bytes inflate to another length.
+    pub fn inflate(&mut self, segment: &Segment, bytes: &[u8], out: &mut [u8]) -> Result<(), WireError> {
+        let declared = out.len();
+        let damaged = |error: std::io::Error| WireError::Inconsistent(format!("segment does not inflate: {error}"));
+        let len = match segment.codec {
+            Codec::None => {
+                let len = bytes.len().min(declared);
+                out[..len].copy_from_slice(&bytes[..len]);
+                bytes.len()
+            }
+            Codec::Zstd => {
+                let zstd = match &mut self.zstd {
+                    Some(zstd) => zstd,
+                    None => self.zstd.insert(zstd::bulk::Decompressor::new().map_err(damaged)?),
+                };
+                zstd.decompress_to_buffer(bytes, out).map_err(damaged)?
+            }
+        };
+        if len != declared {
+            let message = format!("segment says {declared} bytes and inflates to {len}");
+            return Err(WireError::Inconsistent(message));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

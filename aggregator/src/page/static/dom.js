@@ -59,7 +59,9 @@ export class KeyedTable {
     this.rowAttribute = rowAttribute;
     this.rows = new Map();
     this.body = el("tbody");
-    const heads = columns.map((column) => el("th", { scope: "col", class: column.numeric ? "num" : null }, column.label));
+    const heads = columns.map((column) =>
+      el("th", { scope: "col", "data-col": column.key, class: column.numeric ? "num" : null }, column.label),
+    );
     this.node = el(
       "div",
       { class: stack ? "scroll stack" : "scroll", tabindex: "0", role: "region", "aria-label": caption },

@@ -80,13 +80,13 @@ class ViewCard {
     const shown = this.view.columns.filter((column) => !BOUNDS.has(column.name));
     return [
       { key: "window", label: "Window", title, text: (row) => span(Date.parse(row.window_start), Date.parse(row.window_end)) },
-      ...shown.map(plain),
       {
         key: "final",
         label: "State",
         text: (row) => stateOf(row),
         state: (row) => (stateOf(row) === "open" ? "good" : "quiet"),
       },
+      ...shown.map(plain),
     ];
   }
 

@@ -26,6 +26,9 @@ use super::{MAX_APPEND_BYTES, SpoolConfig, open};
 
 const NOW: Millis = 1_790_000_000_000;
 
+/// A stream that always waits: its events fill a spool so that little room is left for the others.
+const BALLAST: &str = "ballast";
+
 fn stream(name: &str) -> StreamName {
     StreamName::new(name).expect("valid name")
 }
@@ -85,11 +88,12 @@ impl Harness {
     }
 
     fn open(dir: TempDir, limit: u64, when_full: WhenFull) -> Result<Self, open::OpenError> {
-        let config = SpoolConfig {
+        let mut config = SpoolConfig {
             limit,
             when_full,
             ..SpoolConfig::new(dir.path())
         };
+        config.streams.insert(stream(BALLAST), WhenFull::Block);
         let lock = open::lock(&config.dir)?;
         let place = open::Place {
             dir: config.dir.clone(),

@@ -1,0 +1,49 @@
+//! End to end: real processes, real sockets, real disks. One program, so that the tests share what is
+//! installed and run no more at a time than the machine has processors.
+
+mod bad_peers;
+mod bad_requests;
+mod browser;
+mod dead_letters;
+mod host;
+mod kills;
+mod offline;
+mod raw_agent;
+mod restart;
+mod tail;
+mod trace;
+
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tributary_tests::{Mesh, Options};
+
+/// `tributary`, as this package builds it.
+fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_tributary-under-test"))
+}
+
+/// Where tests keep what they install, over runs.
+fn tools() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+fn temp_dir() -> TempDir {
+    tempfile::Builder::new()
+        .prefix("tributary-")
+        .tempdir()
+        .expect("a temporary directory")
+}
+
+/// A mesh without host metrics. It must end before its directory does: bind the directory first.
+fn mesh(dir: &TempDir) -> Mesh {
+    Mesh::start(program(), dir.path(), &Options::default())
+}
+
+/// The integer in a column of a row.
+fn integer(row: &Value, column: &str) -> u64 {
+    row[column]
+        .as_u64()
+        .unwrap_or_else(|| panic!("an integer {column} in {row}"))
+}
