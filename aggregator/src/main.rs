@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
 use aggregator::config::AggregatorConfig;
+use clap::Parser;
 use tributary_shared::identity::Role;
 use tributary_shared::{config, program};
 
@@ -20,7 +20,11 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     match config::load(&args.config, AggregatorConfig::from_section) {
-        Ok(config) => program::serve("aggregator", &program::instance(&config.tls, Role::Aggregator), |stop| aggregator::run(config, stop)),
+        Ok(config) => program::serve(
+            "aggregator",
+            &program::instance(&config.tls, Role::Aggregator),
+            |stop| aggregator::run(config, stop),
+        ),
         Err(error) => {
             // telemetry is not up yet, and this is for a person
             #[allow(clippy::print_stderr)]

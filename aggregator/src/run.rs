@@ -28,7 +28,8 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
 /// When the identity is not usable, an address cannot be bound, or a store cannot be used.
 pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> anyhow::Result<()> {
     let identity = Arc::new(Identity::load(&config.tls, Role::Aggregator)?);
-    std::fs::create_dir_all(&config.dir).with_context(|| format!("cannot make {} (key `dir`)", config.dir.display()))?;
+    std::fs::create_dir_all(&config.dir)
+        .with_context(|| format!("cannot make {} (key `dir`)", config.dir.display()))?;
     let http = bind(config.http, "http")?;
     let registry_port = bind(config.registry, "registry")?;
     let server = identity.server_config(Role::Gateway, MAX_IN_FLIGHT)?;
@@ -36,14 +37,28 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
         .with_context(|| format!("cannot listen on udp {} (key `listen`)", config.listen))?;
 
     let registry = Registry::open(&config.dir)?;
-    let options = CommitOptions { dir: config.dir.clone(), require_schema: config.require_schema };
+    let options = CommitOptions {
+        dir: config.dir.clone(),
+        require_schema: config.require_schema,
+    };
     let (commit, log, commit_thread) = commit::open(options, registry.cache())?;
     let throughput = Arc::new(Throughput::default());
-    let options = EngineOptions { dir: config.dir.clone(), config: EngineConfig::default() };
-    let (engine, engine_thread) = window::start(&options, log.clone(), commit.clone(), Arc::clone(&throughput))?;
+    let options = EngineOptions {
+        dir: config.dir.clone(),
+        config: EngineConfig::default(),
+    };
+    let (engine, engine_thread) =
+        window::start(&options, log.clone(), commit.clone(), Arc::clone(&throughput))?;
     let agents = Arc::new(AgentDirectory::new());
 
-    let state = ApiState::new(log, engine.clone(), Arc::clone(&agents), throughput, registry.clone(), shutdown.clone());
+    let state = ApiState::new(
+        log,
+        engine.clone(),
+        Arc::clone(&agents),
+        throughput,
+        registry.clone(),
+        shutdown.clone(),
+    );
     let addresses = [
         ("listen", endpoint.local_addr()?.to_string()),
         ("http", format!("http://{}", http.local_addr()?)),
@@ -63,10 +78,17 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
         tracing::info!(addresses = ?addresses, dir = %config.dir.display(), "aggregator serves");
         if let Some(path) = &config.ready_file {
             let ready = Ready::new("aggregator", addresses);
-            ready.write(path).with_context(|| format!("cannot write {}", path.display()))?;
+            ready
+                .write(path)
+                .with_context(|| format!("cannot write {}", path.display()))?;
         }
         let name = identity.own().id.clone();
-        let shared = Arc::new(Shared { commit: commit.clone(), registry, agents, name });
+        let shared = Arc::new(Shared {
+            commit: commit.clone(),
+            registry,
+            agents,
+            name,
+        });
         tokio::select! {
             () = listen(endpoint, identity, shared, shutdown, DRAIN_DEADLINE) => {}
             () = commit.stopped() => tracing::error!("the commit thread ended"),

@@ -20,7 +20,9 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     match config::load(&args.config, AgentConfig::from_section) {
-        Ok(config) => program::serve("agent", &program::instance(&config.tls, Role::Agent), |stop| edge_agent::run(config, stop)),
+        Ok(config) => program::serve("agent", &program::instance(&config.tls, Role::Agent), |stop| {
+            edge_agent::run(config, stop)
+        }),
         Err(error) => {
             // telemetry is not up yet, and this is for a person
             #[allow(clippy::print_stderr)]

@@ -29,10 +29,14 @@ use crate::tail::Tail;
 pub async fn run(config: AgentConfig, shutdown: watch::Receiver<bool>) -> anyhow::Result<()> {
     let identity = Arc::new(Identity::load(&config.tls, Role::Agent)?);
     check_id(&config.id, &identity)?;
-    std::fs::create_dir_all(&config.dir).with_context(|| format!("cannot make {} (key `dir`)", config.dir.display()))?;
-    let listener = TcpListener::bind(config.intake.listen)
-        .await
-        .with_context(|| format!("cannot listen on tcp {} (key `intake.listen`)", config.intake.listen))?;
+    std::fs::create_dir_all(&config.dir)
+        .with_context(|| format!("cannot make {} (key `dir`)", config.dir.display()))?;
+    let listener = TcpListener::bind(config.intake.listen).await.with_context(|| {
+        format!(
+            "cannot listen on tcp {} (key `intake.listen`)",
+            config.intake.listen
+        )
+    })?;
     let spool = spool::open(config.spool.clone(), config.id.clone())?;
 
     let (failed, mut failure) = mpsc::channel(1);
@@ -44,9 +48,15 @@ pub async fn run(config: AgentConfig, shutdown: watch::Receiver<bool>) -> anyhow
     tracing::info!(intake = %at, agent = %config.id, dir = %config.dir.display(), "agent serves");
     if let Some(path) = &config.ready_file {
         let ready = Ready::new("agent", [("intake", format!("http://{at}"))]);
-        ready.write(path).with_context(|| format!("cannot write {}", path.display()))?;
+        ready
+            .write(path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let context = IntakeContext { spool: spool.clone(), connection, max_request: config.intake.max_request };
+    let context = IntakeContext {
+        spool: spool.clone(),
+        connection,
+        max_request: config.intake.max_request,
+    };
     let outcome = tokio::select! {
         () = intake::serve(listener, context, shutdown) => Ok(()),
         Some(escalation) = failure.recv() => Err(anyhow::Error::from(escalation)),
@@ -124,7 +134,12 @@ fn start_inputs(
     let host = config.host_metrics.enabled.then(|| {
         let (host, spool, stop) = (config.host_metrics, spool.clone(), stop.clone());
         let factory = move |death| HostMetrics::new(host, spool.clone(), stop.clone(), death).start();
-        supervise("host_metrics", Policy::default(), factory, escalate(failed.clone()))
+        supervise(
+            "host_metrics",
+            Policy::default(),
+            factory,
+            escalate(failed.clone()),
+        )
     });
     Inputs { tails, host }
 }

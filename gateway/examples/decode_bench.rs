@@ -55,8 +55,30 @@ fn sensor_row(random: &mut Random, at: i64) -> String {
 
 fn text_row(random: &mut Random, at: i64) -> String {
     const WORDS: [&str; 24] = [
-        "connection", "from", "upstream", "closed", "after", "retry", "the", "pump", "controller", "reported", "pressure", "below",
-        "threshold", "valve", "opened", "by", "operator", "request", "took", "longer", "than", "expected", "queue", "drained",
+        "connection",
+        "from",
+        "upstream",
+        "closed",
+        "after",
+        "retry",
+        "the",
+        "pump",
+        "controller",
+        "reported",
+        "pressure",
+        "below",
+        "threshold",
+        "valve",
+        "opened",
+        "by",
+        "operator",
+        "request",
+        "took",
+        "longer",
+        "than",
+        "expected",
+        "queue",
+        "drained",
     ];
     let mut message = String::new();
     while message.len() < 165 {
@@ -117,7 +139,18 @@ fn segment_of(rows: &[String]) -> (Segment, Vec<u8>) {
     rows.iter().for_each(|row| push_row(&mut raw, row.as_bytes()));
     let (codec, bytes) = compress(&raw).expect("memory for zstd");
     let (count, len, raw_len) = (rows.len() as u32, bytes.len() as u32, raw.len() as u32);
-    (Segment { count, collected_at: START, spooled_at: START, codec, len, raw_len, origin: None }, bytes)
+    (
+        Segment {
+            count,
+            collected_at: START,
+            spooled_at: START,
+            codec,
+            len,
+            raw_len,
+            origin: None,
+        },
+        bytes,
+    )
 }
 
 fn decode_all(schema: &StreamSchema, segments: &[(Segment, Vec<u8>)], rows: usize) -> (f64, usize, u32) {
@@ -126,7 +159,9 @@ fn decode_all(schema: &StreamSchema, segments: &[(Segment, Vec<u8>)], rows: usiz
     let (mut bytes, mut valid) = (0, 0);
     let cost = best(rows, |number| {
         let (segment, body) = &segments[number];
-        let decoded = decoder.decode(schema, 1, &[(segment, body)], &limits).expect("a sound batch");
+        let decoded = decoder
+            .decode(schema, 1, &[(segment, body)], &limits)
+            .expect("a sound batch");
         bytes += decoded.columns.len();
         valid += decoded.valid;
         decoded
@@ -140,7 +175,9 @@ fn ipc_costs(schema: &StreamSchema, segments: &[(Segment, Vec<u8>)], rows: usize
     let batches: Vec<_> = segments
         .iter()
         .map(|(segment, body)| {
-            let decoded = decoder.decode(schema, 1, &[(segment, body)], &DecodeLimits::default()).expect("sound");
+            let decoded = decoder
+                .decode(schema, 1, &[(segment, body)], &DecodeLimits::default())
+                .expect("sound");
             let mut reader = StreamReader::try_new(decoded.columns.as_slice(), None).expect("a stream");
             reader.next().expect("a batch").expect("readable")
         })
@@ -148,9 +185,12 @@ fn ipc_costs(schema: &StreamSchema, segments: &[(Segment, Vec<u8>)], rows: usize
     for (name, compression) in [("none", None), ("lz4", Some(CompressionType::LZ4_FRAME))] {
         let mut bytes = 0;
         let write = best(rows, |number| {
-            let options = IpcWriteOptions::default().try_with_compression(compression).expect("known");
+            let options = IpcWriteOptions::default()
+                .try_with_compression(compression)
+                .expect("known");
             let mut writer =
-                StreamWriter::try_new_with_options(Vec::new(), &batches[number].schema(), options).expect("a writer");
+                StreamWriter::try_new_with_options(Vec::new(), &batches[number].schema(), options)
+                    .expect("a writer");
             writer.write(&batches[number]).expect("written");
             bytes += writer.into_inner().expect("finished").len();
         });
@@ -166,16 +206,31 @@ fn run(workload: &Workload, rows_per_batch: usize) {
         let mut row = |n: usize| {
             at += 7;
             let row = (workload.row)(&mut random, at);
-            if bad_every > 0 && n.is_multiple_of(bad_every) { (workload.bad)(row) } else { row }
+            if bad_every > 0 && n.is_multiple_of(bad_every) {
+                (workload.bad)(row)
+            } else {
+                row
+            }
         };
-        (0..BATCHES).map(|_| (0..rows_per_batch).map(&mut row).collect()).collect()
+        (0..BATCHES)
+            .map(|_| (0..rows_per_batch).map(&mut row).collect())
+            .collect()
     };
     let (good, bad) = (make(0), make(100));
     let rows = BATCHES * rows_per_batch;
     let bytes: usize = good.iter().flatten().map(String::len).sum();
-    println!("{} rows, {} bytes each, batches of {rows_per_batch}", workload.name, bytes / rows);
+    println!(
+        "{} rows, {} bytes each, batches of {rows_per_batch}",
+        workload.name,
+        bytes / rows
+    );
 
-    let info = SchemaInfo { id: 1, version: 1, format: "JSON".to_owned(), text: workload.schema.to_string() };
+    let info = SchemaInfo {
+        id: 1,
+        version: 1,
+        format: "JSON".to_owned(),
+        text: workload.schema.to_string(),
+    };
     let schema = StreamSchema::compile(&info).expect("a schema");
     let segments: Vec<_> = good.iter().map(|batch| segment_of(batch)).collect();
     let (mut inflater, mut buffer) = (Inflater::default(), Vec::new());
@@ -185,29 +240,56 @@ fn run(workload: &Workload, rows_per_batch: usize) {
         inflater.inflate(segment, body, &mut buffer).expect("sound");
     });
     let packed: usize = segments.iter().map(|(_, body)| body.len()).sum();
-    println!("  inflate                    {inflating:6.3}   {:6.1} bytes/row", packed as f64 / rows as f64);
+    println!(
+        "  inflate                    {inflating:6.3}   {:6.1} bytes/row",
+        packed as f64 / rows as f64
+    );
     let (cost, bytes, _) = decode_all(&schema, &segments, rows);
-    println!("  decode, valid              {cost:6.3}   {:6.1} bytes/row", bytes as f64 / rows as f64);
+    println!(
+        "  decode, valid              {cost:6.3}   {:6.1} bytes/row",
+        bytes as f64 / rows as f64
+    );
     let mixed: Vec<_> = bad.iter().map(|batch| segment_of(batch)).collect();
     let (cost, _, valid) = decode_all(&schema, &mixed, rows);
-    println!("  decode, 1% invalid         {cost:6.3}   {} dead", rows - valid as usize);
+    println!(
+        "  decode, 1% invalid         {cost:6.3}   {} dead",
+        rows - valid as usize
+    );
     let (cost, _, _) = decode_all(&StreamSchema::schemaless(), &segments, rows);
     println!("  decode, no schema          {cost:6.3}");
     ipc_costs(&schema, &segments, rows);
 
     let parse = |row: &String| serde_json::from_str::<Value>(row).expect("JSON");
-    let parsing = best(rows, |number| good[number].iter().for_each(|row| drop(std::hint::black_box(parse(row)))));
+    let parsing = best(rows, |number| {
+        good[number]
+            .iter()
+            .for_each(|row| drop(std::hint::black_box(parse(row))))
+    });
     println!("  serde_json alone           {parsing:6.3}");
-    let validator = jsonschema::options().should_validate_formats(true).build(&workload.schema).expect("a schema");
-    let judging = best(rows, |number| good[number].iter().filter(|row| validator.is_valid(&parse(row))).count());
+    let validator = jsonschema::options()
+        .should_validate_formats(true)
+        .build(&workload.schema)
+        .expect("a schema");
+    let judging = best(rows, |number| {
+        good[number]
+            .iter()
+            .filter(|row| validator.is_valid(&parse(row)))
+            .count()
+    });
     println!("  serde_json + jsonschema    {judging:6.3}");
 }
 
 fn main() {
-    let rows_per_batch = std::env::args().nth(1).and_then(|arg| arg.parse().ok()).unwrap_or(2_000);
+    let rows_per_batch = std::env::args()
+        .nth(1)
+        .and_then(|arg| arg.parse().ok())
+        .unwrap_or(2_000);
     let only = std::env::args().nth(2);
     println!("microseconds a row");
-    for workload in workloads().iter().filter(|workload| only.as_deref().is_none_or(|name| name == workload.name)) {
+    for workload in workloads()
+        .iter()
+        .filter(|workload| only.as_deref().is_none_or(|name| name == workload.name))
+    {
         run(workload, rows_per_batch);
     }
 }

@@ -43,9 +43,16 @@ impl GatewayConfig {
         let listen = section.address("listen").or_else(|| DEFAULT_LISTEN.parse().ok());
         let aggregator = section.required("aggregator", "host:port of the aggregator's QUIC port", |s| {
             let text = s.string("aggregator")?;
-            let fits = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+            let fits = text
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
             if !fits {
-                s.problem("aggregator", Some(text.clone()), "expected host:port", Some("for example \"10.0.0.5:8604\""));
+                s.problem(
+                    "aggregator",
+                    Some(text.clone()),
+                    "expected host:port",
+                    Some("for example \"10.0.0.5:8604\""),
+                );
             }
             fits.then_some(text)
         });
@@ -53,17 +60,33 @@ impl GatewayConfig {
         let ready_file = section.path("ready_file");
         let tls = section.section("tls", TlsPaths::from_section);
         let limits = section.section("limits", LimitsConfig::from_section);
-        Some(Self { listen: listen?, aggregator: aggregator?, http, ready_file, tls: tls?, limits })
+        Some(Self {
+            listen: listen?,
+            aggregator: aggregator?,
+            http,
+            ready_file,
+            tls: tls?,
+            limits,
+        })
     }
 }
 
 impl LimitsConfig {
     fn from_section(section: &mut Section) -> Self {
-        let max_sessions = section.integer("max_sessions", 1, 100_000).unwrap_or(DEFAULT_MAX_SESSIONS);
-        let budget = section.size("admission_budget").unwrap_or(DEFAULT_ADMISSION_BUDGET);
+        let max_sessions = section
+            .integer("max_sessions", 1, 100_000)
+            .unwrap_or(DEFAULT_MAX_SESSIONS);
+        let budget = section
+            .size("admission_budget")
+            .unwrap_or(DEFAULT_ADMISSION_BUDGET);
         let lowest = tributary_shared::wire::MAX_BATCH_BODY as u64;
         if budget < lowest || u32::try_from(budget).is_err() {
-            section.problem("admission_budget", Some(budget.to_string()), "is out of range", Some("from 4MiB to 3GiB"));
+            section.problem(
+                "admission_budget",
+                Some(budget.to_string()),
+                "is out of range",
+                Some("from 4MiB to 3GiB"),
+            );
         }
         let events_per_s = section.integer("events_per_s", 1, u64::from(u32::MAX));
         Self {

@@ -33,7 +33,8 @@ pub async fn serve(listener: TcpListener, link: Link) {
                 let answer = answer(&request, &link);
                 async move { Ok::<_, Infallible>(answer) }
             });
-            let http = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            let http =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             if let Err(error) = http.await {
                 tracing::debug!(%error, "an http connection ended");
             }
@@ -48,14 +49,22 @@ fn answer(request: &Request<Incoming>, link: &Link) -> Response<Full<Bytes>> {
     }
     match request.uri().path() {
         "/healthz" => response(StatusCode::OK, JSON, r#"{"status":"ok"}"#.to_owned()),
-        "/readyz" if link.borrow().is_some() => response(StatusCode::OK, JSON, r#"{"status":"ready"}"#.to_owned()),
+        "/readyz" if link.borrow().is_some() => {
+            response(StatusCode::OK, JSON, r#"{"status":"ready"}"#.to_owned())
+        }
         "/readyz" => {
-            let body = ErrorBody::new("not_ready", "the aggregator is not connected: check its address and its log");
+            let body = ErrorBody::new(
+                "not_ready",
+                "the aggregator is not connected: check its address and its log",
+            );
             response(StatusCode::SERVICE_UNAVAILABLE, JSON, body.to_json())
         }
         "/metrics" => response(StatusCode::OK, metrics::CONTENT_TYPE, metrics::encode_text()),
         path => {
-            let body = ErrorBody::new("not_found", format!("{path} is not served; try /healthz, /readyz, /metrics"));
+            let body = ErrorBody::new(
+                "not_found",
+                format!("{path} is not served; try /healthz, /readyz, /metrics"),
+            );
             response(StatusCode::NOT_FOUND, JSON, body.to_json())
         }
     }
@@ -64,6 +73,9 @@ fn answer(request: &Request<Incoming>, link: &Link) -> Response<Full<Bytes>> {
 fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        hyper::header::HeaderValue::from_static(content_type),
+    );
     response
 }

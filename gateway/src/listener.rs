@@ -57,7 +57,10 @@ pub async fn listen(endpoint: quinn::Endpoint, shared: Arc<Shared>, mut shutdown
         let Some(incoming) = incoming else { break };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             metrics::counter(MetricName::GatewayRefused, &[("reason", "sessions")]).inc();
-            tracing::warn!(limit = shared.limits.max_sessions, "refused a connection: every session is taken");
+            tracing::warn!(
+                limit = shared.limits.max_sessions,
+                "refused a connection: every session is taken"
+            );
             incoming.refuse();
             continue;
         };
@@ -76,7 +79,9 @@ async fn drain(endpoint: &quinn::Endpoint, sessions: &Sessions) {
     let open: Vec<_> = sessions.lock().await.values().cloned().collect();
     tracing::info!(sessions = open.len(), "draining");
     for session in open {
-        let _ = session.try_send(Stop { retry_after_ms: DRAIN_RETRY_MS });
+        let _ = session.try_send(Stop {
+            retry_after_ms: DRAIN_RETRY_MS,
+        });
     }
     let ended = async {
         while !sessions.lock().await.is_empty() {
@@ -129,9 +134,19 @@ async fn session(
     let clock = Monotonic::start();
     let limits = Limits::default();
     let link = GatewayLink::new(agent, shared.gateway.clone(), limits, clock.tick());
-    let rate = shared.limits.events_per_s.map(|rate| TokenBucket::new(rate, clock.tick()));
-    let setup =
-        SessionSetup { id, link, clock, connection: connection.clone(), control, upstream: upstream.clone(), rate };
+    let rate = shared
+        .limits
+        .events_per_s
+        .map(|rate| TokenBucket::new(rate, clock.tick()));
+    let setup = SessionSetup {
+        id,
+        link,
+        clock,
+        connection: connection.clone(),
+        control,
+        upstream: upstream.clone(),
+        rate,
+    };
     let addr = Session::new(setup).start();
     sessions.lock().await.insert(id, addr.clone());
     actix::spawn(write_control(send, frames));
@@ -161,13 +176,24 @@ async fn read_control(mut reader: ControlReader, addr: &Addr<Session>) -> Ended 
         match reader.next::<ToGateway>().await {
             Ok(Some(message)) => {
                 if addr.send(FromAgent(message)).await.is_err() {
-                    return Ended { reason: "the session stopped".to_owned(), protocol_error: false };
+                    return Ended {
+                        reason: "the session stopped".to_owned(),
+                        protocol_error: false,
+                    };
                 }
             }
-            Ok(None) => return Ended { reason: "the agent ended it".to_owned(), protocol_error: false },
+            Ok(None) => {
+                return Ended {
+                    reason: "the agent ended it".to_owned(),
+                    protocol_error: false,
+                };
+            }
             Err(error) => {
                 let protocol_error = matches!(error, TransportError::Wire(_));
-                return Ended { reason: error.to_string(), protocol_error };
+                return Ended {
+                    reason: error.to_string(),
+                    protocol_error,
+                };
             }
         }
     }

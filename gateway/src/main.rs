@@ -20,7 +20,11 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     match config::load(&args.config, GatewayConfig::from_section) {
-        Ok(config) => program::serve("gateway", &program::instance(&config.tls, Role::Gateway), |stop| gateway::run(config, stop)),
+        Ok(config) => program::serve(
+            "gateway",
+            &program::instance(&config.tls, Role::Gateway),
+            |stop| gateway::run(config, stop),
+        ),
         Err(error) => {
             // telemetry is not up yet, and this is for a person
             #[allow(clippy::print_stderr)]

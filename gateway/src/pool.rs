@@ -23,7 +23,10 @@ pub struct DecodePool {
 impl DecodePool {
     #[must_use]
     pub fn new(threads: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(threads.max(1))), idle: Arc::default() }
+        Self {
+            permits: Arc::new(Semaphore::new(threads.max(1))),
+            idle: Arc::default(),
+        }
     }
 
     /// Runs `job` on a thread where blocking is fine. `None` when the job panicked.

@@ -14,7 +14,11 @@ pub struct TokenBucket {
 impl TokenBucket {
     #[must_use]
     pub fn new(per_s: u32, now: Tick) -> Self {
-        Self { per_s: f64::from(per_s), tokens: f64::from(per_s), at: now }
+        Self {
+            per_s: f64::from(per_s),
+            tokens: f64::from(per_s),
+            at: now,
+        }
     }
 
     /// Takes `count` tokens.
@@ -48,7 +52,10 @@ mod tests {
                 Err(wait) => now += Tick::from(wait),
             }
         }
-        assert!((100_000..=105_000).contains(&sent), "{sent} events in 100 s at 1,000 a second");
+        assert!(
+            (100_000..=105_000).contains(&sent),
+            "{sent} events in 100 s at 1,000 a second"
+        );
     }
 
     #[test]

@@ -10,7 +10,6 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tributary_shared::actors::{Policy, supervise};
 use tributary_shared::identity::{Identity, Role};
-use tributary_shared::ids::GatewayId;
 use tributary_shared::ready::Ready;
 use tributary_shared::wire::DEFAULT_MAX_IN_FLIGHT;
 
@@ -69,8 +68,13 @@ pub async fn run(config: GatewayConfig, shutdown: watch::Receiver<bool>) -> anyh
     tracing::info!(listen = %listening, gateway = %shared.gateway, aggregator = config.aggregator, "gateway serves");
     if let Some(path) = &config.ready_file {
         let http = http_at.map(|at| ("http", format!("http://{at}")));
-        let ready = Ready::new("gateway", [("listen", listening.to_string())].into_iter().chain(http));
-        ready.write(path).with_context(|| format!("cannot write {}", path.display()))?;
+        let ready = Ready::new(
+            "gateway",
+            [("listen", listening.to_string())].into_iter().chain(http),
+        );
+        ready
+            .write(path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     tokio::select! {
         () = listen(endpoint, shared, shutdown) => Ok(()),
@@ -100,7 +104,9 @@ async fn ask_for_schemas(
 
 async fn serve_http(at: Option<SocketAddr>, link: upstream::Link) -> anyhow::Result<Option<SocketAddr>> {
     let Some(at) = at else { return Ok(None) };
-    let listener = TcpListener::bind(at).await.with_context(|| format!("cannot listen on {at} (key `http`)"))?;
+    let listener = TcpListener::bind(at)
+        .await
+        .with_context(|| format!("cannot listen on {at} (key `http`)"))?;
     let bound = listener.local_addr()?;
     actix::spawn(http::serve(listener, link));
     Ok(Some(bound))

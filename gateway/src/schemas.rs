@@ -34,7 +34,10 @@ impl SchemaBook {
     /// `wanted` gets each stream once, when it is first asked for: the number of streams bounds it.
     #[must_use]
     pub fn new(wanted: mpsc::UnboundedSender<StreamName>) -> Self {
-        Self { slots: Arc::default(), wanted }
+        Self {
+            slots: Arc::default(),
+            wanted,
+        }
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<StreamName, watch::Sender<Slot>>> {
@@ -79,7 +82,10 @@ impl SchemaBook {
                 None
             }
         };
-        self.slots().entry(stream).or_insert_with(|| watch::channel(None).0).send_replace(slot);
+        self.slots()
+            .entry(stream)
+            .or_insert_with(|| watch::channel(None).0)
+            .send_replace(slot);
     }
 
     /// The streams that were asked for so far, to ask again after a reconnect.

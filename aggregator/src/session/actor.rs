@@ -11,7 +11,9 @@ use tributary_shared::ids::{AgentId, LaneKey, StreamName};
 use tributary_shared::metrics::{self, MetricName};
 use tributary_shared::protocol::{AggregatorLink, AggregatorOutput, CommitOutcome};
 use tributary_shared::time::{Monotonic, now_millis};
-use tributary_shared::wire::{Bye, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, NodeReport, RefuseCode, frame};
+use tributary_shared::wire::{
+    Bye, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, NodeReport, RefuseCode, frame,
+};
 
 use super::messages::{Answered, Arrived, Ended, FromGateway, KeyOf, Opened, SchemaChanged, Stop};
 use super::submit::{Submission, submit};
@@ -50,7 +52,13 @@ pub struct Session {
 impl Session {
     #[must_use]
     pub fn new(setup: SessionSetup) -> Self {
-        Self { setup, submissions: None, subscribed: HashSet::new(), agents: HashSet::new(), closing: false }
+        Self {
+            setup,
+            submissions: None,
+            subscribed: HashSet::new(),
+            agents: HashSet::new(),
+            closing: false,
+        }
     }
 
     fn pump(&mut self, ctx: &mut Context<Self>) {
@@ -68,16 +76,29 @@ impl Session {
                 self.push_schema(stream);
             }
             AggregatorOutput::Commit { generation, body, .. } => {
-                let submission = Submission { batch: body, generation };
-                let queued = self.submissions.as_ref().map(|queue| queue.try_send(submission).is_ok());
+                let submission = Submission {
+                    batch: body,
+                    generation,
+                };
+                let queued = self
+                    .submissions
+                    .as_ref()
+                    .map(|queue| queue.try_send(submission).is_ok());
                 if queued != Some(true) {
-                    self.setup.link.protocol_error("more batches than the credit allows");
+                    self.setup
+                        .link
+                        .protocol_error("more batches than the credit allows");
                 }
             }
             AggregatorOutput::GatewayUp { software } => {
                 tracing::info!(gateway = %self.setup.link.gateway(), software, "gateway connected");
             }
-            AggregatorOutput::Agent { agent, remote, software, report } => {
+            AggregatorOutput::Agent {
+                agent,
+                remote,
+                software,
+                report,
+            } => {
                 self.agent(&agent, &remote, &software, report);
             }
             AggregatorOutput::Close { bye } => self.close(bye, ctx),
@@ -89,7 +110,11 @@ impl Session {
         let addr = ctx.address();
         actix::spawn(async move {
             let opened = match commit.open_lane(key.clone(), next_seq).await {
-                Ok(state) => Some(LaneOpened { lane, lane_no: state.lane_no, mark: state.mark }),
+                Ok(state) => Some(LaneOpened {
+                    lane,
+                    lane_no: state.lane_no,
+                    mark: state.mark,
+                }),
                 Err(error) => {
                     tracing::warn!(lane = %key, %error, "cannot open a lane");
                     None
@@ -118,13 +143,20 @@ impl Session {
 
     fn push_schema(&mut self, stream: StreamName) {
         let schema = self.setup.shared.registry.cache().latest(&stream);
-        self.setup.link.schema(stream, schema.map(|schema| schema.as_ref().clone()));
+        self.setup
+            .link
+            .schema(stream, schema.map(|schema| schema.as_ref().clone()));
     }
 
     fn send(&mut self, message: &FromAggregator, ctx: &mut Context<Self>) {
         let sent = frame::encode("control message", message, MAX_CONTROL_FRAME)
             .map_err(|error| error.to_string())
-            .and_then(|bytes| self.setup.control.try_send(bytes).map_err(|_| "it does not read".to_owned()));
+            .and_then(|bytes| {
+                self.setup
+                    .control
+                    .try_send(bytes)
+                    .map_err(|_| "it does not read".to_owned())
+            });
         if let Err(reason) = sent {
             tracing::warn!(gateway = %self.setup.link.gateway(), reason, "cannot write to a gateway: session closed");
             ctx.stop();
@@ -138,7 +170,11 @@ impl Session {
         self.closing = true;
         if let Some(bye) = bye {
             tracing::warn!(gateway = %self.setup.link.gateway(), code = ?bye.code, reason = bye.message, "closing a session");
-            metrics::counter(MetricName::AggregatorRefused, &[("reason", &format!("{:?}", bye.code))]).inc();
+            metrics::counter(
+                MetricName::AggregatorRefused,
+                &[("reason", &format!("{:?}", bye.code))],
+            )
+            .inc();
             self.send(&FromAggregator::Bye(bye), ctx);
         }
         ctx.run_later(LAST_WORDS, |_, ctx| ctx.stop());
@@ -171,7 +207,9 @@ impl Handler<FromGateway> for Session {
     type Result = ();
 
     fn handle(&mut self, FromGateway(message): FromGateway, ctx: &mut Self::Context) {
-        self.setup.link.receive(self.setup.clock.tick(), now_millis(), message);
+        self.setup
+            .link
+            .receive(self.setup.clock.tick(), now_millis(), message);
         self.pump(ctx);
     }
 }
@@ -190,7 +228,10 @@ impl Handler<Arrived> for Session {
     fn handle(&mut self, arrived: Arrived, ctx: &mut Self::Context) {
         let lane_no = arrived.header.lane;
         match arrived.batch {
-            Ok(batch) => self.setup.link.batch(self.setup.clock.tick(), arrived.header, batch),
+            Ok(batch) => self
+                .setup
+                .link
+                .batch(self.setup.clock.tick(), arrived.header, batch),
             Err(error) => {
                 tracing::warn!(gateway = %self.setup.link.gateway(), lane = %lane_no, %error, "refused a damaged batch");
                 metrics::counter(MetricName::AggregatorRefused, &[("reason", "malformed")]).inc();
@@ -218,8 +259,15 @@ impl Handler<Answered> for Session {
     type Result = ();
 
     fn handle(&mut self, answered: Answered, ctx: &mut Self::Context) {
-        let Answered { lane_no, generation, outcome } = answered;
-        if let CommitOutcome::Refused { code: RefuseCode::SchemaChanged, .. } = &outcome
+        let Answered {
+            lane_no,
+            generation,
+            outcome,
+        } = answered;
+        if let CommitOutcome::Refused {
+            code: RefuseCode::SchemaChanged,
+            ..
+        } = &outcome
             && let Some(stream) = self.setup.link.key(lane_no).map(|key| key.stream.clone())
         {
             // first the schema, then the refusal: what is sent again is judged by the new one

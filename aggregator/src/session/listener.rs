@@ -116,9 +116,18 @@ async fn session(
     };
     let (control, frames) = mpsc::channel::<Bytes>(CONTROL_QUEUE);
     let clock = Monotonic::start();
-    let limits = Limits { max_in_flight: MAX_IN_FLIGHT, ..Limits::default() };
+    let limits = Limits {
+        max_in_flight: MAX_IN_FLIGHT,
+        ..Limits::default()
+    };
     let link = AggregatorLink::new(gateway, shared.name.clone(), limits, clock.tick());
-    let setup = SessionSetup { link, clock, connection: connection.clone(), control, shared: Arc::clone(shared) };
+    let setup = SessionSetup {
+        link,
+        clock,
+        connection: connection.clone(),
+        control,
+        shared: Arc::clone(shared),
+    };
     let addr = Session::new(setup).start();
     sessions.lock().await.insert(number, addr.clone());
     actix::spawn(write_control(send, frames));
@@ -137,13 +146,24 @@ async fn read_control(mut reader: ControlReader, addr: &Addr<Session>) -> Ended 
         match reader.next::<ToAggregator>().await {
             Ok(Some(message)) => {
                 if addr.send(FromGateway(message)).await.is_err() {
-                    return Ended { reason: "the session stopped".to_owned(), protocol_error: false };
+                    return Ended {
+                        reason: "the session stopped".to_owned(),
+                        protocol_error: false,
+                    };
                 }
             }
-            Ok(None) => return Ended { reason: "the gateway ended it".to_owned(), protocol_error: false },
+            Ok(None) => {
+                return Ended {
+                    reason: "the gateway ended it".to_owned(),
+                    protocol_error: false,
+                };
+            }
             Err(error) => {
                 let protocol_error = matches!(error, tributary_shared::transport::TransportError::Wire(_));
-                return Ended { reason: error.to_string(), protocol_error };
+                return Ended {
+                    reason: error.to_string(),
+                    protocol_error,
+                };
             }
         }
     }

@@ -22,11 +22,16 @@ const MAX_COMMIT_BODY: usize = 2 * MAX_INFLATED_BATCH;
 pub(super) async fn accept_batches(connection: quinn::Connection, session: Addr<Session>) {
     let slots = Arc::new(Semaphore::new(MAX_IN_FLIGHT as usize));
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
         let stream = match connection.accept_uni().await {
             Ok(stream) => stream,
             Err(error) => {
-                let ended = Ended { reason: error.to_string(), protocol_error: false };
+                let ended = Ended {
+                    reason: error.to_string(),
+                    protocol_error: false,
+                };
                 let _ = session.send(ended).await;
                 return;
             }
@@ -35,7 +40,12 @@ pub(super) async fn accept_batches(connection: quinn::Connection, session: Addr<
         actix::spawn(async move {
             let received = tokio::time::timeout(BODY_TIMEOUT, one_batch(stream, &session)).await;
             if let Ok(Err(TransportError::Wire(error))) = received {
-                let _ = session.send(Ended { reason: error.to_string(), protocol_error: true }).await;
+                let _ = session
+                    .send(Ended {
+                        reason: error.to_string(),
+                        protocol_error: true,
+                    })
+                    .await;
             }
             drop(slot);
         });
@@ -47,7 +57,12 @@ async fn one_batch(mut stream: RecvStream, session: &Addr<Session>) -> Result<()
     let header: CommitHeader = read_batch_header(&mut stream).await?;
     let len = header.body_len();
     if len > MAX_COMMIT_BODY {
-        return Err(WireError::TooLarge { what: "batch body", len, limit: MAX_COMMIT_BODY }.into());
+        return Err(WireError::TooLarge {
+            what: "batch body",
+            len,
+            limit: MAX_COMMIT_BODY,
+        }
+        .into());
     }
     let body = read_batch_body(&mut stream, len, header.body_crc).await;
     let Ok(Some(key)) = session.send(KeyOf(header.lane)).await else {
@@ -55,7 +70,11 @@ async fn one_batch(mut stream: RecvStream, session: &Addr<Session>) -> Result<()
     };
     let batch = match body {
         Ok(body) => {
-            let request = CommitRequest { key, header: header.clone(), body };
+            let request = CommitRequest {
+                key,
+                header: header.clone(),
+                body,
+            };
             let decoded = tokio::task::spawn_blocking(move || prepare(request)).await;
             decoded.unwrap_or_else(|_| Err(WireError::Inconsistent("the batch broke the decoder".to_owned())))
         }
@@ -63,6 +82,11 @@ async fn one_batch(mut stream: RecvStream, session: &Addr<Session>) -> Result<()
         Err(error) => return Err(error),
     };
     // a session that ended needs no batch
-    let _ = session.send(Arrived { header, batch: batch.map(Box::new) }).await;
+    let _ = session
+        .send(Arrived {
+            header,
+            batch: batch.map(Box::new),
+        })
+        .await;
     Ok(())
 }

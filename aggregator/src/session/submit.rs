@@ -22,19 +22,35 @@ pub(super) struct Submission {
 }
 
 /// Runs until the session drops its sender, or the commit log stops.
-pub(super) async fn submit(mut queue: mpsc::Receiver<Submission>, commit: CommitHandle, session: Addr<Session>) {
-    while let Some(Submission { mut batch, generation }) = queue.recv().await {
+pub(super) async fn submit(
+    mut queue: mpsc::Receiver<Submission>,
+    commit: CommitHandle,
+    session: Addr<Session>,
+) {
+    while let Some(Submission {
+        mut batch,
+        generation,
+    }) = queue.recv().await
+    {
         let (lane_no, first) = (batch.lane(), batch.range().first);
         let span = commit_span(&batch);
         batch.set_traceparent(span.traceparent_or(batch.header().traceparent.as_deref()));
-        let Ok(pending) = commit.enqueue(*batch).await else { return };
+        let Ok(pending) = commit.enqueue(*batch).await else {
+            return;
+        };
         let session = session.clone();
         actix::spawn(async move {
             let answer = pending.await;
             end_span(span, &answer);
             let outcome = outcome(answer, first);
             // a session that ended needs no answer: its agents hear the mark when they open the lane again
-            let _ = session.send(Answered { lane_no, generation, outcome }).await;
+            let _ = session
+                .send(Answered {
+                    lane_no,
+                    generation,
+                    outcome,
+                })
+                .await;
         });
     }
 }
@@ -59,7 +75,9 @@ fn commit_span(batch: &Prepared) -> BatchSpan {
 
 fn end_span(span: BatchSpan, answer: &Result<CommitAnswer, CommitError>) {
     let span = match answer {
-        Ok(CommitAnswer::Committed { pos, .. }) => span.maybe_number(attr::LOG_POSITION, pos.map(|pos| pos.0)),
+        Ok(CommitAnswer::Committed { pos, .. }) => {
+            span.maybe_number(attr::LOG_POSITION, pos.map(|pos| pos.0))
+        }
         Ok(CommitAnswer::Refused { code, message, .. }) => {
             span.text(attr::REFUSED, format_args!("{code:?}")).fail(message)
         }
@@ -71,9 +89,17 @@ fn end_span(span: BatchSpan, answer: &Result<CommitAnswer, CommitError>) {
 fn outcome(answer: Result<CommitAnswer, CommitError>, first: u64) -> CommitOutcome {
     match answer {
         Ok(CommitAnswer::Committed { mark, .. }) => CommitOutcome::Committed { mark },
-        Ok(CommitAnswer::Refused { expected, code, message, retry_after_ms }) => {
-            CommitOutcome::Refused { expected, code, message, retry_after_ms }
-        }
+        Ok(CommitAnswer::Refused {
+            expected,
+            code,
+            message,
+            retry_after_ms,
+        }) => CommitOutcome::Refused {
+            expected,
+            code,
+            message,
+            retry_after_ms,
+        },
         Err(error) => CommitOutcome::Refused {
             expected: first,
             code: RefuseCode::Unavailable,
@@ -82,4 +108,3 @@ fn outcome(answer: Result<CommitAnswer, CommitError>, first: u64) -> CommitOutco
         },
     }
 }
-

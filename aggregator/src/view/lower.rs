@@ -118,13 +118,8 @@ impl Lowering {
                 low,
                 high,
             } => {
-                let from = Expr::Compare(CompareOp::GtEq, self.boxed(expr, scope)?, self.boxed(low, scope)?);
-                let to = Expr::Compare(
-                    CompareOp::LtEq,
-                    self.boxed(expr, scope)?,
-                    self.boxed(high, scope)?,
-                );
-                Ok(negate(Expr::And(Box::new(from), Box::new(to)), *negated))
+                let both = self.between(expr, low, high, scope)?;
+                Ok(negate(both, *negated))
             }
             Sql::InList { expr, list, negated } => self.in_list(expr, list, *negated, scope),
             Sql::Like {
@@ -156,17 +151,7 @@ impl Lowering {
                 expr,
                 data_type,
                 format: None,
-            } => {
-                let target = cast_type(data_type).ok_or_else(|| {
-                    let message = format!("there is no cast to {data_type}");
-                    ViewError::new(
-                        start_of(sql),
-                        message,
-                        "cast to bigint, double precision, text or boolean",
-                    )
-                })?;
-                Ok(Expr::Cast(self.boxed(expr, scope)?, target))
-            }
+            } => self.cast(sql, expr, data_type, scope),
             Sql::TypedString(typed) => timestamp(sql, &typed.data_type, &typed.value.value),
             Sql::Function(function) => self.function(function, scope),
             Sql::Floor {
@@ -188,6 +173,31 @@ impl Lowering {
                 "",
             )),
         }
+    }
+
+    fn between(&mut self, value: &Sql, low: &Sql, high: &Sql, scope: Scope) -> Refused<Expr> {
+        let from = Expr::Compare(
+            CompareOp::GtEq,
+            self.boxed(value, scope)?,
+            self.boxed(low, scope)?,
+        );
+        let to = Expr::Compare(
+            CompareOp::LtEq,
+            self.boxed(value, scope)?,
+            self.boxed(high, scope)?,
+        );
+        Ok(Expr::And(Box::new(from), Box::new(to)))
+    }
+
+    fn cast(&mut self, sql: &Sql, value: &Sql, to: &DataType, scope: Scope) -> Refused<Expr> {
+        let target = cast_type(to).ok_or_else(|| {
+            ViewError::new(
+                start_of(sql),
+                format!("there is no cast to {to}"),
+                "cast to bigint, double precision, text or boolean",
+            )
+        })?;
+        Ok(Expr::Cast(self.boxed(value, scope)?, target))
     }
 
     fn boxed(&mut self, sql: &Sql, scope: Scope) -> Refused<Box<Expr>> {

@@ -217,12 +217,13 @@ fn count(cells: &mut [u64], slots: &[u32], values: &Vector) {
         Vector::Int(array) => rows_of(array, each),
         Vector::Float(array) => rows_of(array, each),
         Vector::Time(array) => rows_of(array, each),
-        Vector::Text(array) => match Texts::of(array) {
-            Some(texts) => (0..slots.len())
-                .filter(|row| texts.get(*row).is_some())
-                .for_each(each),
-            None => {}
-        },
+        Vector::Text(array) => {
+            if let Some(texts) = Texts::of(array) {
+                (0..slots.len())
+                    .filter(|row| texts.get(*row).is_some())
+                    .for_each(each);
+            }
+        }
         Vector::Scalars(values) => {
             values
                 .iter()

@@ -196,7 +196,10 @@ impl ViewStore {
              UPDATE view_defs SET position = 0, counters = '{}';
              DELETE FROM meta WHERE key = 'position';",
         )?;
-        tx.execute("INSERT OR REPLACE INTO meta(key, value) VALUES ('log', ?1)", [origin])?;
+        tx.execute(
+            "INSERT OR REPLACE INTO meta(key, value) VALUES ('log', ?1)",
+            [origin],
+        )?;
         tx.commit()?;
         Ok(())
     }

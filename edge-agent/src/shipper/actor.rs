@@ -109,16 +109,29 @@ impl Shipper {
         self.publish(ConnectionState::Connecting, Some(&address), None);
         let (endpoint, identity) = (self.setup.endpoint.clone(), Arc::clone(&self.setup.identity));
         let attempt = dial(endpoint, identity, address.clone());
-        ctx.spawn(attempt.into_actor(self).map(move |outcome, actor, ctx| actor.dialled(outcome, address, ctx)));
+        ctx.spawn(
+            attempt
+                .into_actor(self)
+                .map(move |outcome, actor, ctx| actor.dialled(outcome, address, ctx)),
+        );
     }
 
-    fn dialled(&mut self, outcome: Result<quinn::Connection, String>, address: String, ctx: &mut Context<Self>) {
+    fn dialled(
+        &mut self,
+        outcome: Result<quinn::Connection, String>,
+        address: String,
+        ctx: &mut Context<Self>,
+    ) {
         let label = if outcome.is_ok() { "connected" } else { "failed" };
         metrics::counter(MetricName::ShipperReconnects, &[("outcome", label)]).inc();
         match outcome {
             Ok(connection) => self.connected(connection, address, ctx),
             Err(reason) => {
-                tracing::warn!(gateway = address, reason, "cannot reach a gateway: events stay in the spool");
+                tracing::warn!(
+                    gateway = address,
+                    reason,
+                    "cannot reach a gateway: events stay in the spool"
+                );
                 self.dial_later(0, Some(reason), ctx);
             }
         }
@@ -136,7 +149,9 @@ impl Shipper {
     }
 
     fn publish(&self, state: ConnectionState, gateway: Option<&str>, error: Option<String>) {
-        self.meters.connected.set(f64::from(u8::from(state == ConnectionState::Connected)));
+        self.meters
+            .connected
+            .set(f64::from(u8::from(state == ConnectionState::Connected)));
         self.setup.status.send_modify(|status| {
             if status.state != state {
                 status.since = now_millis();
@@ -157,8 +172,14 @@ impl Shipper {
         let agent = self.setup.spool.agent();
         let link = AgentLink::new(agent, &self.setup.software, self.instance, self.clock.tick());
         let (quic, addr) = (connection.clone(), ctx.address());
-        self.session =
-            Some(Session { link, connection, control, limits: Limits::default(), serial, address });
+        self.session = Some(Session {
+            link,
+            connection,
+            control,
+            limits: Limits::default(),
+            serial,
+            address,
+        });
         actix::spawn(async move {
             let reason = control_stream(&quic, frames, &addr, serial).await;
             let _ = addr.send(Lost { serial, reason }).await;
@@ -172,7 +193,9 @@ impl Shipper {
         let now = self.clock.tick();
         if let Some(session) = &mut self.session {
             let views: Vec<LaneView> = status.lanes.iter().filter_map(view).collect();
-            session.link.spool_changed(now, &views, status.bytes, status.limit);
+            session
+                .link
+                .spool_changed(now, &views, status.bytes, status.limit);
         }
     }
 
@@ -186,7 +209,11 @@ impl Shipper {
     fn act(&mut self, output: AgentOutput, ctx: &mut Context<Self>) {
         match output {
             AgentOutput::Send(message) => self.send(&message, ctx),
-            AgentOutput::Connected { gateway, limits, gateway_now } => {
+            AgentOutput::Connected {
+                gateway,
+                limits,
+                gateway_now,
+            } => {
                 self.failures = 0;
                 let skew_ms = now_millis() - gateway_now;
                 let Some(session) = &mut self.session else { return };
@@ -212,7 +239,12 @@ impl Shipper {
         let Some(session) = &self.session else { return };
         let sent = frame::encode("control message", message, MAX_CONTROL_FRAME)
             .map_err(|error| error.to_string())
-            .and_then(|bytes| session.control.try_send(bytes).map_err(|_| "the gateway does not read".to_owned()));
+            .and_then(|bytes| {
+                session
+                    .control
+                    .try_send(bytes)
+                    .map_err(|_| "the gateway does not read".to_owned())
+            });
         if let Err(reason) = sent {
             self.lose(reason, 0, ctx);
         }
@@ -272,7 +304,9 @@ impl Shipper {
         }
         let now = self.clock.tick();
         let Some(session) = &mut self.session else { return };
-        let Some(shipment) = session.link.next_shipment(now) else { return };
+        let Some(shipment) = session.link.next_shipment(now) else {
+            return;
+        };
         self.shipping = true;
         let (spool, limits, serial) = (self.setup.spool.clone(), session.limits, session.serial);
         let read = async move {
@@ -296,10 +330,22 @@ impl Shipper {
     }
 
     /// Sends what was read; false when there is nothing (left) to send.
-    fn dispatch(&mut self, serial: u64, shipment: Shipment, blocks: &[Block], ctx: &mut Context<Self>) -> bool {
+    fn dispatch(
+        &mut self,
+        serial: u64,
+        shipment: Shipment,
+        blocks: &[Block],
+        ctx: &mut Context<Self>,
+    ) -> bool {
         let now = self.clock.tick();
-        let Some(session) = self.session.as_mut().filter(|session| session.serial == serial) else { return false };
-        let Shipment { lane, from_seq, give_up } = shipment;
+        let Some(session) = self.session.as_mut().filter(|session| session.serial == serial) else {
+            return false;
+        };
+        let Shipment {
+            lane,
+            from_seq,
+            give_up,
+        } = shipment;
         let Some(mut packed) = pack(lane, from_seq, blocks, give_up, &session.limits, now_millis()) else {
             return false;
         };
@@ -309,7 +355,9 @@ impl Shipper {
         let range = packed.range();
         packed.header.traceparent = self.traces.begin(&packed.header, session.link.lane(lane));
         session.link.shipped(now, lane, range);
-        self.setup.spool.set_in_flight(LaneId(i64::from(lane)), range.last);
+        self.setup
+            .spool
+            .set_in_flight(LaneId(i64::from(lane)), range.last);
         self.meters.batches.inc();
         self.meters.bytes.inc_by(u64::from(packed.header.body_len));
         let write = write_batch(session.connection.clone(), packed);
@@ -324,18 +372,28 @@ impl Shipper {
     }
 
     fn lose_serial(&mut self, serial: u64, reason: &str, ctx: &mut Context<Self>) {
-        if self.session.as_ref().is_some_and(|session| session.serial == serial) {
+        if self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.serial == serial)
+        {
             self.lose(reason.to_owned(), 0, ctx);
         }
     }
 
     fn lose(&mut self, reason: String, retry_after: u64, ctx: &mut Context<Self>) {
-        let Some(session) = self.session.take() else { return };
+        let Some(session) = self.session.take() else {
+            return;
+        };
         session.connection.close(quinn::VarInt::from_u32(0), b"");
         self.setup.spool.clear_in_flight();
         self.traces.lost(&reason, now_millis());
         if !self.stopping {
-            tracing::warn!(gateway = session.address, reason, "lost the gateway: events stay in the spool");
+            tracing::warn!(
+                gateway = session.address,
+                reason,
+                "lost the gateway: events stay in the spool"
+            );
         }
         self.dial_later(retry_after, Some(reason), ctx);
     }
@@ -427,7 +485,11 @@ impl Handler<Received> for Shipper {
 
     fn handle(&mut self, received: Received, ctx: &mut Self::Context) {
         let now = self.clock.tick();
-        if let Some(session) = self.session.as_mut().filter(|session| session.serial == received.serial) {
+        if let Some(session) = self
+            .session
+            .as_mut()
+            .filter(|session| session.serial == received.serial)
+        {
             session.link.receive(now, received.message);
             self.pump(ctx);
         }

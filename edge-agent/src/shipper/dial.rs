@@ -16,7 +16,10 @@ impl Rota {
     #[must_use]
     pub fn new(addresses: Vec<String>, random: u64) -> Self {
         let len = addresses.len().max(1) as u64;
-        Self { addresses, next: usize::try_from(random % len).unwrap_or(0) }
+        Self {
+            addresses,
+            next: usize::try_from(random % len).unwrap_or(0),
+        }
     }
 
     /// The next address in turn; `None` when none is configured.
@@ -39,10 +42,18 @@ pub async fn dial(
     let mut candidates = tokio::net::lookup_host(&address)
         .await
         .map_err(|error| format!("cannot resolve gateway {address}: {error}"))?;
-    let target = candidates.next().ok_or_else(|| format!("gateway {address} has no address"))?;
-    let name = Role::Gateway.server_name().ok_or("a gateway has no server name")?;
-    let connecting = endpoint.connect(target, name).map_err(|error| format!("cannot dial {target}: {error}"))?;
-    let connection = connecting.await.map_err(|error| explain(&error, identity.paths()))?;
+    let target = candidates
+        .next()
+        .ok_or_else(|| format!("gateway {address} has no address"))?;
+    let name = Role::Gateway
+        .server_name()
+        .ok_or("a gateway has no server name")?;
+    let connecting = endpoint
+        .connect(target, name)
+        .map_err(|error| format!("cannot dial {target}: {error}"))?;
+    let connection = connecting
+        .await
+        .map_err(|error| explain(&error, identity.paths()))?;
     match Peer::of(&connection).and_then(|peer| peer.require(Role::Gateway)) {
         Ok(_) => Ok(connection),
         Err(error) => {

@@ -32,11 +32,21 @@ impl Packed {
 /// on; blocks that begin above it leave a hole which is reported as dropped, so that the loss is counted.
 /// `None` when there is nothing to send.
 #[must_use]
-pub fn pack(lane: u32, from_seq: Seq, blocks: &[Block], give_up: bool, limits: &Limits, now: Millis) -> Option<Packed> {
+pub fn pack(
+    lane: u32,
+    from_seq: Seq,
+    blocks: &[Block],
+    give_up: bool,
+    limits: &Limits,
+    now: Millis,
+) -> Option<Packed> {
     let first = blocks.first()?;
     let range = first.range();
     if range.first > from_seq {
-        let hole = SeqRange { first: from_seq, last: range.first - 1 };
+        let hole = SeqRange {
+            first: from_seq,
+            last: range.first - 1,
+        };
         return Some(dropped(lane, hole, FORGOTTEN, now));
     }
     match first {
@@ -47,10 +57,15 @@ pub fn pack(lane: u32, from_seq: Seq, blocks: &[Block], give_up: bool, limits: &
 }
 
 fn dropped(lane: u32, range: SeqRange, reason: &str, now: Millis) -> Packed {
-    let content = BatchContent::Dropped { reason: reason.to_owned() };
+    let content = BatchContent::Dropped {
+        reason: reason.to_owned(),
+    };
     let count = u32::try_from(range.count()).unwrap_or(u32::MAX);
     let header = header(lane, range.first, count, content, now);
-    Packed { header, body: Vec::new() }
+    Packed {
+        header,
+        body: Vec::new(),
+    }
 }
 
 fn header(lane: u32, first_seq: Seq, count: u32, content: BatchContent, now: Millis) -> BatchHeader {
@@ -87,7 +102,10 @@ fn rows(lane: u32, blocks: &[Block], limits: &Limits, now: Millis) -> Packed {
         len += segment.len;
         inflated += segment.raw_len;
         // the block's own checksum was verified when it was read
-        crc.combine(&crc32fast::Hasher::new_with_initial_len(rows.crc, u64::from(segment.len)));
+        crc.combine(&crc32fast::Hasher::new_with_initial_len(
+            rows.crc,
+            u64::from(segment.len),
+        ));
         body.push(rows.body.clone());
         segments.push(segment);
     }
@@ -121,7 +139,14 @@ mod tests {
 
     #[test]
     fn blocks_are_joined_and_the_checksum_is_that_of_the_whole_body() {
-        let packed = pack(7, 1, &[block(1, 2, b"one"), block(3, 3, b"two")], false, &Limits::default(), 9);
+        let packed = pack(
+            7,
+            1,
+            &[block(1, 2, b"one"), block(3, 3, b"two")],
+            false,
+            &Limits::default(),
+            9,
+        );
         let packed = packed.expect("a batch");
         assert_eq!(packed.range(), SeqRange { first: 1, last: 3 });
         assert_eq!(packed.header.body_crc, crc32fast::hash(b"onetwo"));
@@ -130,13 +155,38 @@ mod tests {
 
     #[test]
     fn limits_end_the_batch_and_a_drop_record_does_too() {
-        let limits = Limits { max_batch_rows: 3, ..Limits::default() };
-        let drop = Block::Dropped { range: SeqRange { first: 4, last: 9 }, reason: "drop_oldest".into() };
-        let blocks = [block(1, 2, b"a"), block(3, 3, b"b"), drop.clone(), block(10, 10, b"c")];
-        assert_eq!(pack(1, 1, &blocks, false, &limits, 0).expect("rows").range().last, 3);
-        assert_eq!(pack(1, 1, &blocks[..1], false, &limits, 0).expect("rows").range().last, 2);
+        let limits = Limits {
+            max_batch_rows: 3,
+            ..Limits::default()
+        };
+        let drop = Block::Dropped {
+            range: SeqRange { first: 4, last: 9 },
+            reason: "drop_oldest".into(),
+        };
+        let blocks = [
+            block(1, 2, b"a"),
+            block(3, 3, b"b"),
+            drop.clone(),
+            block(10, 10, b"c"),
+        ];
+        assert_eq!(
+            pack(1, 1, &blocks, false, &limits, 0).expect("rows").range().last,
+            3
+        );
+        assert_eq!(
+            pack(1, 1, &blocks[..1], false, &limits, 0)
+                .expect("rows")
+                .range()
+                .last,
+            2
+        );
         let packed = pack(1, 4, &[drop], false, &limits, 0).expect("drop");
-        assert_eq!(packed.header.content, BatchContent::Dropped { reason: "drop_oldest".to_owned() });
+        assert_eq!(
+            packed.header.content,
+            BatchContent::Dropped {
+                reason: "drop_oldest".to_owned()
+            }
+        );
         assert_eq!(packed.header.count, 6);
     }
 
@@ -144,9 +194,19 @@ mod tests {
     fn a_hole_and_an_undeliverable_block_are_reported_as_dropped() {
         let hole = pack(1, 5, &[block(8, 9, b"a")], false, &Limits::default(), 0).expect("hole");
         assert_eq!(hole.range(), SeqRange { first: 5, last: 7 });
-        assert_eq!(hole.header.content, BatchContent::Dropped { reason: FORGOTTEN.to_owned() });
+        assert_eq!(
+            hole.header.content,
+            BatchContent::Dropped {
+                reason: FORGOTTEN.to_owned()
+            }
+        );
         let bad = pack(1, 8, &[block(8, 9, b"a")], true, &Limits::default(), 0).expect("bad");
-        assert_eq!(bad.header.content, BatchContent::Dropped { reason: UNDELIVERABLE.to_owned() });
+        assert_eq!(
+            bad.header.content,
+            BatchContent::Dropped {
+                reason: UNDELIVERABLE.to_owned()
+            }
+        );
         assert_eq!(pack(1, 1, &[], false, &Limits::default(), 0), None);
     }
 }

@@ -38,13 +38,19 @@ impl BatchTraces {
         let ship = BatchSpan::child_of(batch.ctx(), Stage::Ship, header.sent_at);
         let ship = describe(ship, header, lane).number(attr::BODY_BYTES, header.body_len);
         let traceparent = ship.traceparent();
-        self.0.entry(header.lane).or_default().push(InFlight { last: header.range().last, batch, ship });
+        self.0.entry(header.lane).or_default().push(InFlight {
+            last: header.range().last,
+            batch,
+            ship,
+        });
         traceparent
     }
 
     /// The lane is committed up to `mark`: its batches end here.
     pub fn committed(&mut self, lane: u32, mark: u64, now: Millis) {
-        let Some(in_flight) = self.0.get_mut(&lane) else { return };
+        let Some(in_flight) = self.0.get_mut(&lane) else {
+            return;
+        };
         for done in in_flight.extract_if(.., |batch| batch.last <= mark) {
             done.ship.end_at(now);
             done.batch.end_at(now);
@@ -74,7 +80,9 @@ fn describe(span: BatchSpan, header: &BatchHeader, lane: Option<&LaneView>) -> B
         .number(attr::EVENTS, header.count)
         .number(attr::SEGMENTS, header.segments.len());
     match lane {
-        Some(lane) => span.text(attr::STREAM, &lane.stream).text(attr::LANE, format_args!("{}/{}", lane.stream, lane.epoch)),
+        Some(lane) => span
+            .text(attr::STREAM, &lane.stream)
+            .text(attr::LANE, format_args!("{}/{}", lane.stream, lane.epoch)),
         None => span,
     }
 }

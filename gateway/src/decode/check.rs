@@ -30,7 +30,14 @@ pub(super) struct Checks {
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { forbidden: false, null: true, range: None, text: TextCheck::default(), opens_with: None, validator: None }
+        Self {
+            forbidden: false,
+            null: true,
+            range: None,
+            text: TextCheck::default(),
+            opens_with: None,
+            validator: None,
+        }
     }
 }
 
@@ -73,7 +80,10 @@ impl TextCheck {
         self.allows_length(text)
             && self.one_of.as_ref().is_none_or(|choices| choices.has(text))
             && (!self.date_time
-                || matches!(time.unwrap_or_else(|| EventTime::of_text(text)), EventTime::Common(_)))
+                || matches!(
+                    time.unwrap_or_else(|| EventTime::of_text(text)),
+                    EventTime::Common(_)
+                ))
     }
 
     #[inline]
@@ -104,7 +114,11 @@ const FEW: usize = 12;
 
 impl Choices {
     fn new(texts: Vec<Box<str>>) -> Self {
-        if texts.len() <= FEW { Self::Few(texts) } else { Self::Many(texts.into_iter().collect()) }
+        if texts.len() <= FEW {
+            Self::Few(texts)
+        } else {
+            Self::Many(texts.into_iter().collect())
+        }
     }
 
     fn has(&self, text: &str) -> bool {
@@ -120,7 +134,14 @@ pub(super) fn is_annotation(keyword: &str) -> bool {
     keyword.starts_with("x-")
         || matches!(
             keyword,
-            "title" | "description" | "default" | "examples" | "deprecated" | "readOnly" | "writeOnly" | "$comment"
+            "title"
+                | "description"
+                | "default"
+                | "examples"
+                | "deprecated"
+                | "readOnly"
+                | "writeOnly"
+                | "$comment"
         )
 }
 
@@ -140,7 +161,10 @@ pub(super) fn compile(schema: &Value, kind: Kind, outside: bool, draft: Draft) -
         return None;
     }
     let validator = super::schema::options().with_draft(draft).build(schema).ok()?;
-    Some(Checks { validator: Some(Box::new(validator)), ..Checks::default() })
+    Some(Checks {
+        validator: Some(Box::new(validator)),
+        ..Checks::default()
+    })
 }
 
 /// Keywords that give a schema a place in a larger whole, or look at one.
@@ -149,7 +173,14 @@ fn refers(schema: &Value) -> bool {
         Value::Object(map) => map.iter().any(|(key, value)| {
             let reference = matches!(
                 key.as_str(),
-                "$ref" | "$dynamicRef" | "$recursiveRef" | "$id" | "id" | "$anchor" | "$dynamicAnchor" | "$schema"
+                "$ref"
+                    | "$dynamicRef"
+                    | "$recursiveRef"
+                    | "$id"
+                    | "id"
+                    | "$anchor"
+                    | "$dynamicAnchor"
+                    | "$schema"
             );
             (reference && value.is_string()) || refers(value)
         }),
@@ -168,7 +199,10 @@ fn native(keywords: &Map<String, Value>, kind: Kind) -> Option<Checks> {
         // only an enum of texts can stand for a type
         None => kind == Kind::Text,
     };
-    let mut checks = Checks { null, ..Checks::default() };
+    let mut checks = Checks {
+        null,
+        ..Checks::default()
+    };
     if kind == Kind::Json {
         checks.opens_with = Some(opening(keywords.get("type")?)?);
     }
@@ -193,7 +227,11 @@ fn native(keywords: &Map<String, Value>, kind: Kind) -> Option<Checks> {
             "minLength" => checks.text.min_chars = Some(value.as_u64()?),
             "maxLength" => checks.text.max_chars = Some(value.as_u64()?),
             "enum" | "const" if kind == Kind::Text => {
-                let values = if keyword == "enum" { value.as_array()?.as_slice() } else { std::slice::from_ref(value) };
+                let values = if keyword == "enum" {
+                    value.as_array()?.as_slice()
+                } else {
+                    std::slice::from_ref(value)
+                };
                 if checks.text.one_of.is_some() {
                     return None;
                 }
@@ -231,7 +269,11 @@ fn opening(types: &Value) -> Option<u8> {
         Value::Array(names) => {
             let mut others = names.iter().filter(|name| *name != "null");
             let only = others.next()?.as_str()?;
-            if others.next().is_some() { None } else { of_name(only) }
+            if others.next().is_some() {
+                None
+            } else {
+                of_name(only)
+            }
         }
         _ => None,
     }

@@ -33,7 +33,7 @@ pub struct Decoder {
 #[derive(Debug)]
 enum Sink<'s, 'a> {
     Typed(&'s Judged, &'s mut TypedRows),
-    Schemaless(SchemalessRows<'a>),
+    Schemaless(Box<SchemalessRows<'a>>),
 }
 
 impl<'a> Sink<'_, 'a> {
@@ -112,7 +112,7 @@ impl Decoder {
     ) -> Result<Decoded, WireError> {
         let mut sink = match &schema.judged {
             Some(judged) => Sink::Typed(judged, self.builders(schema.unique, judged)),
-            None => Sink::Schemaless(SchemalessRows::new()),
+            None => Sink::Schemaless(Box::new(SchemalessRows::new())),
         };
         let mut dead = Vec::new();
         let mut seq = first_seq;
@@ -127,7 +127,11 @@ impl Decoder {
                     .map_err(|reason| vec![reason])
                     .and_then(|text| sink.add(text, segment.collected_at));
                 if let Err(reasons) = taken {
-                    dead.push(DeadLetter { seq, reasons, payload: payload.to_vec() });
+                    dead.push(DeadLetter {
+                        seq,
+                        reasons,
+                        payload: payload.to_vec(),
+                    });
                 }
                 count = count.saturating_add(1);
                 seq = seq.saturating_add(1);
@@ -136,12 +140,21 @@ impl Decoder {
                 }
             }
             if count != segment.count {
-                let message = format!("a segment declares {} events and holds {}", segment.count, counted(count, segment));
+                let message = format!(
+                    "a segment declares {} events and holds {}",
+                    segment.count,
+                    counted(count, segment)
+                );
                 return Err(WireError::Inconsistent(message));
             }
         }
         let (valid, columns) = sink.finish()?;
-        Ok(Decoded { columns, valid, dead, inflated: inflated.len() })
+        Ok(Decoded {
+            columns,
+            valid,
+            dead,
+            inflated: inflated.len(),
+        })
     }
 
     /// The builders for a schema, made when they are not at hand.
@@ -161,7 +174,11 @@ impl Decoder {
 }
 
 fn counted(count: u32, segment: &Segment) -> String {
-    if count > segment.count { "more".to_owned() } else { count.to_string() }
+    if count > segment.count {
+        "more".to_owned()
+    } else {
+        count.to_string()
+    }
 }
 
 /// Checks the declared sizes of a batch; returns its length once inflated.
@@ -180,11 +197,19 @@ fn declared_len(segments: &[(&Segment, &[u8])], limits: &DecodeLimits) -> Result
         rows += u64::from(segment.count);
     }
     if len > limit {
-        return Err(WireError::TooLarge { what: "inflated batch", len, limit });
+        return Err(WireError::TooLarge {
+            what: "inflated batch",
+            len,
+            limit,
+        });
     }
     if rows > u64::from(limits.rows) {
         let (len, limit) = (usize::try_from(rows).unwrap_or(usize::MAX), limits.rows as usize);
-        return Err(WireError::TooLarge { what: "batch's events", len, limit });
+        return Err(WireError::TooLarge {
+            what: "batch's events",
+            len,
+            limit,
+        });
     }
     if rows == 0 {
         return Err(WireError::Inconsistent("a batch without events".to_owned()));

@@ -15,7 +15,11 @@ pub(super) struct Extra {
 
 impl Extra {
     pub(super) fn new() -> Self {
-        Self { column: TextColumn::plain(), object: String::new(), unknown: KeySet::default() }
+        Self {
+            column: TextColumn::plain(),
+            object: String::new(),
+            unknown: KeySet::default(),
+        }
     }
 
     pub(super) fn start_row(&mut self) {

@@ -36,7 +36,9 @@ pub(super) fn kind_of(schema: &Value, root: &Value) -> Kind {
 }
 
 fn types_of(schema: &Value, root: &Value, depth: u32, visits: &mut u32) -> u8 {
-    let Value::Object(keywords) = schema else { return if schema == &Value::Bool(false) { 0 } else { ALL } };
+    let Value::Object(keywords) = schema else {
+        return if schema == &Value::Bool(false) { 0 } else { ALL };
+    };
     if depth == 0 || *visits == 0 {
         return ALL;
     }
@@ -49,7 +51,10 @@ fn types_of(schema: &Value, root: &Value, depth: u32, visits: &mut u32) -> u8 {
     match keywords.get("type") {
         Some(Value::String(name)) => types &= named(name),
         Some(Value::Array(names)) => {
-            types &= names.iter().filter_map(Value::as_str).fold(0, |all, name| all | named(name));
+            types &= names
+                .iter()
+                .filter_map(Value::as_str)
+                .fold(0, |all, name| all | named(name));
         }
         _ => {}
     }
@@ -61,11 +66,15 @@ fn types_of(schema: &Value, root: &Value, depth: u32, visits: &mut u32) -> u8 {
     }
     for combination in ["anyOf", "oneOf"] {
         if let Some(Value::Array(branches)) = keywords.get(combination) {
-            types &= branches.iter().fold(0, |all, branch| all | types_of(branch, root, depth - 1, visits));
+            types &= branches
+                .iter()
+                .fold(0, |all, branch| all | types_of(branch, root, depth - 1, visits));
         }
     }
     if let Some(Value::Array(branches)) = keywords.get("allOf") {
-        types &= branches.iter().fold(ALL, |all, branch| all & types_of(branch, root, depth - 1, visits));
+        types &= branches
+            .iter()
+            .fold(ALL, |all, branch| all & types_of(branch, root, depth - 1, visits));
     }
     types
 }
@@ -132,8 +141,14 @@ mod tests {
             (json!({"const": 1}), Kind::Int),
             (json!({"$ref": "#/$defs/t", "type": "string"}), Kind::Float),
             (json!({"$ref": "#/$defs/loop"}), Kind::Json),
-            (json!({"anyOf": [{"type": "boolean"}, {"type": "null"}]}), Kind::Bool),
-            (json!({"allOf": [{"type": ["string", "integer"]}, {"type": "string"}]}), Kind::Text),
+            (
+                json!({"anyOf": [{"type": "boolean"}, {"type": "null"}]}),
+                Kind::Bool,
+            ),
+            (
+                json!({"allOf": [{"type": ["string", "integer"]}, {"type": "string"}]}),
+                Kind::Text,
+            ),
             (json!({"type": ["string", "integer"]}), Kind::Json),
             (json!({"type": "object"}), Kind::Json),
             (json!({}), Kind::Json),

@@ -27,7 +27,8 @@ pub(super) struct Columns {
 impl Columns {
     /// Starts with the event times ([`tributary_shared::time::Millis`]), one a row.
     pub(super) fn new(event_times: Buffer) -> Self {
-        let array = TimestampMillisecondArray::new(ScalarBuffer::from(event_times), None).with_timezone("UTC");
+        let array =
+            TimestampMillisecondArray::new(ScalarBuffer::from(event_times), None).with_timezone("UTC");
         let kind = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
         Self {
             rows: array.len(),
@@ -39,7 +40,10 @@ impl Columns {
     pub(super) fn push(&mut self, name: &str, array: ArrayRef, json_text: bool) {
         let mut field = Field::new(name, array.data_type().clone(), true);
         if json_text {
-            field.set_metadata(HashMap::from([(JSON_TEXT_METADATA.to_owned(), "true".to_owned())]));
+            field.set_metadata(HashMap::from([(
+                JSON_TEXT_METADATA.to_owned(),
+                "true".to_owned(),
+            )]));
         }
         self.fields.push(field);
         self.arrays.push(array);
@@ -61,7 +65,8 @@ impl Columns {
             let schema = Arc::new(Schema::new_with_metadata(self.fields, metadata));
             let batch = RecordBatch::try_new(Arc::clone(&schema), self.arrays)?;
             let options = IpcWriteOptions::default().try_with_compression(COMPRESSION)?;
-            let mut writer = StreamWriter::try_new_with_options(Vec::with_capacity(capacity), &schema, options)?;
+            let mut writer =
+                StreamWriter::try_new_with_options(Vec::with_capacity(capacity), &schema, options)?;
             writer.write(&batch)?;
             writer.into_inner()
         };
@@ -70,5 +75,8 @@ impl Columns {
 }
 
 pub(super) fn encode_error(error: ArrowError) -> WireError {
-    WireError::Encode { what: "columns", reason: error.to_string() }
+    WireError::Encode {
+        what: "columns",
+        reason: error.to_string(),
+    }
 }

@@ -48,8 +48,14 @@ impl KeyTable {
 
     pub(super) fn add(&mut self, name: &str) -> FieldNo {
         let field = self.patterns.len();
-        let plain = name.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
-        let pattern = if plain { format!("\"{name}\":").into_bytes() } else { Vec::new() };
+        let plain = name
+            .bytes()
+            .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
+        let pattern = if plain {
+            format!("\"{name}\":").into_bytes()
+        } else {
+            Vec::new()
+        };
         self.by_name.insert(name.into(), field);
         self.patterns.push(pattern.into());
         self.successors.push(field + 1);
@@ -127,14 +133,18 @@ impl KeySet {
         } else {
             if self.table.is_empty() {
                 for index in 0..ends.len() {
-                    self.table.insert_unique(hasher.hash_one(at(index)), index, |&index| hasher.hash_one(at(index)));
+                    self.table
+                        .insert_unique(hasher.hash_one(at(index)), index, |&index| {
+                            hasher.hash_one(at(index))
+                        });
                 }
             }
             let hash = hasher.hash_one(name);
             if self.table.find(hash, |&index| at(index) == name).is_some() {
                 return false;
             }
-            self.table.insert_unique(hash, ends.len(), |&index| hasher.hash_one(at(index)));
+            self.table
+                .insert_unique(hash, ends.len(), |&index| hasher.hash_one(at(index)));
         }
         self.names.push_str(name);
         self.ends.push(self.names.len());

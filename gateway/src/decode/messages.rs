@@ -18,7 +18,11 @@ pub struct DecodeLimits {
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        Self { inflated: MAX_INFLATED_BATCH, rows: MAX_BATCH_ROWS, event_bytes: MAX_EVENT_BYTES }
+        Self {
+            inflated: MAX_INFLATED_BATCH,
+            rows: MAX_BATCH_ROWS,
+            event_bytes: MAX_EVENT_BYTES,
+        }
     }
 }
 
@@ -64,23 +68,38 @@ pub enum SchemaError {
 ///
 /// # Errors
 /// [`WireError::Inconsistent`] when the segments' lengths or counts do not add up to the header's.
-pub fn split_body<'a>(header: &'a BatchHeader, body: &'a [u8]) -> Result<Vec<(&'a Segment, &'a [u8])>, WireError> {
-    let count: u64 = header.segments.iter().map(|segment| u64::from(segment.count)).sum();
+pub fn split_body<'a>(
+    header: &'a BatchHeader,
+    body: &'a [u8],
+) -> Result<Vec<(&'a Segment, &'a [u8])>, WireError> {
+    let count: u64 = header
+        .segments
+        .iter()
+        .map(|segment| u64::from(segment.count))
+        .sum();
     if count != u64::from(header.count) {
-        let message = format!("the segments hold {count} events and the header says {}", header.count);
+        let message = format!(
+            "the segments hold {count} events and the header says {}",
+            header.count
+        );
         return Err(WireError::Inconsistent(message));
     }
     let mut rest = body;
     let mut parts = Vec::with_capacity(header.segments.len());
     for segment in &header.segments {
         let Some((bytes, tail)) = rest.split_at_checked(segment.len as usize) else {
-            return Err(WireError::Inconsistent("the segments are longer than the body".to_owned()));
+            return Err(WireError::Inconsistent(
+                "the segments are longer than the body".to_owned(),
+            ));
         };
         parts.push((segment, bytes));
         rest = tail;
     }
     if !rest.is_empty() {
-        return Err(WireError::Inconsistent(format!("{} bytes follow the last segment", rest.len())));
+        return Err(WireError::Inconsistent(format!(
+            "{} bytes follow the last segment",
+            rest.len()
+        )));
     }
     Ok(parts)
 }
@@ -93,6 +112,8 @@ pub fn encode_dead(dead: &[DeadLetter]) -> Result<Vec<u8>, WireError> {
     if dead.is_empty() {
         return Ok(Vec::new());
     }
-    rmp_serde::to_vec_named(dead)
-        .map_err(|error| WireError::Encode { what: "dead letters", reason: error.to_string() })
+    rmp_serde::to_vec_named(dead).map_err(|error| WireError::Encode {
+        what: "dead letters",
+        reason: error.to_string(),
+    })
 }

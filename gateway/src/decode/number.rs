@@ -13,8 +13,8 @@ pub(super) enum Number {
 
 /// Powers of ten that a 64-bit float holds exactly.
 const EXACT_POWERS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
-    1e21, 1e22,
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
 ];
 /// Digits that always fit 63 bits.
 const SAFE_DIGITS: usize = 18;
@@ -26,7 +26,12 @@ const MAX_EXACT: u64 = 1 << 53;
 pub(super) fn parse(text: &str, start: usize) -> Result<(Number, usize), ScanError> {
     let bytes = text.as_bytes();
     let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
-    let bad = |at| Err(ScanError { at, problem: Problem::BadNumber });
+    let bad = |at| {
+        Err(ScanError {
+            at,
+            problem: Problem::BadNumber,
+        })
+    };
     let negative = byte(start) == b'-';
     let whole_start = start + usize::from(negative);
     let mut at = whole_start;
@@ -96,8 +101,14 @@ fn whole_number(text: &str, mantissa: Option<u64>, negative: bool) -> Option<i64
 fn rounded(text: &str, at: usize) -> Result<f64, ScanError> {
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(value),
-        Ok(_) => Err(ScanError { at, problem: Problem::NotFinite }),
-        Err(_) => Err(ScanError { at, problem: Problem::BadNumber }),
+        Ok(_) => Err(ScanError {
+            at,
+            problem: Problem::NotFinite,
+        }),
+        Err(_) => Err(ScanError {
+            at,
+            problem: Problem::BadNumber,
+        }),
     }
 }
 

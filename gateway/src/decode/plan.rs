@@ -54,7 +54,10 @@ impl Plan {
         let mut properties = Vec::new();
         collect_properties(root, root, ROOT_DEPTH, &mut properties);
         if properties.len() > MAX_COLUMNS {
-            return Err(SchemaError::TooManyProperties { count: properties.len(), limit: MAX_COLUMNS });
+            return Err(SchemaError::TooManyProperties {
+                count: properties.len(),
+                limit: MAX_COLUMNS,
+            });
         }
         let mut plan = Self {
             fields: Vec::with_capacity(properties.len() + 1),
@@ -78,25 +81,47 @@ impl Plan {
 
     /// Columns in order, as (name, kind).
     pub(super) fn columns(&self) -> impl Iterator<Item = (&str, Kind)> {
-        self.fields.iter().filter(|field| field.column.is_some()).map(|field| (field.name.as_ref(), field.kind))
+        self.fields
+            .iter()
+            .filter(|field| field.column.is_some())
+            .map(|field| (field.name.as_ref(), field.kind))
     }
 
-    fn add_property(&mut self, name: &str, schema: &Value, root: &Value, draft: Draft) -> Result<(), SchemaError> {
+    fn add_property(
+        &mut self,
+        name: &str,
+        schema: &Value,
+        root: &Value,
+        draft: Draft,
+    ) -> Result<(), SchemaError> {
         if schema.get("x-event-time") == Some(&Value::Bool(true)) {
             if let Some(other) = self.event_time {
-                return Err(SchemaError::TwoEventTimes(self.fields[other].name.to_string(), name.to_owned()));
+                return Err(SchemaError::TwoEventTimes(
+                    self.fields[other].name.to_string(),
+                    name.to_owned(),
+                ));
             }
             self.event_time = Some(self.fields.len());
             self.event_time_marked = true;
         }
         let kind = kind_of(schema, root);
         let reserved = is_reserved(name);
-        let checks = if self.flat { check::compile(schema, kind, reserved, draft) } else { None };
+        let checks = if self.flat {
+            check::compile(schema, kind, reserved, draft)
+        } else {
+            None
+        };
         // without checks of its own for each property, only the whole validator can tell
         self.flat &= checks.is_some();
         let column = (!reserved).then(|| self.columns().count());
         let checks = checks.unwrap_or_default();
-        self.fields.push(Field { name: name.into(), column, kind, required: false, checks });
+        self.fields.push(Field {
+            name: name.into(),
+            column,
+            kind,
+            required: false,
+            checks,
+        });
         Ok(())
     }
 
@@ -104,8 +129,13 @@ impl Plan {
     fn close(&mut self, root: &Value) {
         let open = root.get("additionalProperties") != Some(&Value::Bool(false));
         self.closed = !open;
-        let names: Vec<&str> =
-            root.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let names: Vec<&str> = root
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let known = root.get("properties").and_then(Value::as_object);
         for name in names {
             let field = self.find_or_add(name);
@@ -114,7 +144,8 @@ impl Plan {
         self.required = self.fields.iter().filter(|field| field.required).count() as u32;
         for field in &mut self.fields {
             // a field that is here only as event time or because it is required
-            field.checks.forbidden = self.closed && !known.is_some_and(|known| known.contains_key(field.name.as_ref()));
+            field.checks.forbidden =
+                self.closed && !known.is_some_and(|known| known.contains_key(field.name.as_ref()));
         }
     }
 
@@ -123,7 +154,13 @@ impl Plan {
             return found;
         }
         let checks = Checks::default();
-        self.fields.push(Field { name: name.into(), column: None, kind: Kind::Json, required: false, checks });
+        self.fields.push(Field {
+            name: name.into(),
+            column: None,
+            kind: Kind::Json,
+            required: false,
+            checks,
+        });
         self.fields.len() - 1
     }
 }
@@ -135,7 +172,12 @@ pub(super) fn is_reserved(name: &str) -> bool {
 
 /// The properties of the root, also where generators hide them behind a reference or in `allOf`. The first
 /// schema of a name counts for its column.
-fn collect_properties<'v>(schema: &'v Value, root: &'v Value, depth: u32, found: &mut Vec<(&'v str, &'v Value)>) {
+fn collect_properties<'v>(
+    schema: &'v Value,
+    root: &'v Value,
+    depth: u32,
+    found: &mut Vec<(&'v str, &'v Value)>,
+) {
     if depth == 0 || found.len() > MAX_COLUMNS {
         return;
     }
@@ -149,22 +191,40 @@ fn collect_properties<'v>(schema: &'v Value, root: &'v Value, depth: u32, found:
     if let Some(target) = schema.get("$ref").and_then(|reference| resolve(reference, root)) {
         collect_properties(target, root, depth - 1, found);
     }
-    for branch in schema.get("allOf").and_then(Value::as_array).into_iter().flatten() {
+    for branch in schema
+        .get("allOf")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         collect_properties(branch, root, depth - 1, found);
     }
 }
 
 fn is_flat(root: &Value, draft: Draft) -> bool {
     // before draft 6, 1.0 is no integer and exclusiveMinimum is a boolean
-    let modern = matches!(draft, Draft::Draft6 | Draft::Draft7 | Draft::Draft201909 | Draft::Draft202012);
+    let modern = matches!(
+        draft,
+        Draft::Draft6 | Draft::Draft7 | Draft::Draft201909 | Draft::Draft202012
+    );
     let keyword = |(name, value): (&String, &Value)| match name.as_str() {
-        "type" => value == "object" || value.as_array().is_some_and(|types| types.iter().any(|name| name == "object")),
+        "type" => {
+            value == "object"
+                || value
+                    .as_array()
+                    .is_some_and(|types| types.iter().any(|name| name == "object"))
+        }
         "properties" => value.is_object(),
-        "required" => value.as_array().is_some_and(|names| names.iter().all(Value::is_string)),
+        "required" => value
+            .as_array()
+            .is_some_and(|names| names.iter().all(Value::is_string)),
         "additionalProperties" => value.is_boolean(),
         // definitions count only when something refers to them, and then a property is not flat
         "$schema" | "$id" | "$defs" | "definitions" => true,
         other => check::is_annotation(other),
     };
-    modern && root.as_object().is_some_and(|root: &Map<String, Value>| root.iter().all(keyword))
+    modern
+        && root
+            .as_object()
+            .is_some_and(|root: &Map<String, Value>| root.iter().all(keyword))
 }

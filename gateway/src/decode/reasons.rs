@@ -21,7 +21,11 @@ pub(super) fn reason(path: String, rule: &str, message: impl Into<String>) -> Re
     let (mut path, mut message) = (path, message.into());
     shorten(&mut path);
     shorten(&mut message);
-    Reason { path, rule: rule.to_owned(), message }
+    Reason {
+        path,
+        rule: rule.to_owned(),
+        message,
+    }
 }
 
 fn shorten(text: &mut String) {
@@ -37,8 +41,16 @@ pub(super) fn pointer(name: &str) -> String {
 }
 
 pub(super) fn malformed(error: ScanError) -> Reason {
-    let rule = if error.problem == Problem::NotFinite { "out_of_range" } else { "malformed" };
-    reason(String::new(), rule, format!("byte {}: {}", error.at, error.problem.words()))
+    let rule = if error.problem == Problem::NotFinite {
+        "out_of_range"
+    } else {
+        "malformed"
+    };
+    reason(
+        String::new(),
+        rule,
+        format!("byte {}: {}", error.at, error.problem.words()),
+    )
 }
 
 /// Judges a row by everything but the columns.
@@ -48,8 +60,8 @@ pub(super) fn malformed(error: ScanError) -> Reason {
 pub(super) fn judge(validator: Option<&Validator>, text: &str) -> Result<(), Vec<Reason>> {
     structure(text).map_err(|reason| vec![reason])?;
     let Some(validator) = validator else { return Ok(()) };
-    let value: Value =
-        serde_json::from_str(text).map_err(|error| vec![reason(String::new(), "malformed", error.to_string())])?;
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| vec![reason(String::new(), "malformed", error.to_string())])?;
     if validator.is_valid(&value) {
         return Ok(());
     }
@@ -73,7 +85,9 @@ fn explain(error: &ValidationError<'_>, reasons: &mut Vec<Reason>) {
     let rule = error.kind().keyword();
     let message = error.to_string();
     match error.kind() {
-        ValidationErrorKind::Required { property: Value::String(name) } => {
+        ValidationErrorKind::Required {
+            property: Value::String(name),
+        } => {
             reasons.push(reason(format!("{path}{}", pointer(name)), rule, message));
         }
         ValidationErrorKind::AdditionalProperties { unexpected }
@@ -106,7 +120,8 @@ fn structure(text: &str) -> Result<(), Reason> {
         match cursor.skip_value() {
             Ok(()) => {}
             Err(error) if error.problem == Problem::NotFinite => {
-                out_of_range.get_or_insert_with(|| reason(pointer(&name()), "out_of_range", error.problem.words()));
+                out_of_range
+                    .get_or_insert_with(|| reason(pointer(&name()), "out_of_range", error.problem.words()));
                 // the rest may be malformed, which weighs more, but serde_json stops here as well
                 break;
             }

@@ -154,17 +154,29 @@ impl<'a> Cursor<'a> {
             if self.peek() == b',' {
                 self.bump();
                 self.skip_space();
-                return if self.peek() == b'"' { Ok(true) } else { self.fail(Problem::ExpectedKey) };
+                return if self.peek() == b'"' {
+                    Ok(true)
+                } else {
+                    self.fail(Problem::ExpectedKey)
+                };
             }
         } else if self.peek() == b'"' {
             return Ok(true);
         }
         if self.peek() != b'}' {
-            return self.fail(if first { Problem::ExpectedKey } else { Problem::ExpectedCommaOrEnd });
+            return self.fail(if first {
+                Problem::ExpectedKey
+            } else {
+                Problem::ExpectedCommaOrEnd
+            });
         }
         self.bump();
         self.skip_space();
-        if self.at == self.text.len() { Ok(false) } else { self.fail(Problem::TrailingBytes) }
+        if self.at == self.text.len() {
+            Ok(false)
+        } else {
+            self.fail(Problem::TrailingBytes)
+        }
     }
 
     /// A key and its colon.
@@ -196,12 +208,25 @@ impl<'a> Cursor<'a> {
                     escaped = true;
                     at = escape(bytes, at)?;
                 }
-                Some(_) => return Err(ScanError { at, problem: Problem::ControlCharacter }),
-                None => return Err(ScanError { at, problem: Problem::UnfinishedString }),
+                Some(_) => {
+                    return Err(ScanError {
+                        at,
+                        problem: Problem::ControlCharacter,
+                    });
+                }
+                None => {
+                    return Err(ScanError {
+                        at,
+                        problem: Problem::UnfinishedString,
+                    });
+                }
             }
         }
         self.at = at + 1;
-        Ok(Text { raw: &self.text[start..at], escaped })
+        Ok(Text {
+            raw: &self.text[start..at],
+            escaped,
+        })
     }
 
     /// A number; the cursor stands on its first byte.
@@ -213,7 +238,11 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn literal(&mut self, word: &'static str) -> Result<(), ScanError> {
-        if self.eat(word.as_bytes()) { Ok(()) } else { self.fail(Problem::ExpectedValue) }
+        if self.eat(word.as_bytes()) {
+            Ok(())
+        } else {
+            self.fail(Problem::ExpectedValue)
+        }
     }
 
     /// Checks and steps over any value of a row's member.
@@ -301,7 +330,9 @@ fn plain_run(bytes: &[u8], mut at: usize) -> usize {
     // most strings of machine data are short: eight bytes at a time, then, for long text, blocks that the
     // compiler turns into vector instructions
     for _ in 0..3 {
-        let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) else { return plain_tail(bytes, at) };
+        let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) else {
+            return plain_tail(bytes, at);
+        };
         match stop_in_word(u64::from_le_bytes(*word)) {
             Some(offset) => return at + offset,
             None => at += 8,
@@ -356,7 +387,11 @@ fn escape(bytes: &[u8], at: usize) -> Result<usize, ScanError> {
             None => bad(Problem::BadEscape),
             Some(0xdc00..=0xdfff) => bad(Problem::LoneSurrogate),
             Some(0xd800..=0xdbff) => {
-                let low = if bytes.get(at + 6..at + 8) == Some(b"\\u") { hex4(bytes, at + 8) } else { None };
+                let low = if bytes.get(at + 6..at + 8) == Some(b"\\u") {
+                    hex4(bytes, at + 8)
+                } else {
+                    None
+                };
                 match low {
                     Some(0xdc00..=0xdfff) => Ok(at + 12),
                     _ => bad(Problem::LoneSurrogate),
@@ -370,7 +405,9 @@ fn escape(bytes: &[u8], at: usize) -> Result<usize, ScanError> {
 
 fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
     let digits = bytes.get(at..at + 4)?;
-    digits.iter().try_fold(0, |value, &digit| Some(value * 16 + char::from(digit).to_digit(16)?))
+    digits.iter().try_fold(0, |value, &digit| {
+        Some(value * 16 + char::from(digit).to_digit(16)?)
+    })
 }
 
 /// Appends what an already checked string says once its escapes are resolved.

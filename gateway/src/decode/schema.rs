@@ -50,22 +50,37 @@ impl StreamSchema {
             return Err(SchemaError::Format(info.format.clone()));
         }
         if info.text.len() > MAX_SCHEMA_TEXT {
-            return Err(SchemaError::TooLarge { len: info.text.len(), limit: MAX_SCHEMA_TEXT });
+            return Err(SchemaError::TooLarge {
+                len: info.text.len(),
+                limit: MAX_SCHEMA_TEXT,
+            });
         }
-        let root: Value = serde_json::from_str(&info.text).map_err(|error| SchemaError::NotJson(error.to_string()))?;
+        let root: Value =
+            serde_json::from_str(&info.text).map_err(|error| SchemaError::NotJson(error.to_string()))?;
         let validator = options().build(&root).map_err(|error| SchemaError::Invalid {
             path: error.instance_path().as_str().to_owned(),
             message: error.to_string().chars().take(300).collect(),
         })?;
         let plan = Plan::build(&root, validator.draft())?;
-        let reference = Some(SchemaRef { id: info.id, version: info.version });
-        Ok(Self { reference, unique: next_unique(), judged: Some(Judged { validator, plan }) })
+        let reference = Some(SchemaRef {
+            id: info.id,
+            version: info.version,
+        });
+        Ok(Self {
+            reference,
+            unique: next_unique(),
+            judged: Some(Judged { validator, plan }),
+        })
     }
 
     /// For a stream without a schema: every JSON object is valid, and columns follow the values.
     #[must_use]
     pub fn schemaless() -> Self {
-        Self { reference: None, unique: next_unique(), judged: None }
+        Self {
+            reference: None,
+            unique: next_unique(),
+            judged: None,
+        }
     }
 
     #[must_use]

@@ -80,7 +80,11 @@ impl<'a> SchemalessRows<'a> {
     }
 
     fn add_column(&mut self, name: &str) -> FieldNo {
-        self.columns.push(Noted { name: name.into(), cells: Vec::new(), seen: 0 });
+        self.columns.push(Noted {
+            name: name.into(),
+            cells: Vec::new(),
+            seen: 0,
+        });
         self.keys.add(name)
     }
 
@@ -102,7 +106,11 @@ impl<'a> SchemalessRows<'a> {
                 }
                 judge(None, text)?;
                 // both passes read the same grammar: only a key that both count differently could lead here
-                Err(vec![reason(String::new(), "malformed", "the event cannot be read")])
+                Err(vec![reason(
+                    String::new(),
+                    "malformed",
+                    "the event cannot be read",
+                )])
             }
         }
     }
@@ -137,7 +145,11 @@ impl<'a> SchemalessRows<'a> {
                         return Err(Refused);
                     }
                     if kind != 0 {
-                        column.cells.push(Cell { row: self.event_times.len() as u32, kind, raw });
+                        column.cells.push(Cell {
+                            row: self.event_times.len() as u32,
+                            kind,
+                            raw,
+                        });
                         if field == self.event_time {
                             event_time = EventTime::of_value(raw, &mut self.scratch).millis();
                         }
@@ -148,7 +160,8 @@ impl<'a> SchemalessRows<'a> {
             }
         }
         self.extra.end_row(self.rows());
-        self.event_times.push(event_time.unwrap_or(collected_at.clamp(MIN_MILLIS, MAX_MILLIS)));
+        self.event_times
+            .push(event_time.unwrap_or(collected_at.clamp(MIN_MILLIS, MAX_MILLIS)));
         Ok(())
     }
 

@@ -31,7 +31,10 @@ struct Strings {
 
 impl Default for Strings {
     fn default() -> Self {
-        Self { bytes: Vec::new(), offsets: vec![0] }
+        Self {
+            bytes: Vec::new(),
+            offsets: vec![0],
+        }
     }
 }
 
@@ -121,7 +124,9 @@ impl Dictionary {
                 self.last = entries.len() as u32;
                 self.entries.push(bytes);
                 let (entries, hasher) = (&self.entries, &self.hasher);
-                self.table.insert_unique(hash, self.last, |&code| hasher.hash_one(entries.get(code as usize)));
+                self.table.insert_unique(hash, self.last, |&code| {
+                    hasher.hash_one(entries.get(code as usize))
+                });
             }
         }
         self.codes.push(self.last as i32);
@@ -171,12 +176,24 @@ pub(super) struct TextColumn {
 impl TextColumn {
     pub(super) fn adaptive() -> Self {
         let store = Store::Dictionary(Dictionary::default());
-        Self { store, gaps: Gaps::default(), adaptive: true, retry_in: RETRY_AFTER, memory: Memory::default() }
+        Self {
+            store,
+            gaps: Gaps::default(),
+            adaptive: true,
+            retry_in: RETRY_AFTER,
+            memory: Memory::default(),
+        }
     }
 
     pub(super) fn plain() -> Self {
         let store = Store::Plain(Strings::default());
-        Self { store, gaps: Gaps::default(), adaptive: false, retry_in: RETRY_AFTER, memory: Memory::default() }
+        Self {
+            store,
+            gaps: Gaps::default(),
+            adaptive: false,
+            retry_in: RETRY_AFTER,
+            memory: Memory::default(),
+        }
     }
 
     fn len(&self) -> usize {
@@ -253,7 +270,10 @@ impl TextColumn {
                     self.store = Store::Plain(Strings::default());
                 }
                 let codes = PrimitiveArray::<Int32Type>::try_new(ScalarBuffer::from(codes), nulls)?;
-                Ok(Arc::new(DictionaryArray::try_new(codes, Arc::new(entries.into_array()?))?))
+                Ok(Arc::new(DictionaryArray::try_new(
+                    codes,
+                    Arc::new(entries.into_array()?),
+                )?))
             }
         }
     }

@@ -21,7 +21,9 @@ impl EventTime {
     pub(super) fn of_value(raw: &str, scratch: &mut String) -> Self {
         let mut cursor = Cursor::new(raw);
         match cursor.peek() {
-            b'"' => cursor.string().map_or(Self::Unusable, |text| Self::of_text(text.decode(scratch))),
+            b'"' => cursor
+                .string()
+                .map_or(Self::Unusable, |text| Self::of_text(text.decode(scratch))),
             b'-' | b'0'..=b'9' => cursor.number().map_or(Self::Unusable, Self::of_number),
             _ => Self::Unusable,
         }
@@ -39,7 +41,9 @@ impl EventTime {
             Number::Int(value) => Some(value),
             Number::Float(value) => integral(value),
         };
-        millis.filter(|millis| (MIN_MILLIS..=MAX_MILLIS).contains(millis)).map_or(Self::Unusable, Self::Other)
+        millis
+            .filter(|millis| (MIN_MILLIS..=MAX_MILLIS).contains(millis))
+            .map_or(Self::Unusable, Self::Other)
     }
 
     pub(super) fn millis(self) -> Option<Millis> {
@@ -84,7 +88,9 @@ fn two_digits(tens: u8, ones: u8) -> Option<i64> {
 
 /// Milliseconds of the fraction, rounded down, and what follows it.
 fn fraction(bytes: &[u8]) -> Option<(i64, &[u8])> {
-    let Some((b'.', digits)) = bytes.split_first() else { return Some((0, bytes)) };
+    let Some((b'.', digits)) = bytes.split_first() else {
+        return Some((0, bytes));
+    };
     let len = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
     if !(1..=9).contains(&len) {
         return None;
@@ -121,7 +127,11 @@ fn days_in_month(year: i64, month: i64) -> i64 {
 /// Days of the proleptic Gregorian calendar. A year counted from March has its leap day last, and its months
 /// then start on days that a line of slope 153/5 passes through.
 fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let leap_days = year / 4 - year / 100 + year / 400;
     365 * year + leap_days + (153 * month + 2) / 5 + day - 1 - DAYS_TO_EPOCH
 }
@@ -160,8 +170,15 @@ mod tests {
     #[test]
     fn numbers_are_milliseconds_within_bounds() {
         assert_eq!(EventTime::of_number(Number::Int(0)).millis(), Some(0));
-        assert_eq!(EventTime::of_number(Number::Float(1e12)).millis(), Some(1_000_000_000_000));
-        for out in [Number::Int(MAX_MILLIS + 1), Number::Int(i64::MIN), Number::Float(0.5)] {
+        assert_eq!(
+            EventTime::of_number(Number::Float(1e12)).millis(),
+            Some(1_000_000_000_000)
+        );
+        for out in [
+            Number::Int(MAX_MILLIS + 1),
+            Number::Int(i64::MIN),
+            Number::Float(0.5),
+        ] {
             assert_eq!(EventTime::of_number(out), EventTime::Unusable);
         }
     }

@@ -84,7 +84,12 @@ impl TypedRows {
     /// # Errors
     /// The reasons why the row is not valid; the columns are then as before.
     #[inline]
-    pub(super) fn add(&mut self, judged: &Judged, text: &str, collected_at: Millis) -> Result<(), Vec<Reason>> {
+    pub(super) fn add(
+        &mut self,
+        judged: &Judged,
+        text: &str,
+        collected_at: Millis,
+    ) -> Result<(), Vec<Reason>> {
         if judged.plan.flat && self.fill(&judged.plan, text, collected_at, true).is_ok() {
             return Ok(());
         }
@@ -96,10 +101,11 @@ impl TypedRows {
     fn add_slowly(&mut self, judged: &Judged, text: &str, collected_at: Millis) -> Result<(), Vec<Reason>> {
         self.cut_row();
         judge(Some(&judged.validator), text)?;
-        self.fill(&judged.plan, text, collected_at, false).map_err(|fault| {
-            self.cut_row();
-            vec![explain(fault, &judged.plan)]
-        })
+        self.fill(&judged.plan, text, collected_at, false)
+            .map_err(|fault| {
+                self.cut_row();
+                vec![explain(fault, &judged.plan)]
+            })
     }
 
     fn cut_row(&mut self) {
@@ -157,7 +163,8 @@ impl TypedRows {
         }
         self.extra.end_row(self.rows);
         // an agent's clock is not trusted to lie within the calendar
-        self.event_times.push(event_time.unwrap_or(collected_at.clamp(MIN_MILLIS, MAX_MILLIS)));
+        self.event_times
+            .push(event_time.unwrap_or(collected_at.clamp(MIN_MILLIS, MAX_MILLIS)));
         self.rows += 1;
         Ok(())
     }
@@ -196,7 +203,11 @@ impl TypedRows {
         };
         if cursor.peek() == b'n' {
             cursor.literal("null")?;
-            return if check && !checks.null { Err(Fault::Unproven) } else { Ok(()) };
+            return if check && !checks.null {
+                Err(Fault::Unproven)
+            } else {
+                Ok(())
+            };
         }
         let row = self.rows;
         let proven = match &mut self.columns[column] {
@@ -241,10 +252,16 @@ impl TypedRows {
                 let start = cursor.at();
                 cursor.skip_value()?;
                 let raw = cursor.since(start);
-                column.push(row, raw, || !check || checks.opens_with.is_none_or(|byte| raw.as_bytes()[0] == byte))
+                column.push(row, raw, || {
+                    !check || checks.opens_with.is_none_or(|byte| raw.as_bytes()[0] == byte)
+                })
             }
         };
-        if proven || !check { Ok(()) } else { Err(Fault::Unproven) }
+        if proven || !check {
+            Ok(())
+        } else {
+            Err(Fault::Unproven)
+        }
     }
 
     /// The batch's columns as Arrow IPC, and the builders empty again. No bytes for no rows.
@@ -253,7 +270,11 @@ impl TypedRows {
     /// [`WireError::Encode`] when arrow refuses the columns, which none of ours makes it do.
     pub(super) fn finish(&mut self, plan: &Plan) -> Result<Vec<u8>, WireError> {
         let rows = std::mem::take(&mut self.rows);
-        let written = if rows == 0 { Ok(Vec::new()) } else { self.write(plan, rows) };
+        let written = if rows == 0 {
+            Ok(Vec::new())
+        } else {
+            self.write(plan, rows)
+        };
         // the arrays are gone now
         self.event_times = self.lent_times.take_back();
         self.columns.iter_mut().for_each(Column::reclaim);
@@ -269,7 +290,10 @@ impl TypedRows {
         }
         let mut metadata = HashMap::new();
         if let Some(field) = plan.event_time.filter(|_| plan.event_time_marked) {
-            metadata.insert(EVENT_TIME_METADATA.to_owned(), plan.fields[field].name.to_string());
+            metadata.insert(
+                EVENT_TIME_METADATA.to_owned(),
+                plan.fields[field].name.to_string(),
+            );
         }
         let capacity = self.written + self.written / 8;
         let bytes = columns.finish(&mut self.extra.column, metadata, capacity)?;
@@ -292,12 +316,18 @@ fn special_checks(cursor: &mut Cursor<'_>, field: &Field) -> Result<(), Fault> {
     if field.checks.forbidden {
         return Err(Fault::Unproven);
     }
-    let Some(validator) = &field.checks.validator else { return Ok(()) };
+    let Some(validator) = &field.checks.validator else {
+        return Ok(());
+    };
     let start = cursor.at();
     cursor.skip_value()?;
     let value = serde_json::from_str(cursor.since(start)).map_err(|_| Fault::Unproven)?;
     cursor.seek(start);
-    if validator.is_valid(&value) { Ok(()) } else { Err(Fault::Unproven) }
+    if validator.is_valid(&value) {
+        Ok(())
+    } else {
+        Err(Fault::Unproven)
+    }
 }
 
 /// The reason for a fault of a row that the schema finds valid.
@@ -310,8 +340,20 @@ fn explain(fault: Fault, plan: &Plan) -> Reason {
             let message = "the event time is neither RFC 3339 text nor integer Unix milliseconds of the years 1 to 9999";
             reason(path(field), "event_time", message)
         }
-        Fault::Duplicate(field) => reason(path(field), "duplicate_key", "the key stands in the event more than once"),
-        Fault::Unfit(field) => reason(path(field), "type", "the value does not fit the column of its field"),
-        Fault::Unproven => reason(String::new(), "duplicate_key", "a key stands in the event more than once"),
+        Fault::Duplicate(field) => reason(
+            path(field),
+            "duplicate_key",
+            "the key stands in the event more than once",
+        ),
+        Fault::Unfit(field) => reason(
+            path(field),
+            "type",
+            "the value does not fit the column of its field",
+        ),
+        Fault::Unproven => reason(
+            String::new(),
+            "duplicate_key",
+            "a key stands in the event more than once",
+        ),
     }
 }

@@ -46,7 +46,12 @@ impl Session {
     #[must_use]
     pub fn new(setup: SessionSetup) -> Self {
         let remote = setup.connection.remote_address().to_string();
-        Self { setup, remote, software: String::new(), closing: false }
+        Self {
+            setup,
+            remote,
+            software: String::new(),
+            closing: false,
+        }
     }
 
     fn pump(&mut self, ctx: &mut Context<Self>) {
@@ -64,8 +69,13 @@ impl Session {
             }
             GatewayOutput::Report(report) => self.report(Some(report), ctx),
             GatewayOutput::OpenUpstream { lane, key, next_seq } => {
-                let ask = OpenLane { session: self.setup.id, lane, key, next_seq };
-                self.to_upstream(ask, ctx);
+                let ask = OpenLane {
+                    session: self.setup.id,
+                    lane,
+                    key,
+                    next_seq,
+                };
+                self.ask_upstream(ask, ctx);
             }
             GatewayOutput::Close { bye } => self.close(bye, ctx),
         }
@@ -74,10 +84,18 @@ impl Session {
     fn report(&mut self, report: Option<tributary_shared::wire::NodeReport>, ctx: &mut Context<Self>) {
         let agent = self.setup.link.agent().clone();
         let (remote, software) = (self.remote.clone(), self.software.clone());
-        self.to_upstream(ReportAgent { agent, remote, software, report }, ctx);
+        self.ask_upstream(
+            ReportAgent {
+                agent,
+                remote,
+                software,
+                report,
+            },
+            ctx,
+        );
     }
 
-    fn to_upstream<M>(&mut self, message: M, ctx: &mut Context<Self>)
+    fn ask_upstream<M>(&mut self, message: M, ctx: &mut Context<Self>)
     where
         M: Message<Result = ()> + Send + 'static,
         Upstream: Handler<M>,
@@ -91,7 +109,12 @@ impl Session {
     fn send(&mut self, message: &ToAgent, ctx: &mut Context<Self>) {
         let sent = frame::encode("control message", message, MAX_CONTROL_FRAME)
             .map_err(|error| error.to_string())
-            .and_then(|bytes| self.setup.control.try_send(bytes).map_err(|_| "it does not read".to_owned()));
+            .and_then(|bytes| {
+                self.setup
+                    .control
+                    .try_send(bytes)
+                    .map_err(|_| "it does not read".to_owned())
+            });
         if let Err(reason) = sent {
             tracing::warn!(agent = %self.setup.link.agent(), reason, "cannot write to an agent: session closed");
             ctx.stop();
@@ -105,7 +128,11 @@ impl Session {
         self.closing = true;
         if let Some(bye) = bye {
             tracing::warn!(agent = %self.setup.link.agent(), code = ?bye.code, reason = bye.message, "closing a session");
-            metrics::counter(MetricName::GatewayRefused, &[("reason", &format!("{:?}", bye.code))]).inc();
+            metrics::counter(
+                MetricName::GatewayRefused,
+                &[("reason", &format!("{:?}", bye.code))],
+            )
+            .inc();
             self.send(&ToAgent::Bye(bye), ctx);
         }
         ctx.run_later(LAST_WORDS, |_, ctx| ctx.stop());
@@ -123,7 +150,7 @@ impl Actor for Session {
             agent: self.setup.link.agent().clone(),
             events: ctx.address().recipient(),
         };
-        self.to_upstream(register, ctx);
+        self.ask_upstream(register, ctx);
         ctx.run_interval(TICK_EVERY, |actor, ctx| {
             let now = actor.setup.clock.tick();
             actor.setup.link.tick(now, now_millis());
@@ -136,7 +163,9 @@ impl Actor for Session {
         tracing::info!(agent = %self.setup.link.agent(), "agent left");
         self.report(None, ctx);
         // best effort: an upstream actor that is gone has no lanes left to close
-        let _ = self.setup.upstream.try_send(CloseSession { session: self.setup.id });
+        let _ = self.setup.upstream.try_send(CloseSession {
+            session: self.setup.id,
+        });
         self.setup.connection.close(quinn::VarInt::from_u32(0), b"");
     }
 }
@@ -145,7 +174,9 @@ impl Handler<FromAgent> for Session {
     type Result = ();
 
     fn handle(&mut self, FromAgent(message): FromAgent, ctx: &mut Self::Context) {
-        self.setup.link.receive(self.setup.clock.tick(), now_millis(), message);
+        self.setup
+            .link
+            .receive(self.setup.clock.tick(), now_millis(), message);
         self.pump(ctx);
     }
 }
@@ -165,7 +196,9 @@ impl Handler<Admit> for Session {
             Some(wait) => {
                 let message = "this agent sends more events a second than the gateway allows it".to_owned();
                 metrics::counter(MetricName::GatewayRefused, &[("reason", "throttled")]).inc();
-                self.setup.link.refuse(&header, RefuseCode::Throttled, message, wait);
+                self.setup
+                    .link
+                    .refuse(&header, RefuseCode::Throttled, message, wait);
                 None
             }
         };
@@ -178,7 +211,12 @@ impl Handler<RefuseBatch> for Session {
     type Result = ();
 
     fn handle(&mut self, batch: RefuseBatch, ctx: &mut Self::Context) {
-        let RefuseBatch { header, code, message, retry_after_ms } = batch;
+        let RefuseBatch {
+            header,
+            code,
+            message,
+            retry_after_ms,
+        } = batch;
         tracing::warn!(agent = %self.setup.link.agent(), ?code, message, "refused a batch");
         metrics::counter(MetricName::GatewayRefused, &[("reason", &format!("{code:?}"))]).inc();
         self.setup.link.refuse(&header, code, message, retry_after_ms);

@@ -14,8 +14,8 @@ use tributary_shared::telemetry::{BatchSpan, Stage, attr};
 use tributary_shared::time::now_millis;
 use tributary_shared::transport::{TransportError, read_batch_body, read_batch_header, send_batch};
 use tributary_shared::wire::{
-    BatchContent, BatchHeader, CommitHeader, MAX_BATCH_HEADER, RefuseCode, SchemaRef, Segment, SegmentOrigin, WireError,
-    frame,
+    BatchContent, BatchHeader, CommitHeader, MAX_BATCH_HEADER, RefuseCode, SchemaRef, Segment, SegmentOrigin,
+    WireError, frame,
 };
 
 use super::Session;
@@ -58,11 +58,16 @@ enum Trouble {
 pub async fn accept_batches(connection: quinn::Connection, ctx: BatchContext) {
     let slots = Arc::new(Semaphore::new(ctx.max_in_flight));
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
         let stream = match connection.accept_uni().await {
             Ok(stream) => stream,
             Err(error) => {
-                let ended = Ended { reason: error.to_string(), protocol_error: false };
+                let ended = Ended {
+                    reason: error.to_string(),
+                    protocol_error: false,
+                };
                 let _ = ctx.session.send(ended).await;
                 return;
             }
@@ -79,7 +84,10 @@ async fn one_batch(mut stream: RecvStream, ctx: &BatchContext) {
     let header: BatchHeader = match tokio::time::timeout(BODY_TIMEOUT, read_batch_header(&mut stream)).await {
         Ok(Ok(header)) => header,
         Ok(Err(TransportError::Wire(error))) => {
-            let ended = Ended { reason: error.to_string(), protocol_error: true };
+            let ended = Ended {
+                reason: error.to_string(),
+                protocol_error: true,
+            };
             let _ = ctx.session.send(ended).await;
             return;
         }
@@ -90,8 +98,17 @@ async fn one_batch(mut stream: RecvStream, ctx: &BatchContext) {
         return;
     };
     if let Err(Trouble::Refuse(code, message)) = admitted(&mut stream, &header, &admission, ctx).await {
-        let retry_after_ms = if code == RefuseCode::Unavailable { RETRY_AFTER_MS } else { 0 };
-        let refuse = RefuseBatch { header, code, message, retry_after_ms };
+        let retry_after_ms = if code == RefuseCode::Unavailable {
+            RETRY_AFTER_MS
+        } else {
+            0
+        };
+        let refuse = RefuseBatch {
+            header,
+            code,
+            message,
+            retry_after_ms,
+        };
         let _ = ctx.session.send(refuse).await;
     }
 }
@@ -102,11 +119,17 @@ async fn admitted(
     admission: &Admission,
     ctx: &BatchContext,
 ) -> Result<(), Trouble> {
-    let _bytes = ctx.budget.acquire_many(header.body_len.max(1)).await.map_err(|_| Trouble::Gone)?;
+    let _bytes = ctx
+        .budget
+        .acquire_many(header.body_len.max(1))
+        .await
+        .map_err(|_| Trouble::Gone)?;
     let body = read_batch_body(stream, header.body_len as usize, header.body_crc);
     let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
         Ok(Ok(body)) => body,
-        Ok(Err(TransportError::Wire(error))) => return Err(Trouble::Refuse(RefuseCode::Malformed, error.to_string())),
+        Ok(Err(TransportError::Wire(error))) => {
+            return Err(Trouble::Refuse(RefuseCode::Malformed, error.to_string()));
+        }
         Ok(Err(_)) | Err(_) => return Err(Trouble::Gone),
     };
     let received_at = now_millis();
@@ -170,12 +193,24 @@ fn admit_span(header: &BatchHeader, commit: &CommitHeader, admission: &Admission
 }
 
 fn fits(len: usize) -> Result<u32, Trouble> {
-    u32::try_from(len).map_err(|_| Trouble::Refuse(RefuseCode::Malformed, "the batch grows beyond 4 GiB".to_owned()))
+    u32::try_from(len)
+        .map_err(|_| Trouble::Refuse(RefuseCode::Malformed, "the batch grows beyond 4 GiB".to_owned()))
 }
 
 fn origin(segment: &Segment) -> SegmentOrigin {
-    let Segment { count, collected_at, spooled_at, origin, .. } = segment.clone();
-    SegmentOrigin { count, collected_at, spooled_at, origin }
+    let Segment {
+        count,
+        collected_at,
+        spooled_at,
+        origin,
+        ..
+    } = segment.clone();
+    SegmentOrigin {
+        count,
+        collected_at,
+        spooled_at,
+        origin,
+    }
 }
 
 async fn decode(
@@ -186,7 +221,11 @@ async fn decode(
 ) -> Result<(Decoded, Option<SchemaRef>), Trouble> {
     let stream = &admission.key.stream;
     let unavailable = |error: String| Trouble::Refuse(RefuseCode::Unavailable, error);
-    let schema = ctx.schemas.get(stream).await.map_err(|error| unavailable(error.to_string()))?;
+    let schema = ctx
+        .schemas
+        .get(stream)
+        .await
+        .map_err(|error| unavailable(error.to_string()))?;
     let schema_ref = schema.schema_ref();
     let header = header.clone();
     let begun = Instant::now();
@@ -209,7 +248,8 @@ fn count_decoded(stream: &str, decoded: &Decoded, begun: Instant) {
     metrics::counter(MetricName::GatewayBatches, &[]).inc();
     metrics::counter(MetricName::GatewayValid, &[("stream", stream)]).inc_by(u64::from(decoded.valid));
     if !decoded.dead.is_empty() {
-        metrics::counter(MetricName::GatewayRejected, &[("stream", stream)]).inc_by(decoded.dead.len() as u64);
+        metrics::counter(MetricName::GatewayRejected, &[("stream", stream)])
+            .inc_by(decoded.dead.len() as u64);
     }
 }
 
@@ -221,14 +261,26 @@ async fn forward(
 ) -> Result<(), Trouble> {
     let frame = frame::encode("commit header", commit, MAX_BATCH_HEADER)
         .map_err(|error| Trouble::Refuse(RefuseCode::Malformed, error.to_string()))?;
-    let Some(connection) = ctx.link.borrow().clone() else { return Err(Trouble::Gone) };
-    connection.credit.acquire().await.map_err(|_| Trouble::Gone)?.forget();
-    let sent =
-        Sent { session: ctx.id, lane: header.lane, last: header.range().last, serial: connection.serial };
+    let Some(connection) = ctx.link.borrow().clone() else {
+        return Err(Trouble::Gone);
+    };
+    connection
+        .credit
+        .acquire()
+        .await
+        .map_err(|_| Trouble::Gone)?
+        .forget();
+    let sent = Sent {
+        session: ctx.id,
+        lane: header.lane,
+        last: header.range().last,
+        serial: connection.serial,
+    };
     if !ctx.upstream.send(sent).await.unwrap_or(false) {
         connection.credit.add_permits(1);
         return Err(Trouble::Gone);
     }
-    send_batch(&connection.quic, frame, &mut body).await.map_err(|_| Trouble::Gone)
+    send_batch(&connection.quic, frame, &mut body)
+        .await
+        .map_err(|_| Trouble::Gone)
 }
-

@@ -10,4 +10,4 @@ mod messages;
 
 pub use actor::{Session, SessionSetup};
 pub use batch::{BatchContext, accept_batches};
-pub use messages::{Admission, Admit, Ended, FromAgent, RefuseBatch, Stop};
+pub use messages::{Ended, FromAgent, Stop};

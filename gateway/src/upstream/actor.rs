@@ -13,7 +13,9 @@ use tributary_shared::ids::{AgentId, GatewayId, StreamName};
 use tributary_shared::protocol::{UpstreamLink, UpstreamOutput};
 use tributary_shared::time::{Monotonic, now_millis};
 use tributary_shared::transport::{CONTROL_QUEUE, ControlReader, write_control};
-use tributary_shared::wire::{Ack, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, Refuse, ToAggregator, frame};
+use tributary_shared::wire::{
+    Ack, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, Refuse, ToAggregator, frame,
+};
 
 use super::dial::dial;
 use super::messages::{
@@ -110,7 +112,11 @@ impl Upstream {
     fn dial(&mut self, ctx: &mut Context<Self>) {
         let setup = self.setup.clone();
         let attempt = async move { dial(&setup.endpoint, &setup.identity, &setup.address).await };
-        ctx.spawn(attempt.into_actor(self).map(|outcome, actor, ctx| actor.dialled(outcome, ctx)));
+        ctx.spawn(
+            attempt
+                .into_actor(self)
+                .map(|outcome, actor, ctx| actor.dialled(outcome, ctx)),
+        );
     }
 
     fn dial_later(&mut self, ctx: &mut Context<Self>) {
@@ -133,10 +139,18 @@ impl Upstream {
         self.serial += 1;
         let (queue, frames) = mpsc::channel(CONTROL_QUEUE);
         let credit = Semaphore::new(0);
-        let connection = Arc::new(UpstreamConnection { serial: self.serial, quic, credit });
+        let connection = Arc::new(UpstreamConnection {
+            serial: self.serial,
+            quic,
+            credit,
+        });
         let setup = &self.setup;
         let link = UpstreamLink::new(&setup.gateway, &setup.software, setup.instance, self.clock.tick());
-        self.current = Some(Session { link, connection: Arc::clone(&connection), control: queue });
+        self.current = Some(Session {
+            link,
+            connection: Arc::clone(&connection),
+            control: queue,
+        });
         let address = ctx.address();
         actix::spawn(async move {
             let serial = connection.serial;
@@ -160,7 +174,10 @@ impl Upstream {
                 self.attempts = 0;
                 tracing::info!(aggregator, "connected to the aggregator");
                 let Some(session) = &mut self.current else { return };
-                session.connection.credit.add_permits(limits.max_in_flight as usize);
+                session
+                    .connection
+                    .credit
+                    .add_permits(limits.max_in_flight as usize);
                 for stream in self.setup.schemas.streams() {
                     session.link.send(ToAggregator::GetSchema { stream });
                 }
@@ -168,7 +185,9 @@ impl Upstream {
                 self.tell_all(&ToSession::Restored);
             }
             UpstreamOutput::LaneOpened(opened) => {
-                self.tell(opened.lane, |lane| ToSession::LaneOpened(LaneOpened { lane, ..opened }));
+                self.tell(opened.lane, |lane| {
+                    ToSession::LaneOpened(LaneOpened { lane, ..opened })
+                });
             }
             UpstreamOutput::Ack { ack, credit } => {
                 self.give_back(credit);
@@ -187,7 +206,12 @@ impl Upstream {
         let Some(session) = &self.current else { return };
         let sent = frame::encode("control message", message, MAX_CONTROL_FRAME)
             .map_err(|error| error.to_string())
-            .and_then(|bytes| session.control.try_send(bytes).map_err(|_| "it does not read".to_owned()));
+            .and_then(|bytes| {
+                session
+                    .control
+                    .try_send(bytes)
+                    .map_err(|_| "it does not read".to_owned())
+            });
         if let Err(reason) = sent {
             self.lose(&reason, ctx);
         }
@@ -200,8 +224,12 @@ impl Upstream {
     }
 
     fn tell(&mut self, handle: u32, event: impl FnOnce(u32) -> ToSession) {
-        let Some((id, lane)) = self.handles.get(&handle) else { return };
-        let Some((_, events)) = self.sessions.get(id) else { return };
+        let Some((id, lane)) = self.handles.get(&handle) else {
+            return;
+        };
+        let Some((_, events)) = self.sessions.get(id) else {
+            return;
+        };
         // a session that does not keep up with its acks is wedged: ended by its own timeouts
         if events.try_send(event(*lane)).is_err() {
             tracing::warn!(session = id, "a session does not take its answers");
@@ -215,7 +243,9 @@ impl Upstream {
     }
 
     fn lose(&mut self, reason: &str, ctx: &mut Context<Self>) {
-        let Some(session) = self.current.take() else { return };
+        let Some(session) = self.current.take() else {
+            return;
+        };
         tracing::warn!(reason, "lost the aggregator");
         session.connection.credit.close();
         session.connection.quic.close(quinn::VarInt::from_u32(0), b"");
@@ -227,7 +257,9 @@ impl Upstream {
     }
 
     fn forget_lane(&mut self, session: SessionId, lane: u32) {
-        let Some(handle) = self.lanes.remove(&(session, lane)) else { return };
+        let Some(handle) = self.lanes.remove(&(session, lane)) else {
+            return;
+        };
         self.handles.remove(&handle);
         if let Some(current) = &mut self.current {
             let credit = current.link.close_lane(handle);
@@ -292,7 +324,10 @@ impl Actor for Upstream {
 
     fn stopping(&mut self, _: &mut Self::Context) -> Running {
         if let Some(session) = self.current.take() {
-            session.connection.quic.close(quinn::VarInt::from_u32(0), b"stopping");
+            session
+                .connection
+                .quic
+                .close(quinn::VarInt::from_u32(0), b"stopping");
         }
         Running::Stop
     }
@@ -314,7 +349,11 @@ impl Handler<Lost> for Upstream {
     type Result = ();
 
     fn handle(&mut self, lost: Lost, ctx: &mut Self::Context) {
-        if self.current.as_ref().is_some_and(|session| session.connection.serial == lost.serial) {
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|session| session.connection.serial == lost.serial)
+        {
             self.lose(&lost.reason, ctx);
         }
     }
@@ -340,7 +379,11 @@ impl Handler<Register> for Upstream {
                 let _ = events.try_send(ToSession::Superseded);
             }
         }
-        if self.current.as_ref().is_some_and(|session| session.link.is_open()) {
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|session| session.link.is_open())
+        {
             let _ = new.events.try_send(ToSession::Restored);
         }
         self.sessions.insert(new.session, (new.agent, new.events));
@@ -352,8 +395,12 @@ impl Handler<CloseSession> for Upstream {
 
     fn handle(&mut self, closed: CloseSession, _: &mut Self::Context) {
         self.sessions.remove(&closed.session);
-        let lanes: Vec<u32> =
-            self.lanes.keys().filter(|(session, _)| *session == closed.session).map(|(_, lane)| *lane).collect();
+        let lanes: Vec<u32> = self
+            .lanes
+            .keys()
+            .filter(|(session, _)| *session == closed.session)
+            .map(|(_, lane)| *lane)
+            .collect();
         for lane in lanes {
             self.forget_lane(closed.session, lane);
         }
@@ -382,8 +429,12 @@ impl Handler<Sent> for Upstream {
     type Result = bool;
 
     fn handle(&mut self, sent: Sent, _: &mut Self::Context) -> bool {
-        let Some(session) = &mut self.current else { return false };
-        let Some(handle) = self.lanes.get(&(sent.session, sent.lane)) else { return false };
+        let Some(session) = &mut self.current else {
+            return false;
+        };
+        let Some(handle) = self.lanes.get(&(sent.session, sent.lane)) else {
+            return false;
+        };
         let current = session.connection.serial == sent.serial;
         if current {
             session.link.sent(*handle, sent.last);
@@ -397,8 +448,18 @@ impl Handler<ReportAgent> for Upstream {
 
     fn handle(&mut self, report: ReportAgent, ctx: &mut Self::Context) {
         if let Some(session) = &mut self.current {
-            let ReportAgent { agent, remote, software, report } = report;
-            session.link.send(ToAggregator::Agent { agent, remote, software, report });
+            let ReportAgent {
+                agent,
+                remote,
+                software,
+                report,
+            } = report;
+            session.link.send(ToAggregator::Agent {
+                agent,
+                remote,
+                software,
+                report,
+            });
         }
         self.pump(ctx);
     }

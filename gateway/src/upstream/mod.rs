@@ -5,6 +5,4 @@ mod dial;
 mod messages;
 
 pub use actor::{Upstream, UpstreamSetup, WantSchema};
-pub use messages::{
-    CloseSession, Link, OpenLane, Register, ReportAgent, Sent, SessionId, ToSession, UpstreamConnection,
-};
+pub use messages::{CloseSession, Link, OpenLane, Register, ReportAgent, Sent, SessionId, ToSession};

@@ -221,12 +221,27 @@ impl<B> AggregatorLink<B> {
             return;
         };
         let expected = lane.sequencer.expected();
-        if header.first_seq > expected && self.waiting() >= STASH_FACTOR * self.limits.max_in_flight as usize {
-            let (code, message) = (RefuseCode::Gap, "too many batches wait for their predecessors".to_owned());
-            self.rewind(header.lane, Refuse { lane: 0, expected, code, message, retry_after_ms: 0 });
+        if header.first_seq > expected && self.waiting() >= STASH_FACTOR * self.limits.max_in_flight as usize
+        {
+            let (code, message) = (
+                RefuseCode::Gap,
+                "too many batches wait for their predecessors".to_owned(),
+            );
+            self.rewind(
+                header.lane,
+                Refuse {
+                    lane: 0,
+                    expected,
+                    code,
+                    message,
+                    retry_after_ms: 0,
+                },
+            );
             return;
         }
-        let Some(lane) = self.lanes.get_mut(&header.lane) else { return };
+        let Some(lane) = self.lanes.get_mut(&header.lane) else {
+            return;
+        };
         lane.sequencer.push(header.range(), (header, body));
         while let Some((_, (header, body))) = lane.sequencer.pop(now) {
             let (key, generation) = (lane.key.clone(), lane.generation);

@@ -10,8 +10,8 @@ use rand::{RngExt, SeedableRng};
 use super::*;
 use crate::ids::{AgentId, Epoch, GatewayId, LaneKey, LaneNo, Seq, SeqRange, StreamName};
 use crate::wire::{
-    BatchContent, BatchHeader, CommitHeader, FromAggregator, LaneOpened, Limits, RefuseCode, ToAgent, ToAggregator,
-    ToGateway,
+    BatchContent, BatchHeader, CommitHeader, FromAggregator, LaneOpened, Limits, RefuseCode, ToAgent,
+    ToAggregator, ToGateway,
 };
 
 const AGENTS: usize = 3;
@@ -110,7 +110,11 @@ impl World {
             link: None,
             peer: None,
         };
-        let gateway = |_| Gateway { sessions: BTreeMap::new(), upstream: None, waiting: VecDeque::new() };
+        let gateway = |_| Gateway {
+            sessions: BTreeMap::new(),
+            upstream: None,
+            waiting: VecDeque::new(),
+        };
         Self {
             rng: StdRng::seed_from_u64(seed),
             now: 1,
@@ -186,7 +190,10 @@ impl World {
         let gateway = self.pick(GATEWAYS);
         let id = self.agents[agent].id.clone();
         let name = GatewayId::new(&format!("g{gateway}")).expect("valid");
-        let limits = Limits { max_in_flight: 4, ..Limits::default() };
+        let limits = Limits {
+            max_in_flight: 4,
+            ..Limits::default()
+        };
         let session = Session {
             agent,
             link: GatewayLink::new(id.clone(), name, limits, self.now),
@@ -197,7 +204,11 @@ impl World {
         let number = self.next_session;
         self.next_session += 1;
         // the newer session supersedes the older one of the same agent
-        for old in self.gateways[gateway].sessions.values_mut().filter(|old| old.agent == agent) {
+        for old in self.gateways[gateway]
+            .sessions
+            .values_mut()
+            .filter(|old| old.agent == agent)
+        {
             old.link.superseded();
         }
         self.gateways[gateway].sessions.insert(number, session);
@@ -212,7 +223,10 @@ impl World {
             return;
         }
         let name = GatewayId::new(&format!("g{gateway}")).expect("valid");
-        let limits = Limits { max_in_flight: 8, ..Limits::default() };
+        let limits = Limits {
+            max_in_flight: 8,
+            ..Limits::default()
+        };
         self.gateways[gateway].upstream = Some(Upstream {
             link: UpstreamLink::new(&name, "sim", 0, self.now),
             server: AggregatorLink::new(name, "agg".to_owned(), limits, self.now),
@@ -230,12 +244,19 @@ impl World {
         let most = self.rng.random_range(1..12);
         let now = self.now;
         let target = &mut self.agents[agent];
-        let (Some(link), Some((gateway, session))) = (&mut target.link, target.peer) else { return };
-        let Some(shipment) = link.next_shipment(now) else { return };
+        let (Some(link), Some((gateway, session))) = (&mut target.link, target.peer) else {
+            return;
+        };
+        let Some(shipment) = link.next_shipment(now) else {
+            return;
+        };
         let produced = target.spool[&shipment.lane].produced;
         assert!(!shipment.give_up, "nothing is malformed here");
         let last = produced.min(shipment.from_seq + most - 1);
-        let range = SeqRange { first: shipment.from_seq, last };
+        let range = SeqRange {
+            first: shipment.from_seq,
+            last,
+        };
         link.shipped(now, shipment.lane, range);
         let header = BatchHeader {
             lane: shipment.lane,
@@ -312,7 +333,11 @@ impl World {
             return;
         };
         let (session, header, lane_no) = node.waiting.remove(at).expect("in range");
-        let handle = upstream.handles.iter().find(|(_, owner)| **owner == (session, header.lane)).map(|(h, _)| *h);
+        let handle = upstream
+            .handles
+            .iter()
+            .find(|(_, owner)| **owner == (session, header.lane))
+            .map(|(h, _)| *h);
         let Some(handle) = handle else { return };
         upstream.credit -= 1;
         upstream.link.sent(handle, header.range().last);
@@ -337,11 +362,19 @@ impl World {
 
     fn deliver_upstream(&mut self, gateway: usize) {
         let now = self.now;
-        let len = self.gateways[gateway].upstream.as_ref().map_or(0, |upstream| upstream.batches.len());
+        let len = self.gateways[gateway]
+            .upstream
+            .as_ref()
+            .map_or(0, |upstream| upstream.batches.len());
         let at = if len > 0 { Some(self.pick(len)) } else { None };
         let burst = self.rng.random_range(1..8);
-        let Some(upstream) = &mut self.gateways[gateway].upstream else { return };
-        for message in upstream.to_aggregator.drain(..burst.min(upstream.to_aggregator.len())) {
+        let Some(upstream) = &mut self.gateways[gateway].upstream else {
+            return;
+        };
+        for message in upstream
+            .to_aggregator
+            .drain(..burst.min(upstream.to_aggregator.len()))
+        {
             upstream.server.receive(now, 0, message);
         }
         for message in upstream.to_gateway.drain(..burst.min(upstream.to_gateway.len())) {
@@ -355,8 +388,12 @@ impl World {
 
     fn commit(&mut self, gateway: usize) {
         let (refuse, schema) = (self.faulty && self.chance(15), self.faulty && self.chance(15));
-        let Some(upstream) = &mut self.gateways[gateway].upstream else { return };
-        let Some((key, generation, header)) = upstream.submitted.pop_front() else { return };
+        let Some(upstream) = &mut self.gateways[gateway].upstream else {
+            return;
+        };
+        let Some((key, generation, header)) = upstream.submitted.pop_front() else {
+            return;
+        };
         let (known, mark) = &mut self.store.lanes[header.lane.0 as usize];
         assert_eq!(*known, key, "a lane number names one lane");
         let range = header.range();
@@ -390,7 +427,10 @@ impl World {
             }
         }
         for gateway in &mut self.gateways {
-            gateway.sessions.values_mut().for_each(|session| session.link.tick(self.now, 0));
+            gateway
+                .sessions
+                .values_mut()
+                .for_each(|session| session.link.tick(self.now, 0));
             if let Some(upstream) = &mut gateway.upstream {
                 upstream.link.tick(self.now, 0);
                 upstream.server.tick(self.now, 0);
@@ -445,8 +485,12 @@ impl World {
         let node = &mut self.gateways[gateway];
         node.sessions.remove(&session);
         if let Some(upstream) = &mut node.upstream {
-            let handles: Vec<u32> =
-                upstream.handles.iter().filter(|(_, owner)| owner.0 == session).map(|(h, _)| *h).collect();
+            let handles: Vec<u32> = upstream
+                .handles
+                .iter()
+                .filter(|(_, owner)| owner.0 == session)
+                .map(|(h, _)| *h)
+                .collect();
             for handle in handles {
                 upstream.handles.remove(&handle);
                 upstream.credit += upstream.link.close_lane(handle);
@@ -458,7 +502,9 @@ impl World {
         let node = &mut self.gateways[gateway];
         if node.upstream.take().is_some() {
             node.waiting.clear();
-            node.sessions.values_mut().for_each(|session| session.link.upstream_lost());
+            node.sessions
+                .values_mut()
+                .for_each(|session| session.link.upstream_lost());
         }
     }
 
@@ -485,7 +531,10 @@ impl World {
                 }
                 AgentOutput::LaneOpened { lane, mark } => {
                     let spool = agent.spool.get_mut(&lane).expect("a lane");
-                    assert!(mark <= spool.produced, "the aggregator has only what was produced");
+                    assert!(
+                        mark <= spool.produced,
+                        "the aggregator has only what was produced"
+                    );
                     spool.committed = spool.committed.max(mark);
                     if let Some(link) = &mut agent.link {
                         link.resume(lane, mark);
@@ -506,16 +555,28 @@ impl World {
     fn settle_sessions(&mut self, gateway: usize) {
         let keys: Vec<usize> = self.gateways[gateway].sessions.keys().copied().collect();
         for key in keys {
-            while let Some(output) =
-                self.gateways[gateway].sessions.get_mut(&key).and_then(|session| session.link.output())
+            while let Some(output) = self.gateways[gateway]
+                .sessions
+                .get_mut(&key)
+                .and_then(|session| session.link.output())
             {
                 let node = &mut self.gateways[gateway];
                 match output {
                     GatewayOutput::Send(message) => {
-                        node.sessions.get_mut(&key).expect("listed").to_agent.push_back(message);
+                        node.sessions
+                            .get_mut(&key)
+                            .expect("listed")
+                            .to_agent
+                            .push_back(message);
                     }
-                    GatewayOutput::OpenUpstream { lane, key: lane_key, next_seq } => {
-                        if let Some(upstream) = node.upstream.as_mut().filter(|upstream| upstream.link.is_open()) {
+                    GatewayOutput::OpenUpstream {
+                        lane,
+                        key: lane_key,
+                        next_seq,
+                    } => {
+                        if let Some(upstream) =
+                            node.upstream.as_mut().filter(|upstream| upstream.link.is_open())
+                        {
                             upstream.next_handle += 1;
                             let handle = upstream.next_handle;
                             upstream.link.open_lane(handle, lane_key, next_seq);
@@ -539,7 +600,9 @@ impl World {
 
     fn settle_upstream(&mut self, gateway: usize) {
         loop {
-            let Some(upstream) = &mut self.gateways[gateway].upstream else { return };
+            let Some(upstream) = &mut self.gateways[gateway].upstream else {
+                return;
+            };
             if let Some(output) = upstream.server.output() {
                 self.act_aggregator(gateway, output);
             } else if let Some(output) = upstream.link.output() {
@@ -556,21 +619,31 @@ impl World {
             AggregatorOutput::Send(message) => upstream.to_gateway.push_back(message),
             AggregatorOutput::OpenLane { lane, key, .. } => {
                 let lanes = &mut self.store.lanes;
-                let at = lanes.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
-                    lanes.push((key, 0));
-                    lanes.len() - 1
-                });
+                let at = lanes
+                    .iter()
+                    .position(|(known, _)| *known == key)
+                    .unwrap_or_else(|| {
+                        lanes.push((key, 0));
+                        lanes.len() - 1
+                    });
                 let (lane_no, mark) = (LaneNo(at as u32), lanes[at].1);
                 upstream.server.lane_opened(LaneOpened { lane, lane_no, mark });
             }
-            AggregatorOutput::Commit { key, generation, header, body: () } => {
+            AggregatorOutput::Commit {
+                key,
+                generation,
+                header,
+                body: (),
+            } => {
                 upstream.submitted.push_back((key, generation, header));
             }
             AggregatorOutput::Close { bye } => {
                 assert_eq!(bye, None, "the aggregator has nothing to complain about");
                 self.cut_upstream(gateway);
             }
-            AggregatorOutput::Subscribe { .. } | AggregatorOutput::GatewayUp { .. } | AggregatorOutput::Agent { .. } => {}
+            AggregatorOutput::Subscribe { .. }
+            | AggregatorOutput::GatewayUp { .. }
+            | AggregatorOutput::Agent { .. } => {}
         }
     }
 
@@ -588,10 +661,14 @@ impl World {
             UpstreamOutput::Send(message) => upstream.to_aggregator.push_back(message),
             UpstreamOutput::Connected { limits, .. } => {
                 upstream.credit = limits.max_in_flight as usize;
-                node.sessions.values_mut().for_each(|session| session.link.upstream_restored());
+                node.sessions
+                    .values_mut()
+                    .for_each(|session| session.link.upstream_restored());
             }
             UpstreamOutput::LaneOpened(opened) => {
-                tell(opened.lane, &|link, lane| link.lane_opened(LaneOpened { lane, ..opened }));
+                tell(opened.lane, &|link, lane| {
+                    link.lane_opened(LaneOpened { lane, ..opened })
+                });
             }
             UpstreamOutput::Ack { ack, credit } => {
                 tell(ack.lane, &|link, lane| link.ack(crate::wire::Ack { lane, ..ack }));
@@ -599,7 +676,10 @@ impl World {
             }
             UpstreamOutput::Refuse { refuse, credit } => {
                 tell(refuse.lane, &|link, lane| {
-                    link.upstream_refused(crate::wire::Refuse { lane, ..refuse.clone() });
+                    link.upstream_refused(crate::wire::Refuse {
+                        lane,
+                        ..refuse.clone()
+                    });
                 });
                 upstream.credit += credit;
             }
@@ -614,20 +694,39 @@ impl World {
             for (lane, spool) in &agent.spool {
                 let mark = self.mark(agent, *lane);
                 // ack-after-fsync: the agent never believes more to be committed than is
-                assert!(spool.committed <= mark, "ack-after-fsync: {} > {mark}", spool.committed);
+                assert!(
+                    spool.committed <= mark,
+                    "ack-after-fsync: {} > {mark}",
+                    spool.committed
+                );
                 // identity-first, contiguous-lanes: nothing is committed that was not produced
-                assert!(mark <= spool.produced, "contiguous-lanes: {mark} > {}", spool.produced);
+                assert!(
+                    mark <= spool.produced,
+                    "contiguous-lanes: {mark} > {}",
+                    spool.produced
+                );
             }
         }
         for gateway in &self.gateways {
-            let waiting = gateway.upstream.as_ref().map_or(0, |upstream| upstream.server.waiting());
+            let waiting = gateway
+                .upstream
+                .as_ref()
+                .map_or(0, |upstream| upstream.server.waiting());
             assert!(waiting <= 16, "bounded: {waiting} batches wait out of order");
         }
     }
 
     fn mark(&self, agent: &Agent, lane: u32) -> Seq {
-        let key = LaneKey { agent: agent.id.clone(), stream: stream(lane), epoch: Epoch(7) };
-        self.store.lanes.iter().find(|(known, _)| *known == key).map_or(0, |(_, mark)| *mark)
+        let key = LaneKey {
+            agent: agent.id.clone(),
+            stream: stream(lane),
+            epoch: Epoch(7),
+        };
+        self.store
+            .lanes
+            .iter()
+            .find(|(known, _)| *known == key)
+            .map_or(0, |(_, mark)| *mark)
     }
 
     fn drained(&self) -> bool {
@@ -651,7 +750,13 @@ fn promises_hold_under_faults_and_everything_arrives_once_they_end() {
             steps += 1;
             assert!(steps < 60_000, "seed {seed}: no progress without faults");
         }
-        let Faults { cuts, agent_crashes, gateway_crashes, aggregator_crashes, .. } = world.faults;
+        let Faults {
+            cuts,
+            agent_crashes,
+            gateway_crashes,
+            aggregator_crashes,
+            ..
+        } = world.faults;
         sum.cuts += cuts;
         sum.agent_crashes += agent_crashes;
         sum.gateway_crashes += gateway_crashes;
@@ -662,9 +767,21 @@ fn promises_hold_under_faults_and_everything_arrives_once_they_end() {
         sum.duplicates += world.faults.duplicates;
     }
     // the run really contained the faults
-    let Faults { cuts, agent_crashes, gateway_crashes, aggregator_crashes, .. } = sum;
-    assert!(cuts > 100 && agent_crashes > 100 && gateway_crashes > 100 && aggregator_crashes > 100, "{sum:?}");
-    assert!(sum.reordered > 100 && sum.store_refusals > 100 && sum.schema_changes > 100, "{sum:?}");
+    let Faults {
+        cuts,
+        agent_crashes,
+        gateway_crashes,
+        aggregator_crashes,
+        ..
+    } = sum;
+    assert!(
+        cuts > 100 && agent_crashes > 100 && gateway_crashes > 100 && aggregator_crashes > 100,
+        "{sum:?}"
+    );
+    assert!(
+        sum.reordered > 100 && sum.store_refusals > 100 && sum.schema_changes > 100,
+        "{sum:?}"
+    );
     assert!(sum.duplicates > 10, "{sum:?}");
 }
 
@@ -679,5 +796,10 @@ fn versions_without_overlap_are_refused_with_both_ranges() {
     };
     assert_eq!(negotiate(&hello(1, 9)), Ok(VERSION));
     let bye = negotiate(&hello(VERSION + 1, VERSION + 3)).expect_err("too new");
-    assert!(bye.message.contains(&format!("{} to {}", VERSION + 1, VERSION + 3)), "{}", bye.message);
+    assert!(
+        bye.message
+            .contains(&format!("{} to {}", VERSION + 1, VERSION + 3)),
+        "{}",
+        bye.message
+    );
 }

@@ -83,7 +83,11 @@ pub fn compress(raw: &[u8]) -> std::io::Result<(Codec, Vec<u8>)> {
 pub fn inflate(segment: &Segment, bytes: &[u8], limit: usize) -> Result<Vec<u8>, WireError> {
     let raw_len = segment.raw_len as usize;
     if raw_len > limit {
-        return Err(WireError::TooLarge { what: "inflated segment", len: raw_len, limit });
+        return Err(WireError::TooLarge {
+            what: "inflated segment",
+            len: raw_len,
+            limit,
+        });
     }
     let mut raw = vec![0; raw_len];
     Inflater::default().inflate(segment, bytes, &mut raw)?;
@@ -109,7 +113,8 @@ impl Inflater {
     /// [`WireError::Inconsistent`] when the bytes inflate to another length.
     pub fn inflate(&mut self, segment: &Segment, bytes: &[u8], out: &mut [u8]) -> Result<(), WireError> {
         let declared = out.len();
-        let damaged = |error: std::io::Error| WireError::Inconsistent(format!("segment does not inflate: {error}"));
+        let damaged =
+            |error: std::io::Error| WireError::Inconsistent(format!("segment does not inflate: {error}"));
         let len = match segment.codec {
             Codec::None => {
                 let len = bytes.len().min(declared);
@@ -119,7 +124,9 @@ impl Inflater {
             Codec::Zstd => {
                 let zstd = match &mut self.zstd {
                     Some(zstd) => zstd,
-                    None => self.zstd.insert(zstd::bulk::Decompressor::new().map_err(damaged)?),
+                    None => self
+                        .zstd
+                        .insert(zstd::bulk::Decompressor::new().map_err(damaged)?),
                 };
                 zstd.decompress_to_buffer(bytes, out).map_err(damaged)?
             }

@@ -329,13 +329,13 @@ proptest! {
             "SELECT x, count(*) AS n FROM TUMBLE(readings, y, INTERVAL '1 minute') GROUP BY x".to_owned(),
         ];
         let views: Vec<&str> = views.iter().map(String::as_str).collect();
-        let whole = run(&views, &[events.clone()], Layout::Schemaless);
+        let whole = run(&views, std::slice::from_ref(&events), Layout::Schemaless);
         let cut = run(&views, &split(&events, &cuts), Layout::Schemaless);
-        for at in 0..views.len() {
+        for (at, sql) in views.iter().enumerate() {
             let name = format!("v{at}");
-            prop_assert_eq!(whole.rows(&name), cut.rows(&name), "{}", views[at]);
+            prop_assert_eq!(whole.rows(&name), cut.rows(&name), "{}", sql);
             let counters = |bench: &Bench| bench.engine.stats(&name).expect("exists").counters;
-            prop_assert_eq!(counters(&whole), counters(&cut), "{}", views[at]);
+            prop_assert_eq!(counters(&whole), counters(&cut), "{}", sql);
         }
     }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use proptest::sample::{select, subsequence};
 use serde_json::{Map, Value, json};
 
 use super::reference::{self, Stored};
@@ -45,7 +45,9 @@ fn property() -> impl Strategy<Value = (Value, Stored)> {
         other(json!({"type": "string", "format": "uuid"})),
         other(json!({"type": "string", "pattern": "^o"})),
         other(json!({"type": "object"})),
-        other(json!({"type": ["object", "null"], "required": ["x"], "properties": {"x": {"type": "integer"}}})),
+        other(
+            json!({"type": ["object", "null"], "required": ["x"], "properties": {"x": {"type": "integer"}}}),
+        ),
         other(json!({"type": "array", "items": {"type": "number"}})),
         other(json!({"type": ["string", "integer"]})),
         other(json!({})),
@@ -57,16 +59,79 @@ fn property() -> impl Strategy<Value = (Value, Stored)> {
 /// A value as it stands in a row.
 fn value_text() -> impl Strategy<Value = String> {
     let exact = select(vec![
-        "null", "true", "false", "0", "-0", "1", "1.0", "1e2", "1E-1", "-5", "-5.0", "100", "101", "0.1", "1.5", "1e3", "2",
-        "9223372036854775807", "9223372036854775808", "-9223372036854775808", "-9223372036854775809", "1e18", "9.3e18",
-        "18446744073709551615", "18446744073709551616", "123456789012345678901234567890", "9007199254740993",
-        "9007199254740993.0", "1e308", "1e309", "-1e400", "0.1e-400", "1700000000000", "1700000000000.0", "999999999999999",
-        "0.30000000000000004", "123456.789012345678", "01", "+1", "1.", ".5", "1e", "--1", "tru", "NaN",
-        "\"ok\"", "\"o\\u006b\"", "\"ü\"", "\"\\u00fc\"", "\"\"", "\"abcd\"", "\"äöü\"", "\"\\ud83d\\ude00\"",
-        "\"\\ud83d\"", "\"\\q\"", "\"2026-11-21T11:20:00.123Z\"", "\"2026-11-21t11:20:00z\"", "\"2026-02-30T11:20:00Z\"",
-        "\"2026-11-21T11:20:00+24:00\"", "\"2016-12-31T23:59:60Z\"", "\"0000-01-01T00:00:00Z\"", "\"yesterday\"",
-        "\"f47ac10b-58cc-4372-a567-0e02b2c3d479\"", "{}", "[]", "{\"x\":1}", "{\"x\":\"1\"}", "{\"x\":1,\"x\":2}", "[1,2.5]",
-        "[1, [2,{\"y\":[]}] ]", "[1,]", "{\"x\":}", "[1e999]",
+        "null",
+        "true",
+        "false",
+        "0",
+        "-0",
+        "1",
+        "1.0",
+        "1e2",
+        "1E-1",
+        "-5",
+        "-5.0",
+        "100",
+        "101",
+        "0.1",
+        "1.5",
+        "1e3",
+        "2",
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775808",
+        "-9223372036854775809",
+        "1e18",
+        "9.3e18",
+        "18446744073709551615",
+        "18446744073709551616",
+        "123456789012345678901234567890",
+        "9007199254740993",
+        "9007199254740993.0",
+        "1e308",
+        "1e309",
+        "-1e400",
+        "0.1e-400",
+        "1700000000000",
+        "1700000000000.0",
+        "999999999999999",
+        "0.30000000000000004",
+        "123456.789012345678",
+        "01",
+        "+1",
+        "1.",
+        ".5",
+        "1e",
+        "--1",
+        "tru",
+        "NaN",
+        "\"ok\"",
+        "\"o\\u006b\"",
+        "\"ü\"",
+        "\"\\u00fc\"",
+        "\"\"",
+        "\"abcd\"",
+        "\"äöü\"",
+        "\"\\ud83d\\ude00\"",
+        "\"\\ud83d\"",
+        "\"\\q\"",
+        "\"2026-11-21T11:20:00.123Z\"",
+        "\"2026-11-21t11:20:00z\"",
+        "\"2026-02-30T11:20:00Z\"",
+        "\"2026-11-21T11:20:00+24:00\"",
+        "\"2016-12-31T23:59:60Z\"",
+        "\"0000-01-01T00:00:00Z\"",
+        "\"yesterday\"",
+        "\"f47ac10b-58cc-4372-a567-0e02b2c3d479\"",
+        "{}",
+        "[]",
+        "{\"x\":1}",
+        "{\"x\":\"1\"}",
+        "{\"x\":1,\"x\":2}",
+        "[1,2.5]",
+        "[1, [2,{\"y\":[]}] ]",
+        "[1,]",
+        "{\"x\":}",
+        "[1e999]",
     ])
     .prop_map(str::to_owned);
     prop_oneof![
@@ -91,10 +156,14 @@ fn key_text() -> impl Strategy<Value = String> {
 fn row_text() -> impl Strategy<Value = Vec<u8>> {
     let space = || select(vec!["", "", "", "", " ", "\n\t\r "]);
     let members = prop::collection::vec((key_text(), space(), space(), value_text(), space()), 0..8);
-    let ends = select(vec!["}", "}", "}", "}", "}", "}", "}", "}", "}", "} ", ",}", "", "}}", "}\u{a0}"]);
+    let ends = select(vec![
+        "}", "}", "}", "}", "}", "}", "}", "}", "}", "} ", ",}", "", "}}", "}\u{a0}",
+    ]);
     let any_row = (space(), members, ends).prop_map(|(space, members, end)| {
-        let members: Vec<String> =
-            members.iter().map(|(key, s1, s2, value, s3)| format!("{s3}{key}{s1}:{s2}{value}{s3}")).collect();
+        let members: Vec<String> = members
+            .iter()
+            .map(|(key, s1, s2, value, s3)| format!("{s3}{key}{s1}:{s2}{value}{s3}"))
+            .collect();
         format!("{space}{{{}{end}", members.join(",")).into_bytes()
     });
     prop_oneof![
@@ -106,7 +175,19 @@ fn row_text() -> impl Strategy<Value = Vec<u8>> {
 /// A row that a schema has a fair chance to accept: each property at most once, few wrong values.
 fn tame_row() -> impl Strategy<Value = Vec<u8>> {
     let member = |name: &'static str| {
-        let tame = select(vec!["1", "2", "1.5", "\"ok\"", "\"ok\"", "true", "null", "{\"x\":1}", "[1]", "100", "\"2026-11-21T11:20:00Z\""]);
+        let tame = select(vec![
+            "1",
+            "2",
+            "1.5",
+            "\"ok\"",
+            "\"ok\"",
+            "true",
+            "null",
+            "{\"x\":1}",
+            "[1]",
+            "100",
+            "\"2026-11-21T11:20:00Z\"",
+        ]);
         prop_oneof![4 => tame.prop_map(str::to_owned), 1 => value_text()]
             .prop_map(move |value| format!("{}:{value}", json!(name)))
     };
@@ -124,13 +205,27 @@ struct Case {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let properties = subsequence(NAMES[..7].to_vec(), 0..=7)
-        .prop_flat_map(|names| names.into_iter().map(|name| (Just(name), property())).collect::<Vec<_>>());
+    let properties = subsequence(NAMES[..7].to_vec(), 0..=7).prop_flat_map(|names| {
+        names
+            .into_iter()
+            .map(|name| (Just(name), property()))
+            .collect::<Vec<_>>()
+    });
     let required = prop_oneof![3 => Just(Vec::new()), 1 => subsequence(NAMES.to_vec(), 0..=3)];
     let rows = prop::collection::vec(prop_oneof![row_text(), tame_row(), tame_row()], 1..40);
-    let draft = select(vec!["https://json-schema.org/draft/2020-12/schema", "http://json-schema.org/draft-07/schema#"]);
-    (properties, required, select(vec![None, Some(true), Some(false)]), rows, any::<bool>(), draft).prop_map(
-        |(properties, required, additional, rows, mark, draft)| {
+    let draft = select(vec![
+        "https://json-schema.org/draft/2020-12/schema",
+        "http://json-schema.org/draft-07/schema#",
+    ]);
+    (
+        properties,
+        required,
+        select(vec![None, Some(true), Some(false)]),
+        rows,
+        any::<bool>(),
+        draft,
+    )
+        .prop_map(|(properties, required, additional, rows, mark, draft)| {
             let mut marked = None;
             let mut object = Map::new();
             for (name, (schema, _)) in &properties {
@@ -141,15 +236,22 @@ fn case() -> impl Strategy<Value = Case> {
                 }
                 object.insert((*name).to_owned(), schema);
             }
-            let mut schema = json!({"$schema": draft, "type": "object", "properties": object, "required": required});
+            let mut schema =
+                json!({"$schema": draft, "type": "object", "properties": object, "required": required});
             if let Some(additional) = additional {
                 schema["additionalProperties"] = additional.into();
             }
             let stored = properties.iter().filter(|(name, _)| *name != "_extra");
-            let properties = stored.map(|(name, (_, stored))| ((*name).to_owned(), *stored)).collect();
-            Case { schema, properties, marked, rows }
-        },
-    )
+            let properties = stored
+                .map(|(name, (_, stored))| ((*name).to_owned(), *stored))
+                .collect();
+            Case {
+                schema,
+                properties,
+                marked,
+                rows,
+            }
+        })
 }
 
 /// Decodes the rows in batches of differing sizes, so that builders are used again.
@@ -157,7 +259,11 @@ fn decode_all(decoder: &mut Decoder, schema: &StreamSchema, rows: &[Vec<u8>]) ->
     let mut verdicts = Vec::new();
     for (index, batch) in rows.chunks(17).enumerate() {
         let decoded = decode_with(decoder, schema, batch);
-        assert_eq!(decoded.valid as usize + decoded.dead.len(), batch.len(), "batch {index} is accounted for");
+        assert_eq!(
+            decoded.valid as usize + decoded.dead.len(),
+            batch.len(),
+            "batch {index} is accounted for"
+        );
         let mut valid = rows_of(&decoded).into_iter();
         let mut dead = decoded.dead.iter().peekable();
         for (at, payload) in batch.iter().enumerate() {
@@ -179,7 +285,9 @@ fn same(ours: &Result<Row, String>, reference: &reference::Verdict) -> bool {
     match (ours, reference) {
         (Ok(ours), Ok(reference)) => ours == reference,
         (Err(ours), Err("schema")) => !OWN.contains(&ours.as_str()),
-        (Err(ours), Err(reference)) => ours == reference || OWN[2..].contains(&ours.as_str()) && OWN[2..].contains(reference),
+        (Err(ours), Err(reference)) => {
+            ours == reference || OWN[2..].contains(&ours.as_str()) && OWN[2..].contains(reference)
+        }
         _ => false,
     }
 }
@@ -237,16 +345,26 @@ fn the_cases_have_rows_of_every_verdict() {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for _ in 0..200 {
         let case = case().new_tree(&mut runner).expect("a case").current();
-        let validator = crate::decode::schema::options().build(&case.schema).expect("a schema");
+        let validator = crate::decode::schema::options()
+            .build(&case.schema)
+            .expect("a schema");
         for row in &case.rows {
             let verdict = reference::judge(row, &validator, &case.properties, case.marked.as_deref());
             *counts.entry(verdict.err().unwrap_or("valid")).or_default() += 1;
         }
     }
-    for (verdict, least) in
-        [("valid", 500), ("schema", 500), ("malformed", 300), ("duplicate_key", 50), ("out_of_range", 30), ("event_time", 5)]
-    {
-        assert!(counts.get(verdict).is_some_and(|count| *count >= least), "{verdict}: {counts:?}");
+    for (verdict, least) in [
+        ("valid", 500),
+        ("schema", 500),
+        ("malformed", 300),
+        ("duplicate_key", 50),
+        ("out_of_range", 30),
+        ("event_time", 5),
+    ] {
+        assert!(
+            counts.get(verdict).is_some_and(|count| *count >= least),
+            "{verdict}: {counts:?}"
+        );
     }
 }
 

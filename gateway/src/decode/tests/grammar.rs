@@ -9,7 +9,9 @@ use crate::decode::reasons::judge;
 
 fn agrees(text: &str) -> Result<(), TestCaseError> {
     let ours = judge(None, text).map_err(|reasons| reasons[0].rule.clone());
-    let theirs = reference::object(text.as_bytes()).map(drop).map_err(str::to_owned);
+    let theirs = reference::object(text.as_bytes())
+        .map(drop)
+        .map_err(str::to_owned);
     prop_assert_eq!(ours, theirs, "{:?}", text);
     Ok(())
 }

@@ -24,7 +24,12 @@ use super::{DecodeLimits, Decoded, Decoder, SchemaError, StreamSchema};
 pub(super) const COLLECTED_AT: Millis = 1_700_000_000_000;
 
 pub(super) fn compile(schema: &Value) -> Result<StreamSchema, SchemaError> {
-    StreamSchema::compile(&SchemaInfo { id: 7, version: 2, format: "JSON".to_owned(), text: schema.to_string() })
+    StreamSchema::compile(&SchemaInfo {
+        id: 7,
+        version: 2,
+        format: "JSON".to_owned(),
+        text: schema.to_string(),
+    })
 }
 
 /// A segment as an agent makes it.
@@ -44,9 +49,15 @@ pub(super) fn segment(rows: &[impl AsRef<[u8]>]) -> (Segment, Vec<u8>) {
     (segment, bytes)
 }
 
-pub(super) fn decode_with(decoder: &mut Decoder, schema: &StreamSchema, rows: &[impl AsRef<[u8]>]) -> Decoded {
+pub(super) fn decode_with(
+    decoder: &mut Decoder,
+    schema: &StreamSchema,
+    rows: &[impl AsRef<[u8]>],
+) -> Decoded {
     let (segment, bytes) = segment(rows);
-    decoder.decode(schema, 1, &[(&segment, &bytes)], &DecodeLimits::default()).expect("a sound batch")
+    decoder
+        .decode(schema, 1, &[(&segment, &bytes)], &DecodeLimits::default())
+        .expect("a sound batch")
 }
 
 pub(super) fn decode(schema: &StreamSchema, rows: &[impl AsRef<[u8]>]) -> Decoded {
@@ -74,7 +85,9 @@ pub(super) struct Row {
 }
 
 pub(super) fn rows_of(decoded: &Decoded) -> Vec<Row> {
-    let Some(batch) = read(decoded) else { return Vec::new() };
+    let Some(batch) = read(decoded) else {
+        return Vec::new();
+    };
     let schema = batch.schema();
     assert_eq!(schema.field(0).name(), "_event_time");
     assert_eq!(schema.fields().last().expect("fields").name(), "_extra");
@@ -84,7 +97,10 @@ pub(super) fn rows_of(decoded: &Decoded) -> Vec<Row> {
         let named = schema.fields().iter().zip(batch.columns()).skip(1);
         let present = named.filter(move |(_, array)| array.is_valid(row));
         present.map(move |(field, array)| {
-            let json = field.metadata().get(JSON_TEXT_METADATA).is_some_and(|value| value == "true");
+            let json = field
+                .metadata()
+                .get(JSON_TEXT_METADATA)
+                .is_some_and(|value| value == "true");
             (field.name().clone(), cell(array, row, json))
         })
     };
@@ -95,7 +111,11 @@ pub(super) fn rows_of(decoded: &Decoded) -> Vec<Row> {
             None => Map::new(),
             Some(other) => panic!("_extra is {other}"),
         };
-        Row { event_time: times.value(row), cells, extra }
+        Row {
+            event_time: times.value(row),
+            cells,
+            extra,
+        }
     };
     (0..batch.num_rows()).map(row).collect()
 }

@@ -9,11 +9,18 @@ use crate::decode::{StreamSchema, encode_dead};
 fn reasons(schema: &Value, row: &str) -> Vec<(String, String)> {
     let decoded = decode(&compile(schema).expect("compiles"), &[row.as_bytes()]);
     let pair = |reason: &Reason| (reason.path.clone(), reason.rule.clone());
-    decoded.dead.iter().flat_map(|letter| letter.reasons.iter().map(pair)).collect()
+    decoded
+        .dead
+        .iter()
+        .flat_map(|letter| letter.reasons.iter().map(pair))
+        .collect()
 }
 
 fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
-    expected.iter().map(|(path, rule)| ((*path).to_owned(), (*rule).to_owned())).collect()
+    expected
+        .iter()
+        .map(|(path, rule)| ((*path).to_owned(), (*rule).to_owned()))
+        .collect()
 }
 
 #[test]
@@ -55,23 +62,45 @@ fn our_own_rules() {
     ] {
         assert_eq!(reasons(&schema, row), pairs(&[(path, rule)]), "{row}");
         let payload = row.as_bytes();
-        let checked = compile(&schema).expect("compiles").check(payload).expect_err("rejected");
-        assert_eq!((checked[0].path.as_str(), checked[0].rule.as_str()), (path, rule), "{row}");
+        let checked = compile(&schema)
+            .expect("compiles")
+            .check(payload)
+            .expect_err("rejected");
+        assert_eq!(
+            (checked[0].path.as_str(), checked[0].rule.as_str()),
+            (path, rule),
+            "{row}"
+        );
     }
     assert!(compile(&schema).expect("compiles").check(b"{\"i\":1}").is_ok());
     let schemaless = StreamSchema::schemaless();
-    assert_eq!(schemaless.check(b"\xff").expect_err("rejected")[0].rule, "malformed");
-    assert_eq!(schemaless.check(&vec![b' '; 2 << 20]).expect_err("rejected")[0].rule, "too_large");
+    assert_eq!(
+        schemaless.check(b"\xff").expect_err("rejected")[0].rule,
+        "malformed"
+    );
+    assert_eq!(
+        schemaless.check(&vec![b' '; 2 << 20]).expect_err("rejected")[0].rule,
+        "too_large"
+    );
 }
 
 #[test]
 fn reasons_are_bounded() {
-    let schema = json!({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "integer"}}}});
-    let row = format!("{{\"a\":[{}\"\"]}}", format!("\"{}\",", "é".repeat(2000)).repeat(100));
+    let schema =
+        json!({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "integer"}}}});
+    let row = format!(
+        "{{\"a\":[{}\"\"]}}",
+        format!("\"{}\",", "é".repeat(2000)).repeat(100)
+    );
     let decoded = decode(&compile(&schema).expect("compiles"), &[row.as_bytes()]);
     let letter = &decoded.dead[0];
     assert_eq!(letter.reasons.len(), 16);
-    assert!(letter.reasons.iter().all(|reason| reason.message.len() < 320 && reason.path.len() < 320));
+    assert!(
+        letter
+            .reasons
+            .iter()
+            .all(|reason| reason.message.len() < 320 && reason.path.len() < 320)
+    );
     assert_eq!(letter.payload, row.as_bytes());
 }
 

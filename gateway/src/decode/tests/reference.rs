@@ -48,15 +48,27 @@ pub(super) fn judge(
             Some(_) => {}
         }
     }
-    Ok(Row { event_time, cells, extra })
+    Ok(Row {
+        event_time,
+        cells,
+        extra,
+    })
 }
 
 /// The payload as an object with distinct keys and finite numbers.
 pub(super) fn object(payload: &[u8]) -> Result<Map<String, Value>, &'static str> {
     let row: Map<String, Value> = serde_json::from_slice(payload).map_err(|error| {
-        if error.to_string().starts_with("number out of range") { "out_of_range" } else { "malformed" }
+        if error.to_string().starts_with("number out of range") {
+            "out_of_range"
+        } else {
+            "malformed"
+        }
     })?;
-    if has_duplicates(payload) { Err("duplicate_key") } else { Ok(row) }
+    if has_duplicates(payload) {
+        Err("duplicate_key")
+    } else {
+        Ok(row)
+    }
 }
 
 fn store(value: &Value, stored: Stored) -> Result<Value, &'static str> {
@@ -101,5 +113,7 @@ fn has_duplicates(payload: &[u8]) -> bool {
             Ok(twice)
         }
     }
-    serde_json::Deserializer::from_slice(payload).deserialize_map(Keys).expect("an object")
+    serde_json::Deserializer::from_slice(payload)
+        .deserialize_map(Keys)
+        .expect("an object")
 }
