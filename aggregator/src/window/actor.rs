@@ -277,6 +277,7 @@ impl Runner {
             .number(attr::LOG_POSITION, entry.pos.0)
             .number(attr::FIRST_SEQ, entry.header.first_seq)
             .number(attr::LAST_SEQ, entry.header.range().last)
+            .number(attr::EVENTS, entry.header.count)
             .number(attr::VALID, entry.header.valid())
             .maybe_number(attr::SCHEMA_ID, entry.header.schema.map(|schema| schema.id));
         self.fold(entry);

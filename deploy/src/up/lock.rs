@@ -16,6 +16,10 @@ use crate::supervise::DRAIN;
 /// How often a lock that will soon be free is tried again; an advisory lock cannot be awaited with a deadline.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// A child of a holder that has gone has the holder's lock too, until it becomes another program: a moment, which
+/// must not be taken for a holder.
+const BETWEEN_FORK_AND_EXEC: Duration = Duration::from_millis(500);
+
 /// Why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
@@ -43,7 +47,12 @@ impl Lock {
         let dir = || layout.root().display().to_string();
         let (path, children) = (layout.lock(), layout.children_lock());
         let mut own = open(&path)?;
-        if !locked(&own, &path)? {
+        let patience = Instant::now() + BETWEEN_FORK_AND_EXEC;
+        while !locked(&own, &path)? {
+            if Instant::now() < patience {
+                sleep(RETRY).await;
+                continue;
+            }
             let mut pid = String::new();
             // the number is only for the message
             let _ = own.take(20).read_to_string(&mut pid);

@@ -23,6 +23,10 @@ const BUDGET_WAIT: Duration = Duration::from_secs(5);
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that one body may take: a trickle must not hold memory for ever.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much more of a refused body is read, and for how long at most: a client that is still writing would see
+/// a reset connection in place of the answer that tells it why.
+const LINGER_BYTES: usize = 32 << 20;
+const LINGER: Duration = Duration::from_secs(5);
 /// Documents above this are read on another thread, so that the agent's own is not held up.
 const INLINE_DOCUMENT: usize = 64 << 10;
 
@@ -74,10 +78,10 @@ impl BodyReader {
     /// Reads the body to events. Hold the permit as long as the events: it is their memory.
     pub(super) async fn read(
         &self,
-        body: Incoming,
+        upload: &mut Upload,
         format: Format,
     ) -> Result<(Events, OwnedSemaphorePermit), Refusal> {
-        let declared = body.size_hint().exact();
+        let declared = upload.body.size_hint().exact();
         let over = declared.is_some_and(|len| len > self.max_request as u64);
         if over {
             return Err(Refusal::TooLarge {
@@ -89,8 +93,9 @@ impl BodyReader {
         let permit = self
             .reserve(declared.map_or(self.max_request, |_| expected), format)
             .await?;
+        upload.begun = true;
         let mut body = Limited {
-            body,
+            body: &mut upload.body,
             left: self.max_request,
             limit: self.max_request,
             deadline: deadline(),
@@ -137,15 +142,48 @@ async fn read_document(whole: Vec<u8>) -> Result<Events, Refusal> {
     })??)
 }
 
-/// A body that gives no more than it may, and not forever.
-struct Limited {
+/// The body of a request, whose answer may come before its end.
+#[derive(Debug)]
+pub(super) struct Upload {
     body: Incoming,
+    /// The client sends the body only once it is asked for (`Expect: 100-continue`).
+    waits: bool,
+    begun: bool,
+}
+
+impl Upload {
+    pub(super) fn new(body: Incoming, waits: bool) -> Self {
+        Self {
+            body,
+            waits,
+            begun: false,
+        }
+    }
+
+    /// Reads on and forgets, within bounds, so that the client hears the answer.
+    pub(super) async fn discard(mut self) {
+        if self.waits && !self.begun {
+            return;
+        }
+        let until = Instant::now() + LINGER;
+        let mut left = LINGER_BYTES;
+        while let Ok(Some(Ok(frame))) = timeout_at(until, self.body.frame()).await {
+            let len = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(len) else { return };
+            left = rest;
+        }
+    }
+}
+
+/// A body that gives no more than it may, and not forever.
+struct Limited<'a> {
+    body: &'a mut Incoming,
     left: usize,
     limit: usize,
     deadline: Instant,
 }
 
-impl Limited {
+impl Limited<'_> {
     async fn chunk(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
             let until = self.deadline.min(Instant::now() + CHUNK_TIMEOUT);

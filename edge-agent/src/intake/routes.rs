@@ -2,14 +2,14 @@
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
 use serde::Serialize;
 use tributary_shared::ids::{AgentId, Epoch, Seq, StreamName};
 use tributary_shared::metrics::{self, MetricName, counter};
 use tributary_shared::time::now_millis;
 
-use super::body::{BodyReader, Format};
+use super::body::{BodyReader, Format, Upload};
 use super::messages::IntakeContext;
 use super::refusal::Refusal;
 use super::status::Status;
@@ -46,14 +46,21 @@ impl Routes {
 
     /// Never fails: what goes wrong becomes an answer.
     pub(super) async fn answer(self, request: Request<Incoming>) -> Answer {
-        self.route(request).await.unwrap_or_else(|refusal| {
-            counter(MetricName::IntakeRejected, &[("code", refusal.code())]).inc();
-            tracing::debug!(code = refusal.code(), reason = %refusal, "request refused");
-            refusal.response()
-        })
+        let (head, body) = request.into_parts();
+        let mut upload = Upload::new(body, head.headers.contains_key(EXPECT));
+        let request = Request::from_parts(head, ());
+        match self.route(&request, &mut upload).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                counter(MetricName::IntakeRejected, &[("code", refusal.code())]).inc();
+                tracing::debug!(code = refusal.code(), reason = %refusal, "request refused");
+                upload.discard().await;
+                refusal.response()
+            }
+        }
     }
 
-    async fn route(self, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    async fn route(self, request: &Request<()>, upload: &mut Upload) -> Result<Answer, Refusal> {
         let path = request.uri().path();
         if let Some(stream) = path
             .strip_prefix("/v1/streams/")
@@ -63,7 +70,7 @@ impl Routes {
                 return Err(Refusal::Method { allow: "POST" });
             }
             let stream = StreamName::new(stream)?;
-            return self.take(stream, request).await;
+            return self.take(stream, request, upload).await;
         }
         let read: fn(&Self) -> Result<Answer, Refusal> = match path {
             "/v1/status" => Self::status,
@@ -81,16 +88,21 @@ impl Routes {
     }
 
     /// Takes events in whole or not at all, and answers after the commit that holds them.
-    async fn take(self, stream: StreamName, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    async fn take(
+        self,
+        stream: StreamName,
+        request: &Request<()>,
+        upload: &mut Upload,
+    ) -> Result<Answer, Refusal> {
         if let Some(encoding) =
-            text(&request, CONTENT_ENCODING).filter(|e| !e.eq_ignore_ascii_case("identity"))
+            text(request, CONTENT_ENCODING).filter(|e| !e.eq_ignore_ascii_case("identity"))
         {
             return Err(Refusal::Encoding {
                 found: encoding.chars().take(80).collect(),
             });
         }
-        let format = Format::of(text(&request, CONTENT_TYPE))?;
-        let (events, _memory) = self.bodies.read(request.into_body(), format).await?;
+        let format = Format::of(text(request, CONTENT_TYPE))?;
+        let (events, _memory) = self.bodies.read(upload, format).await?;
         let (rows, count) = (events.rows, events.count);
         let origin = Some("http".into());
         let events = NewEvents {
@@ -150,7 +162,7 @@ impl Routes {
     }
 }
 
-fn text(request: &Request<Incoming>, header: HeaderName) -> Option<&str> {
+fn text(request: &Request<()>, header: HeaderName) -> Option<&str> {
     // a value that is no text is one that is not known
     request
         .headers()

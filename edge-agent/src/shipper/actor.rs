@@ -85,6 +85,7 @@ impl Shipper {
     pub fn new(setup: Arc<ShipperSetup>, death: DeathWatch) -> Self {
         Self {
             rota: Rota::new(setup.gateways.clone(), rand::random()),
+            traces: BatchTraces::new(setup.spool.agent().clone()),
             setup,
             clock: Monotonic::start(),
             instance: rand::random(),
@@ -93,7 +94,6 @@ impl Shipper {
             failures: 0,
             shipping: false,
             marks: HashMap::new(),
-            traces: BatchTraces::default(),
             meters: Meters {
                 connected: metrics::gauge(MetricName::ShipperConnected, &[]),
                 batches: metrics::counter(MetricName::ShipperBatches, &[]),

@@ -3,14 +3,18 @@
 
 use std::collections::HashMap;
 
+use tributary_shared::ids::AgentId;
 use tributary_shared::protocol::LaneView;
 use tributary_shared::telemetry::{BatchSpan, Stage, attr, tracing_on};
 use tributary_shared::time::Millis;
 use tributary_shared::wire::BatchHeader;
 
 /// Spans of the batches in flight, by lane, in seq order. As many as the gateway's credit.
-#[derive(Debug, Default)]
-pub struct BatchTraces(HashMap<u32, Vec<InFlight>>);
+#[derive(Debug)]
+pub struct BatchTraces {
+    agent: AgentId,
+    in_flight: HashMap<u32, Vec<InFlight>>,
+}
 
 #[derive(Debug)]
 struct InFlight {
@@ -20,6 +24,14 @@ struct InFlight {
 }
 
 impl BatchTraces {
+    #[must_use]
+    pub fn new(agent: AgentId) -> Self {
+        Self {
+            agent,
+            in_flight: HashMap::new(),
+        }
+    }
+
     /// Begins a batch's trace as it is sent. Returns what its header carries.
     pub fn begin(&mut self, header: &BatchHeader, lane: Option<&LaneView>) -> Option<String> {
         if !tracing_on() {
@@ -28,17 +40,19 @@ impl BatchTraces {
         let collected = header.segments.iter().map(|segment| segment.collected_at).min();
         let spooled = header.segments.iter().map(|segment| segment.spooled_at).max();
         let start = collected.unwrap_or(header.sent_at);
-        let batch = describe(BatchSpan::root(Stage::Batch, start), header, lane);
+        let batch = self.describe(BatchSpan::root(Stage::Batch, start), header, lane);
         if let (Some(collected), Some(spooled)) = (collected, spooled) {
             let collect = BatchSpan::child_of(batch.ctx(), Stage::Collect, collected);
-            describe(collect, header, lane).end_at(spooled);
+            self.describe(collect, header, lane).end_at(spooled);
             let spool = BatchSpan::child_of(batch.ctx(), Stage::Spool, spooled);
-            describe(spool, header, lane).end_at(header.sent_at);
+            self.describe(spool, header, lane).end_at(header.sent_at);
         }
         let ship = BatchSpan::child_of(batch.ctx(), Stage::Ship, header.sent_at);
-        let ship = describe(ship, header, lane).number(attr::BODY_BYTES, header.body_len);
+        let ship = self
+            .describe(ship, header, lane)
+            .number(attr::BODY_BYTES, header.body_len);
         let traceparent = ship.traceparent();
-        self.0.entry(header.lane).or_default().push(InFlight {
+        self.in_flight.entry(header.lane).or_default().push(InFlight {
             last: header.range().last,
             batch,
             ship,
@@ -48,7 +62,7 @@ impl BatchTraces {
 
     /// The lane is committed up to `mark`: its batches end here.
     pub fn committed(&mut self, lane: u32, mark: u64, now: Millis) {
-        let Some(in_flight) = self.0.get_mut(&lane) else {
+        let Some(in_flight) = self.in_flight.get_mut(&lane) else {
             return;
         };
         for done in in_flight.extract_if(.., |batch| batch.last <= mark) {
@@ -59,7 +73,7 @@ impl BatchTraces {
 
     /// A batch of the lane was refused: what was in flight is sent again, with new traces.
     pub fn refused(&mut self, lane: u32, code: &str, now: Millis) {
-        for refused in self.0.remove(&lane).unwrap_or_default() {
+        for refused in self.in_flight.remove(&lane).unwrap_or_default() {
             refused.ship.text(attr::REFUSED, code).fail(code).end_at(now);
             refused.batch.fail(code).end_at(now);
         }
@@ -67,22 +81,23 @@ impl BatchTraces {
 
     /// The session is over.
     pub fn lost(&mut self, reason: &str, now: Millis) {
-        let lanes: Vec<u32> = self.0.keys().copied().collect();
+        let lanes: Vec<u32> = self.in_flight.keys().copied().collect();
         lanes.into_iter().for_each(|lane| self.refused(lane, reason, now));
     }
-}
 
-fn describe(span: BatchSpan, header: &BatchHeader, lane: Option<&LaneView>) -> BatchSpan {
-    let range = header.range();
-    let span = span
-        .number(attr::FIRST_SEQ, range.first)
-        .number(attr::LAST_SEQ, range.last)
-        .number(attr::EVENTS, header.count)
-        .number(attr::SEGMENTS, header.segments.len());
-    match lane {
-        Some(lane) => span
-            .text(attr::STREAM, &lane.stream)
-            .text(attr::LANE, format_args!("{}/{}", lane.stream, lane.epoch)),
-        None => span,
+    fn describe(&self, span: BatchSpan, header: &BatchHeader, lane: Option<&LaneView>) -> BatchSpan {
+        let range = header.range();
+        let span = span
+            .number(attr::FIRST_SEQ, range.first)
+            .number(attr::LAST_SEQ, range.last)
+            .number(attr::EVENTS, header.count)
+            .number(attr::SEGMENTS, header.segments.len());
+        match lane {
+            Some(lane) => span.text(attr::STREAM, &lane.stream).text(
+                attr::LANE,
+                format_args!("{}/{}/{}", self.agent, lane.stream, lane.epoch),
+            ),
+            None => span,
+        }
     }
 }

@@ -60,6 +60,8 @@ pub struct Upstream {
     sessions: HashMap<SessionId, (AgentId, Recipient<ToSession>)>,
     /// Our lane handles towards the aggregator, and whose they are.
     handles: BTreeMap<u32, (SessionId, u32)>,
+    /// What each connected agent said last, for an aggregator that comes back without knowing it.
+    reports: HashMap<AgentId, ReportAgent>,
     lanes: HashMap<(SessionId, u32), u32>,
     next_handle: u32,
     attempts: u32,
@@ -101,6 +103,7 @@ impl Upstream {
             published,
             sessions: HashMap::new(),
             handles: BTreeMap::new(),
+            reports: HashMap::new(),
             lanes: HashMap::new(),
             next_handle: 0,
             attempts: 0,
@@ -180,6 +183,9 @@ impl Upstream {
                     .add_permits(limits.max_in_flight as usize);
                 for stream in self.setup.schemas.streams() {
                     session.link.send(ToAggregator::GetSchema { stream });
+                }
+                for report in self.reports.values() {
+                    session.link.send(report.clone().into());
                 }
                 self.published.send_replace(Some(Arc::clone(&session.connection)));
                 self.tell_all(&ToSession::Restored);
@@ -447,19 +453,13 @@ impl Handler<ReportAgent> for Upstream {
     type Result = ();
 
     fn handle(&mut self, report: ReportAgent, ctx: &mut Self::Context) {
+        if report.report.is_some() {
+            self.reports.insert(report.agent.clone(), report.clone());
+        } else {
+            self.reports.remove(&report.agent);
+        }
         if let Some(session) = &mut self.current {
-            let ReportAgent {
-                agent,
-                remote,
-                software,
-                report,
-            } = report;
-            session.link.send(ToAggregator::Agent {
-                agent,
-                remote,
-                software,
-                report,
-            });
+            session.link.send(report.into());
         }
         self.pump(ctx);
     }

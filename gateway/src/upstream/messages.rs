@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::{Message, Recipient};
 use tokio::sync::{Semaphore, watch};
 use tributary_shared::ids::{AgentId, LaneKey, Seq};
-use tributary_shared::wire::{Ack, LaneOpened, NodeReport, Refuse};
+use tributary_shared::wire::{Ack, LaneOpened, NodeReport, Refuse, ToAggregator};
 
 /// Numbers the sessions of this process.
 pub type SessionId = u64;
@@ -61,13 +61,30 @@ pub struct Sent {
 }
 
 /// Tell the aggregator of an agent; `report` is `None` when it left.
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct ReportAgent {
     pub agent: AgentId,
     pub remote: String,
     pub software: String,
     pub report: Option<NodeReport>,
+}
+
+impl From<ReportAgent> for ToAggregator {
+    fn from(report: ReportAgent) -> Self {
+        let ReportAgent {
+            agent,
+            remote,
+            software,
+            report,
+        } = report;
+        Self::Agent {
+            agent,
+            remote,
+            software,
+            report,
+        }
+    }
 }
 
 /// What a session learns from upstream. Lanes are the session's own handles.

@@ -214,7 +214,8 @@ impl AgentLink {
         });
         let open: Vec<_> = self.lanes.values().map(|lane| open_message(&lane.view)).collect();
         self.outputs.extend(open);
-        self.report(now, 0);
+        // with the next tick, which knows the wall clock
+        self.next_report = now;
     }
 
     fn lane_opened(&mut self, now: Tick, opened: LaneOpened) {

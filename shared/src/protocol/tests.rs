@@ -779,7 +779,7 @@ fn promises_hold_under_faults_and_everything_arrives_once_they_end() {
         "{sum:?}"
     );
     assert!(
-        sum.reordered > 100 && sum.store_refusals > 100 && sum.schema_changes > 100,
+        sum.reordered > 100 && sum.store_refusals > 20 && sum.schema_changes > 20,
         "{sum:?}"
     );
     assert!(sum.duplicates > 10, "{sum:?}");

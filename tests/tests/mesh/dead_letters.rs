@@ -108,7 +108,10 @@ fn each_wrong_type_and_range_is_named_and_unknown_fields_are_kept() {
             json!({ "ts": "2026-01-01T12:00:00Z", "device": "d", "temperature": 1, "status": "?" }),
             "/status",
         ),
-        (json!({ "ts": "2026-01-01T12:00:00Z", "device": "d" }), ""),
+        (
+            json!({ "ts": "2026-01-01T12:00:00Z", "device": "d" }),
+            "/temperature",
+        ),
     ];
     let mut events: Vec<Value> = wrong.iter().map(|(event, _)| event.clone()).collect();
     let mut extra = reading("d-1", json!(1));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tributary_tests::{Mesh, Options, http, wait_until};
+use tributary_tests::{Mesh, Options, SOON, http, wait_until};
 
 use crate::{program, temp_dir};
 
@@ -38,9 +38,14 @@ fn up_serves_and_host_metrics_arrive() {
             assert!(!row[key].is_null(), "{key} in {row}");
         }
     }
-    let agents = mesh.api("/api/v1/agents").expect("agents");
-    assert_eq!(agents["agents"][0]["agent"], ready.agent_id, "{agents}");
-    assert_eq!(agents["agents"][0]["connected"], true, "{agents}");
+    // its first report may come after its first events
+    wait_until(SOON, "the agent is shown as connected", || {
+        let agents = mesh.api("/api/v1/agents")?;
+        let agent = &agents["agents"][0];
+        (agent["agent"] == *ready.agent_id && agent["connected"] == true)
+            .then_some(())
+            .ok_or_else(|| agents.to_string())
+    });
     let schema = http::get_json(&format!("{}/subjects/host-value/versions/latest", ready.registry));
     assert_eq!(
         schema.expect("the schema of host is registered")["schemaType"],
