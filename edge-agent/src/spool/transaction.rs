@@ -28,7 +28,7 @@ const BLOCK_OVERHEAD: u64 = 256;
 
 /// Reasons of the drop records that the spool itself writes.
 pub const DROPPED_OLDEST: &str = "drop_oldest";
-pub const DROPPED_REWOUND: &str = "aggregator_rewound";
+pub const DROPPED_REWOUND: &str = tributary_shared::protocol::FORGOTTEN;
 pub const DROPPED_DAMAGED: &str = "damaged";
 
 /// A command's outcome within a transaction that goes on: the outer error ends the transaction.
