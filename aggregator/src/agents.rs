@@ -236,6 +236,7 @@ mod tests {
             dropped: 0,
             opened_at: 0,
             last_committed_at,
+            floor_seq: 0,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use tributary_shared::ids::{AgentId, StreamName};
 
 use crate::role::{self, Role};
@@ -48,6 +48,10 @@ pub enum Command {
     Bench(BenchCommand),
     /// Show where every event is, and check that nothing left without a line
     Ledger(LedgerArgs),
+    /// Copy an aggregator's log, views and schemas, while it runs
+    Backup(BackupArgs),
+    /// Put a backup into the directory of a stopped aggregator
+    Restore(RestoreArgs),
     /// Make a certificate authority, and certificates for roles
     #[command(subcommand)]
     Cert(CertCommand),
@@ -181,6 +185,41 @@ pub struct LedgerArgs {
     pub json: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("source").required(true).args(["http", "dir"]), after_help = "\
+The copy is of one moment: windows after a restore are what the log says. It is checked before the
+command ends. It needs as much room as log.db, and the log's WAL grows while it is copied.")]
+pub struct BackupArgs {
+    /// URL of the API of a running aggregator on this host
+    #[arg(long, value_name = "URL", value_parser = api_url)]
+    pub http: Option<String>,
+    /// Directory of an aggregator, stopped or running
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Where to write the backup; made when missing
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Write over an earlier backup in --out
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Stop the aggregator first. With --force, the databases that are there are moved aside, not deleted.
+Agents that deleted what the backup does not have report the gap, and it is counted in the ledger.")]
+pub struct RestoreArgs {
+    /// The backup
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// The aggregator's directory (key `dir` of its configuration; `up` keeps it in DIR/aggregator)
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Move aside what is in --dir
+    #[arg(long)]
+    pub force: bool,
+}
+
 /// Where `up` serves the API unless told otherwise.
 const DEFAULT_API: &str = "http://127.0.0.1:8600";
 
@@ -249,7 +288,10 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_told() {
-        let bad: [&[&str]; 8] = [
+        let bad: [&[&str]; 11] = [
+            &["backup", "--out", "o"],
+            &["backup", "--dir", "d", "--http", "http://h:1", "--out", "o"],
+            &["restore", "--from", "d"],
             &["ledger", "--http", "nowhere"],
             &["ledger", "--http", "http://host:1/api"],
             &["ledger", "surplus"],

@@ -1,6 +1,7 @@
 //! The operator's program: plays every role, runs a mesh of them, checks configurations, issues certificates,
 //! loads and measures.
 
+pub mod backup;
 pub mod bench;
 pub mod certs;
 pub mod cli;
@@ -50,6 +51,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check(&args).map(done),
         Command::Load(args) => load::run(&args).map(done),
         Command::Ledger(args) => ledger::run(&args),
+        Command::Backup(args) => backup::backup(&args).map(done),
+        Command::Restore(args) => backup::restore(&args).map(done),
         Command::Cert(command) => certs::run(&command).map(done),
         Command::AgentBundle(args) => certs::agent_bundle(&args).map(done),
     }

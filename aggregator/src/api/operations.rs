@@ -17,6 +17,27 @@ pub fn configure(service: &mut web::ServiceConfig) {
         .route("/api/openapi.json", web::get().to(openapi));
 }
 
+/// Where this aggregator is, for tools on its host.
+pub fn configure_v1(service: &mut web::ServiceConfig) {
+    service.route("/aggregator", web::get().to(aggregator));
+}
+
+async fn aggregator(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
+    let about = state
+        .read(|log| {
+            let stats = log.stats()?;
+            Ok(json!({
+                "dir": std::path::absolute(log.dir())?,
+                "log_id": log.log_id()?,
+                "log": { "newest": stats.newest, "floor": stats.floor, "bytes": stats.bytes },
+                "software": concat!("tributary ", env!("CARGO_PKG_VERSION")),
+                "pid": std::process::id(),
+            }))
+        })
+        .await?;
+    Ok(HttpResponse::Ok().json(about))
+}
+
 async fn healthy() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }

@@ -45,6 +45,8 @@ const REOPEN_AFTER: Duration = Duration::from_millis(500);
 const UNAVAILABLE_RETRY_MS: u32 = 1_000;
 /// Held for as long as the thread lives: marks are kept in memory, so two writers would corrupt the books.
 const LOCK_FILE: &str = "log.lock";
+/// Lies in a directory while a backup is put back into it.
+pub(crate) const RESTORING_FILE: &str = "restore.unfinished";
 
 /// How to open the commit log.
 #[derive(Debug, Clone)]
@@ -81,6 +83,11 @@ pub fn open(
 ) -> Result<(CommitHandle, LogReader, CommitThread), CommitError> {
     std::fs::create_dir_all(&options.dir)?;
     let lock = lock(&options.dir)?;
+    if options.dir.join(RESTORING_FILE).exists() {
+        return Err(CommitError::RestoreUnfinished {
+            dir: options.dir.display().to_string(),
+        });
+    }
     let store = LogStore::open(&options.dir)?;
     let loaded = store.load()?;
     let reader = LogReader::open(&options.dir)?;
@@ -88,7 +95,7 @@ pub fn open(
     let (committed, watcher) = watch::channel(loaded.newest);
     let gauges = Gauges::new(loaded.newest);
     let committer = Committer {
-        book: LaneBook::new(loaded.lanes),
+        book: LaneBook::new(loaded.lanes, loaded.reserved_lanes),
         newest: loaded.newest,
         store: Some(store),
         reopened_at: None,
@@ -110,7 +117,8 @@ pub fn open(
     ))
 }
 
-fn lock(dir: &Path) -> Result<File, CommitError> {
+/// Keeps every other writer out of a directory for as long as the file is open.
+pub(crate) fn lock(dir: &Path) -> Result<File, CommitError> {
     let file = File::create(dir.join(LOCK_FILE))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -409,7 +417,7 @@ impl Committer {
             });
         }
         self.feed_survivors(&store, loaded.newest)?;
-        self.book = LaneBook::new(loaded.lanes);
+        self.book = LaneBook::new(loaded.lanes, loaded.reserved_lanes);
         self.store = Some(store);
         tracing::info!(newest = %self.newest, "the log is open again");
         Ok(Ok(()))

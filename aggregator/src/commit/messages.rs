@@ -224,6 +224,8 @@ pub struct LaneRow {
     pub opened_at: Millis,
     /// `None` until the first commit.
     pub last_committed_at: Option<Millis>,
+    /// Retention has deleted the entries up to this seq; what became of them is still in the counts above.
+    pub floor_seq: Seq,
 }
 
 /// A run of dropped events of one reason.
@@ -300,6 +302,8 @@ pub struct DeadLetterFilter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogStats {
     pub newest: LogPos,
+    /// Retention has deleted the entries up to here.
+    pub floor: LogPos,
     pub dead_letters: u64,
     /// Database and WAL on disk.
     pub bytes: u64,
@@ -317,6 +321,8 @@ pub enum CommitError {
     Damaged { what: String },
     #[error("{dir} is in use by another aggregator")]
     InUse { dir: String },
+    #[error("a restore into {dir} did not finish: do it again, with --force")]
+    RestoreUnfinished { dir: String },
     #[error("log.db has format {found}, this program reads up to {known}; use a newer program")]
     FormatTooNew { found: i64, known: i64 },
     #[error("the commit log's database: {0}")]

@@ -23,6 +23,7 @@ mod gauges;
 mod group;
 mod handle;
 mod inflated;
+mod inspect;
 pub mod invariants;
 mod lane;
 mod messages;
@@ -35,8 +36,10 @@ mod store;
 mod tests;
 
 pub use actor::{CommitOptions, CommitThread, open};
+pub(crate) use actor::{RESTORING_FILE, lock};
 pub use dead_letters::MAX_DEAD_LETTER_PAGE;
 pub use handle::{CommitHandle, Feed, PendingAnswer};
+pub use inspect::{LogFacts, inspect, reserve_lane_numbers};
 pub use messages::{
     CommitAnswer, CommitError, CommitRequest, Committed, DeadLetterFilter, DroppedRange, Fate, Hop, LaneRow,
     LaneState, Ledger, LedgerLane, LedgerTotals, LogEntry, LogPos, LogStats, Prepared, StoredDeadLetter,

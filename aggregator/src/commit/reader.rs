@@ -45,6 +45,13 @@ impl LogReader {
         })
     }
 
+    /// The directory that the log lies in.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        // the path was made by joining a directory and a file name
+        self.shared.path.parent().unwrap_or(Path::new("."))
+    }
+
     /// Runs `read` in one transaction: all it sees is of one moment.
     fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, CommitError>) -> Result<T, CommitError> {
         let free = self
@@ -67,11 +74,9 @@ impl LogReader {
     /// Those of SQLite.
     pub fn log_id(&self) -> Result<String, CommitError> {
         self.with(|db| {
-            Ok(
-                db.query_row("SELECT value FROM meta WHERE key = 'log_id'", [], |row| {
-                    row.get(0)
-                })?,
-            )
+            queries::meta(db, "log_id")?.ok_or_else(|| CommitError::Damaged {
+                what: "log.db has no id".to_owned(),
+            })
         })
     }
 
@@ -171,6 +176,7 @@ impl LogReader {
                 db.query_row("SELECT coalesce(sum(dead), 0) FROM lanes", [], |row| row.get(0))?;
             Ok(LogStats {
                 newest: queries::newest(db)?,
+                floor: queries::floor(db)?,
                 dead_letters,
                 bytes,
             })
@@ -186,6 +192,7 @@ impl LogReader {
             let ledger = to_ledger(queries::lanes(db)?, queries::dropped(db)?);
             for LedgerLane { lane, dropped } in &ledger.lanes {
                 invariants::conservation(lane)?;
+                invariants::floor_within_mark(lane)?;
                 invariants::contiguous_lanes(lane, queries::ranges(db, lane.lane_no)?)?;
                 invariants::ledger_adds_up(lane, dropped)?;
             }

@@ -1,6 +1,7 @@
 //! The commit log from outside: batches in, answers, ledger and replay out.
 
 mod faults;
+mod formats;
 mod model;
 mod trimming;
 
