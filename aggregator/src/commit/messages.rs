@@ -204,12 +204,29 @@ pub enum Fate {
         reason: String,
         range: SeqRange,
     },
+    /// It was committed, and retention has deleted its entry, as all of its lane up to `floor_seq`.
+    Expired {
+        floor_seq: Seq,
+        verdict: ExpiredVerdict,
+    },
     /// It lies above its lane's mark: still held at the edge, or never produced.
     NotCommitted {
         mark: Seq,
     },
     /// No such lane.
     UnknownLane,
+}
+
+/// What the books say of an event without its entry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExpiredVerdict {
+    Dropped {
+        reason: String,
+        range: SeqRange,
+    },
+    Dead(Box<StoredDeadLetter>),
+    /// It is one of its lane's valid events, or of its dead letters that are deleted as well.
+    Counted,
 }
 
 /// One lane's line in the books. `mark == valid + dead + dropped`, always.

@@ -194,27 +194,41 @@ pub(super) fn ranges(db: &Connection, lane: LaneNo) -> Result<Vec<SeqRange>, Com
     Ok(rows)
 }
 
+const DROP_COLUMNS: &str = "lane, first, last, reason, count FROM ledger";
+
+fn dropped_range(row: &Row<'_>) -> rusqlite::Result<(LaneNo, DroppedRange)> {
+    let range = SeqRange {
+        first: row.get(1)?,
+        last: row.get(2)?,
+    };
+    let run = DroppedRange {
+        range,
+        reason: row.get(3)?,
+        count: row.get(4)?,
+    };
+    Ok((LaneNo(row.get(0)?), run))
+}
+
 /// The dropped ranges of all lanes, by lane and seq.
 pub(super) fn dropped(db: &Connection) -> Result<Vec<(LaneNo, DroppedRange)>, CommitError> {
-    let mut select =
-        db.prepare_cached("SELECT lane, first, last, reason, count FROM ledger ORDER BY lane, last")?;
+    let mut select = db.prepare_cached(&format!("SELECT {DROP_COLUMNS} ORDER BY lane, last"))?;
     let rows = select
-        .query_map([], |row| {
-            let range = SeqRange {
-                first: row.get(1)?,
-                last: row.get(2)?,
-            };
-            Ok((
-                LaneNo(row.get(0)?),
-                DroppedRange {
-                    range,
-                    reason: row.get(3)?,
-                    count: row.get(4)?,
-                },
-            ))
-        })?
+        .query_map([], dropped_range)?
         .collect::<rusqlite::Result<_>>()?;
     Ok(rows)
+}
+
+/// The dropped range that a seq of a lane lies in.
+pub(super) fn dropped_at(
+    db: &Connection,
+    lane: LaneNo,
+    seq: Seq,
+) -> Result<Option<DroppedRange>, CommitError> {
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {DROP_COLUMNS} WHERE lane = ?1 AND last >= ?2 ORDER BY last LIMIT 1"
+    ))?;
+    let found = select.query_row(params![lane.0, seq], dropped_range).optional()?;
+    Ok(found.map(|(_, run)| run).filter(|run| run.range.contains(seq)))
 }
 
 const HOP_COLUMNS: &str = "log.pos, agent, stream, epoch, committed_at, header";

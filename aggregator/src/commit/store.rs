@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tributary_shared::ids::{LaneKey, LaneNo};
 use tributary_shared::wire::BatchContent;
 
@@ -36,6 +36,8 @@ pub struct Loaded {
     pub newest: LogPos,
     /// Lane numbers up to this one are taken, whether or not a lane has them.
     pub reserved_lanes: u32,
+    /// Retention has deleted the entries up to here.
+    pub floor: LogPos,
 }
 
 /// How a checkpoint went.
@@ -93,6 +95,7 @@ impl LogStore {
             lanes,
             newest: queries::newest(&self.db)?,
             reserved_lanes: queries::meta_number(&self.db, queries::LANE_FLOOR)?.unwrap_or(0),
+            floor: queries::floor(&self.db)?,
         })
     }
 
@@ -102,15 +105,29 @@ impl LogStore {
         &self.db
     }
 
+    pub(super) fn begin(&mut self, behavior: TransactionBehavior) -> Result<Transaction<'_>, CommitError> {
+        Ok(self.db.transaction_with_behavior(behavior)?)
+    }
+
+    /// Writes and removes as many bytes as a write that failed: whether there is room again. Durable, like a
+    /// commit, so that a disk which only seems to take them is found out.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn probe(&mut self, bytes: usize) -> Result<(), CommitError> {
+        let put = "INSERT OR REPLACE INTO meta (key, value) VALUES ('probe', zeroblob(?1))";
+        self.db.execute(put, [bytes])?;
+        self.db.execute("DELETE FROM meta WHERE key = 'probe'", [])?;
+        Ok(())
+    }
+
     /// Writes a group in one transaction. It is durable when this returns `Ok`; after `Err` the file must be
     /// opened again, because nothing is known.
     ///
     /// # Errors
     /// Those of SQLite: disk full, IO error.
     pub fn write(&mut self, group: &Group) -> Result<(), CommitError> {
-        let transaction = self
-            .db
-            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let transaction = self.begin(TransactionBehavior::Immediate)?;
         for lane in &group.opened {
             insert_lane(&transaction, &lane.key, lane.no, group.committed_at)?;
         }

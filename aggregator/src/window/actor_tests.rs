@@ -13,7 +13,8 @@ use tributary_shared::wire::{BatchContent, CommitHeader, SegmentOrigin};
 
 use super::*;
 use crate::commit::{
-    CommitAnswer, CommitHandle, CommitOptions, CommitRequest, CommitThread, LogPos, LogReader, open, prepare,
+    CommitAnswer, CommitHandle, CommitOptions, CommitRequest, CommitThread, LogPos, LogReader, Retention,
+    open_with_retention, prepare,
 };
 use crate::registry::SchemaCache;
 
@@ -30,11 +31,16 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(dir: &Path) -> Self {
+        Self::start_keeping(dir, Retention::EVERYTHING)
+    }
+
+    pub(crate) fn start_keeping(dir: &Path, keep: Retention) -> Self {
         let options = CommitOptions {
             dir: dir.to_owned(),
             require_schema: false,
         };
-        let (commit, log, committer) = open(options, SchemaCache::default()).expect("log");
+        let (commit, log, committer) =
+            open_with_retention(options, keep, SchemaCache::default()).expect("log");
         let options = EngineOptions {
             dir: dir.to_owned(),
             config: EngineConfig::default(),

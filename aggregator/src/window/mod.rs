@@ -17,6 +17,8 @@ mod cells;
 mod changes;
 mod clocks;
 mod codec;
+#[cfg(test)]
+mod crash_tests;
 mod engine;
 mod groups;
 mod handle;
