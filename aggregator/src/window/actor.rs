@@ -40,6 +40,10 @@ const CHUNK_ENTRIES: usize = 64;
 const CHUNK_BYTES: usize = 4 << 20;
 /// Between two snapshots: what a restart has to replay at most.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
+/// A snapshot stores what changed since the one before. When that is much, batches wait meanwhile; the next one then
+/// comes so many times later than it took: snapshots take a tenth of the time at most, and a restart replays a
+/// little more.
+const SNAPSHOT_REST: u32 = 9;
 /// Between two rounds of changed rows to the watchers: a small part of the quarter second within which an event
 /// must be seen, and a row that every batch changes is told twenty times a second, not hundreds of times.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
@@ -233,6 +237,7 @@ impl Runner {
         questions: &mut mpsc::Receiver<Question>,
     ) -> Result<(), EngineError> {
         let (mut snapshot, mut publish) = (ticks(SNAPSHOT_EVERY), ticks(PUBLISH_EVERY));
+        let mut rested = Instant::now();
         let mut committing = true;
         loop {
             let behind = self.engine.behind().is_some();
@@ -240,7 +245,11 @@ impl Runner {
             tokio::select! {
                 biased;
                 _ = snapshot.tick() => {
-                    self.snapshot();
+                    let started = Instant::now();
+                    if started >= rested {
+                        self.snapshot();
+                        rested = Instant::now() + SNAPSHOT_REST * started.elapsed();
+                    }
                     commit.covered(self.covered);
                 }
                 _ = publish.tick(), if !self.changes.is_empty() => self.publish(),

@@ -1,5 +1,6 @@
 //! The API over a real log, a real registry and a real engine in a temporary directory.
 
+mod disk_full;
 mod registry;
 
 use std::pin::pin;
@@ -40,21 +41,29 @@ struct Mesh {
     commit: CommitHandle,
     threads: (CommitThread, EngineThread),
     _stop: watch::Sender<bool>,
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
 }
 
 impl Mesh {
     fn start() -> Self {
         let dir = tempfile::tempdir().expect("dir");
-        let registry = Registry::open(dir.path()).expect("registry");
+        let mesh = Self::start_in(dir.path());
+        Self {
+            _dir: Some(dir),
+            ..mesh
+        }
+    }
+
+    fn start_in(dir: &std::path::Path) -> Self {
+        let registry = Registry::open(dir).expect("registry");
         let options = CommitOptions {
-            dir: dir.path().to_owned(),
+            dir: dir.to_owned(),
             require_schema: false,
         };
         let (commit, log, committer) = crate::commit::open(options, registry.cache()).expect("log");
         let throughput = Arc::new(Throughput::default());
         let options = EngineOptions {
-            dir: dir.path().to_owned(),
+            dir: dir.to_owned(),
             config: EngineConfig::default(),
         };
         let (engine, thread) =
@@ -74,7 +83,7 @@ impl Mesh {
             commit,
             threads: (committer, thread),
             _stop: stop,
-            _dir: dir,
+            _dir: None,
         }
     }
 
