@@ -10,6 +10,7 @@ mod kills;
 mod offline;
 mod raw_agent;
 mod restart;
+mod restored;
 mod tail;
 mod trace;
 
