@@ -100,17 +100,17 @@ struct Way {
 
 impl Way {
     /// Sends a datagram as the weather lets it; to the address, or to where the socket is connected.
-    fn send(&mut self, socket: &Arc<UdpSocket>, to: Option<SocketAddr>, datagram: &[u8]) {
+    async fn send(&mut self, socket: &Arc<UdpSocket>, to: Option<SocketAddr>, datagram: &[u8]) {
         let weather = *self.weather.borrow();
         if weather.cut || self.random.below(100) < weather.loss_percent {
             self.counters.lost.fetch_add(1, Ordering::Relaxed);
         } else if weather.delay.is_zero() {
-            self.count(pass(socket, to, datagram));
+            self.count(pass(socket, to, datagram).await);
         } else if let Ok(permit) = Arc::clone(&self.late).try_acquire_owned() {
             let (mut way, socket, datagram) = (self.clone(), Arc::clone(socket), datagram.to_vec());
             tokio::spawn(async move {
                 tokio::time::sleep(weather.delay).await;
-                way.count(pass(&socket, to, &datagram));
+                way.count(pass(&socket, to, &datagram).await);
                 drop(permit);
             });
         } else {
@@ -128,11 +128,11 @@ impl Way {
     }
 }
 
-/// A full socket buffer and a server that is not there lose the datagram.
-fn pass(socket: &UdpSocket, to: Option<SocketAddr>, datagram: &[u8]) -> bool {
+/// A server that is not there loses the datagram.
+async fn pass(socket: &UdpSocket, to: Option<SocketAddr>, datagram: &[u8]) -> bool {
     match to {
-        Some(to) => socket.try_send_to(datagram, to).is_ok(),
-        None => socket.try_send(datagram).is_ok(),
+        Some(to) => socket.send_to(datagram, to).await.is_ok(),
+        None => socket.send(datagram).await.is_ok(),
     }
 }
 
@@ -174,7 +174,7 @@ async fn carry(front: Arc<UdpSocket>, server: SocketAddr, mut way: Way) {
                 }
             },
         };
-        way.send(&socket, None, &buffer[..len]);
+        way.send(&socket, None, &buffer[..len]).await;
     }
 }
 
@@ -189,7 +189,7 @@ async fn carry_back(socket: Arc<UdpSocket>, front: Arc<UdpSocket>, client: Socke
     loop {
         // a server that is being started again refuses what comes meanwhile
         if let Ok(len) = socket.recv(&mut buffer).await {
-            way.send(&front, Some(client), &buffer[..len]);
+            way.send(&front, Some(client), &buffer[..len]).await;
         }
     }
 }

@@ -12,8 +12,8 @@ use tributary_tests::{LONG, LedgerLane, Pki, RoleProcess, SOON, free_udp_port, h
 use crate::{flow, injected, program, temp_dir};
 
 const STREAM: &str = "app";
-/// SQLite's page, and the place on the first one where the file's own header ends.
-const PAGE: u64 = 4_096;
+/// A page of the spool's database.
+const PAGE: u64 = 8_192;
 
 /// Three roles as processes of their own, which nobody starts again.
 struct Site {
@@ -155,14 +155,14 @@ fn an_agent_whose_database_is_garbage_sets_it_aside_says_so_and_takes_new_events
     post(&intake, 200);
     // a drained agent has everything in the database itself
     agent.stop();
-    let spool = site.at("agent").join("spool.db");
+    let spool = site.at("agent/spool/spool.db");
     // the header stays: it still says that it is a database
     garble(&spool, 100, 6 * PAGE);
 
     let (mut agent, intake) = site.agent();
     let status = http::get_json(&format!("{intake}/v1/status")).expect("the status");
     let aside = status["spool"]["quarantined"].as_str().expect("it says so");
-    let kept = site.at("agent").join(aside);
+    let kept = site.at("agent/spool").join(aside);
     assert!(kept.exists(), "{aside} is kept for whoever can read it");
     let (mut gateway, (mut aggregator, api)) = (site.gateway(), site.aggregator());
     post(&intake, 50);
@@ -188,7 +188,7 @@ fn events_of_a_damaged_block_are_named_in_the_ledger_and_all_others_are_counted(
         post(&intake, 30);
     }
     agent.stop();
-    let spool = site.at("agent").join("spool.db");
+    let spool = site.at("agent/spool/spool.db");
     let size = std::fs::metadata(&spool).expect("the spool").len();
     // bodies are long chains of pages of their own, each of which begins with the number of the next
     garble(&spool, size / 2 / PAGE * PAGE + 64, 512);
