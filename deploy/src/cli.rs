@@ -18,6 +18,7 @@ Examples:
   tributary load --intake http://127.0.0.1:8603 --stream readings --events 100000
   tributary bench e2e                           how fast this machine is, end to end
   tributary ledger                              where every event is; exit code 1 when the books do not balance
+  tributary soak --minutes 1 --rate 5000        whether faults lose or double anything here
 
 Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration";
 
@@ -43,6 +44,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Post generated events to an agent's intake
     Load(LoadArgs),
+    /// Prove on this machine that faults of every kind lose nothing and double nothing
+    Soak(SoakArgs),
     /// Measure a mesh on this machine
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -231,6 +234,35 @@ fn api_url(text: &str) -> Result<String, String> {
         return Err(hint.to_owned());
     }
     Ok(format!("http://{rest}"))
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Starts two agents, two gateways and an aggregator, posts events at the rate, and kills, stops and cuts
+them off at random. At the end every accepted event must be counted exactly once or be named in the
+ledger. Exits 1 when it is not, and keeps the directory with all logs and databases.")]
+pub struct SoakArgs {
+    /// How long events are posted
+    #[arg(long, value_name = "M", default_value_t = 10.0)]
+    pub minutes: f64,
+    /// Events per second, all agents together
+    #[arg(long, value_name = "R", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(40..))]
+    pub rate: u64,
+    /// Seconds from one fault to the next
+    #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    pub fault_every: u64,
+    /// The same seed gives the same faults in the same order
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    pub seed: u64,
+    /// Keep the directory, with all logs and databases, also when nothing is wrong
+    #[arg(long)]
+    pub keep: bool,
+    /// Write a report in Markdown here
+    #[arg(long, value_name = "FILE.md")]
+    pub report: Option<PathBuf>,
+    /// Where to make the temporary directory [default: the system's]
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

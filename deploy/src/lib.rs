@@ -12,6 +12,8 @@ mod out;
 pub mod process;
 pub mod role;
 mod signals;
+mod site;
+pub mod soak;
 pub mod supervise;
 pub mod up;
 pub mod workload;
@@ -47,6 +49,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Gateway(args) => Ok(process::run(Role::Gateway, &args)?),
         Command::Aggregator(args) => Ok(process::run(Role::Aggregator, &args)?),
         Command::Up(args) => supervising("up", up::run(args)).map(done),
+        Command::Soak(args) => supervising("soak", soak::run(args)).map(done),
         Command::Bench(BenchCommand::E2e(args)) => supervising("bench", bench::run(args)).map(done),
         Command::Check(args) => check(&args).map(done),
         Command::Load(args) => load::run(&args).map(done),

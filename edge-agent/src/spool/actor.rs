@@ -517,7 +517,9 @@ impl Actor {
                 reason: Arc::clone(&setback.reason),
             },
         };
-        self.gauges.healthy.set(f64::from(u8::from(self.setback.is_none())));
+        self.gauges
+            .healthy
+            .set(f64::from(u8::from(self.setback.is_none())));
         self.gauges.bytes.set(bytes as f64);
         self.gauges
             .held

@@ -102,7 +102,9 @@ impl Harness {
             ..SpoolConfig::new(dir.path())
         };
         config.streams.insert(stream(BALLAST), WhenFull::Block.into());
-        config.streams.extend(streams.map(|(name, policy)| (stream(name), policy)));
+        config
+            .streams
+            .extend(streams.map(|(name, policy)| (stream(name), policy)));
         Self::open(dir, config).expect("opens")
     }
 
