@@ -154,8 +154,9 @@ fn pinned(dir: &Path) -> Result<(Connection, Connection), BackupError> {
 
 fn write_manifest(out: &Path, manifest: &Manifest) -> Result<(), BackupError> {
     let (path, part) = (out.join(MANIFEST_FILE), out.join("manifest.json.part"));
-    let text =
+    let mut text =
         serde_json::to_vec_pretty(manifest).map_err(|error| BackupError::Manifest(error.to_string()))?;
+    text.push(b'\n');
     std::fs::File::create(&part)
         .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
         .map_err(io("cannot write", &part))?;

@@ -63,7 +63,8 @@ fn texts(reader: &LogReader) -> Model {
 }
 
 /// Opens what a crash left, and checks it against what was acknowledged before (`least`) and in all (`most`).
-async fn recovers(files: &[(&str, Vec<u8>)], least: &Model, most: &Model, what: &str) {
+/// Returns whether anything of `most` is gone.
+async fn recovers(files: &[(&str, Vec<u8>)], least: &Model, most: &Model, what: &str) -> bool {
     let dir = tempfile::tempdir().expect("dir");
     for (name, bytes) in files {
         std::fs::write(dir.path().join(name), bytes).expect("writes");
@@ -81,6 +82,7 @@ async fn recovers(files: &[(&str, Vec<u8>)], least: &Model, most: &Model, what: 
         );
     }
     check(&log.reader, &found);
+    let lost = found != *most;
     let more = Submit {
         lane: 0,
         offset: 0,
@@ -90,11 +92,12 @@ async fn recovers(files: &[(&str, Vec<u8>)], least: &Model, most: &Model, what: 
     run_group(&log, &mut found, &[more]).await;
     check(&log.reader, &found);
     log.close().await;
+    lost
 }
 
 #[tokio::test]
 async fn ack_after_fsync_and_state_is_f_of_log_at_every_torn_wal_tail() {
-    let mut injected = BTreeMap::new();
+    let (mut injected, mut lost) = (BTreeMap::new(), 0);
     for seed in 0..SEEDS {
         let chance = &mut Chance(seed);
         let dir = tempfile::tempdir().expect("dir");
@@ -115,7 +118,8 @@ async fn ack_after_fsync_and_state_is_f_of_log_at_every_torn_wal_tail() {
             let database = std::fs::read(dir.path().join(LOG_FILE)).expect("reads");
             let least = &history.iter().rev().find(|(len, _)| *len <= at).expect("0 is").1;
             let what = format!("seed {seed}, round {round}: {fault} at {at}");
-            recovers(&[(LOG_FILE, database), (WAL, torn)], least, &model, &what).await;
+            let files = [(LOG_FILE, database), (WAL, torn)];
+            lost += u32::from(recovers(&files, least, &model, &what).await);
             *injected.entry(fault).or_insert(0) += 1;
             if chance.below(5) == 0 {
                 // an orderly stop moves the WAL into the database: the next cut finds a young WAL
@@ -128,8 +132,9 @@ async fn ack_after_fsync_and_state_is_f_of_log_at_every_torn_wal_tail() {
     }
     #[allow(clippy::print_stderr)] // the run is to show that the faults happened
     {
-        eprintln!("torn WAL tails injected: {injected:?}");
+        eprintln!("torn WAL tails injected: {injected:?}; unsynced commits gone in {lost}");
     }
+    assert!(lost > 20, "the faults had consequences: {lost}");
     assert_eq!(injected.len(), FAULTS.len(), "every fault happened");
     assert_eq!(injected.values().sum::<usize>(), SEEDS as usize * ROUNDS);
 }
@@ -171,13 +176,14 @@ async fn state_is_f_of_log_after_a_checkpoint_that_was_torn() {
                 kept
             })
             .collect();
-        recovers(
+        let lost = recovers(
             &[(LOG_FILE, torn), (WAL, wal)],
             &model,
             &model,
             &format!("seed {seed}"),
         )
         .await;
+        assert!(!lost, "seed {seed}: the WAL has all of it");
         log.close().await;
     }
     assert!(mixed > 8, "pages were really torn: {mixed}");
