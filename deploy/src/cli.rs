@@ -41,6 +41,9 @@ pub enum Command {
     Aggregator(RunArgs),
     /// Check a configuration file and print every problem
     Check(CheckArgs),
+    /// Look at an agent's spool, check it, copy events out, give events up; the agent must not run
+    #[command(subcommand)]
+    Spool(SpoolCommand),
     /// Post generated events to an agent's intake
     Load(LoadArgs),
     /// Prove on this machine that faults of every kind lose nothing and double nothing
@@ -195,6 +198,52 @@ pub struct SoakArgs {
     /// Where to make the temporary directory [default: the system's]
     #[arg(long)]
     pub dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SpoolCommand {
+    /// What it holds: lanes, seqs, events, bytes, drops
+    Stat(SpoolDir),
+    /// Check every structure, block and lane; exits 1 and says what is wrong, and repairs nothing
+    Fsck(SpoolDir),
+    /// Print held events with their identities, one JSON object a line
+    Export {
+        #[command(flatten)]
+        dir: SpoolDir,
+        /// Only this stream
+        #[arg(long)]
+        stream: Option<StreamName>,
+    },
+    /// Give held events up for ever; the ledger will name them, with the reason `operator`
+    Drop(SpoolDropArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct SpoolDir {
+    /// The agent's directory: `dir` of its configuration
+    #[arg(long)]
+    pub dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without --yes it only says what it would give up, and exits 1. Events lie in blocks: a block that goes on beyond
+--to stays whole. To keep a copy, run `tributary spool export` first.")]
+pub struct SpoolDropArgs {
+    #[command(flatten)]
+    pub dir: SpoolDir,
+    /// Events of this stream
+    #[arg(long)]
+    pub stream: StreamName,
+    /// Of this epoch [default: of every epoch]
+    #[arg(long, value_name = "E")]
+    pub epoch: Option<u64>,
+    /// Up to this seq [default: all]
+    #[arg(long, value_name = "SEQ")]
+    pub to: Option<u64>,
+    /// Do it
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Subcommand)]

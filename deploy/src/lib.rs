@@ -12,6 +12,7 @@ pub mod role;
 mod signals;
 mod site;
 pub mod soak;
+mod spool;
 pub mod supervise;
 pub mod up;
 pub mod workload;
@@ -49,6 +50,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => supervising("up", up::run(args)).map(done),
         Command::Soak(args) => supervising("soak", soak::run(args)).map(done),
         Command::Bench(BenchCommand::E2e(args)) => supervising("bench", bench::run(args)).map(done),
+        Command::Spool(command) => spool::run(&command),
         Command::Check(args) => check(&args).map(done),
         Command::Load(args) => load::run(&args).map(done),
         Command::Cert(command) => certs::run(&command).map(done),

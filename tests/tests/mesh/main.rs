@@ -13,6 +13,8 @@ mod namespaces;
 mod offline;
 mod raw_agent;
 mod restart;
+mod site;
+mod spool;
 mod stopped;
 mod surgery;
 mod tail;
