@@ -1,10 +1,12 @@
 //! The operator's program: plays every role, runs a mesh of them, checks configurations, issues certificates,
 //! loads and measures.
 
+pub mod backup;
 pub mod bench;
 pub mod certs;
 pub mod cli;
 pub mod http;
+pub mod ledger;
 pub mod load;
 mod out;
 pub mod process;
@@ -53,6 +55,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Spool(command) => spool::run(&command),
         Command::Check(args) => check(&args).map(done),
         Command::Load(args) => load::run(&args).map(done),
+        Command::Ledger(args) => ledger::run(&args),
+        Command::Backup(args) => backup::backup(&args).map(done),
+        Command::Restore(args) => backup::restore(&args).map(done),
         Command::Cert(command) => certs::run(&command).map(done),
         Command::AgentBundle(args) => certs::agent_bundle(&args).map(done),
     }

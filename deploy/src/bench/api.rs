@@ -79,6 +79,11 @@ pub struct Position {
     pub applied: u64,
 }
 
+#[derive(Debug, Deserialize)]
+struct View {
+    live: bool,
+}
+
 /// An aggregator's API.
 #[derive(Debug)]
 pub struct Api {
@@ -125,6 +130,15 @@ impl Api {
             .send(body)?;
         http::json::<serde_json::Value>(&url, &mut response)?;
         Ok(())
+    }
+
+    /// Whether a view has read the whole log and keeps up with it.
+    ///
+    /// # Errors
+    /// When there is no such view, or the aggregator does not answer.
+    pub fn is_live(&self, view: &str) -> anyhow::Result<bool> {
+        let url = format!("{}/api/v1/views/{view}", self.http);
+        Ok(http::json::<View>(&url, &mut self.client.get(&url).call()?)?.live)
     }
 
     /// # Errors

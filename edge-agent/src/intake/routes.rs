@@ -1,5 +1,7 @@
 //! Answers requests.
 
+use std::time::Duration;
+
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
@@ -13,11 +15,13 @@ use super::body::{BodyReader, Format, Upload};
 use super::messages::IntakeContext;
 use super::refusal::Refusal;
 use super::status::Status;
-use crate::spool::{Accepted, NewEvents, SpoolError, SpoolHealth};
+use crate::spool::{Accepted, NewEvents, SpoolError, SpoolHealth, WhenFull};
 
 type Answer = Response<Full<Bytes>>;
 
 const JSON: &str = "application/json";
+/// How long a request of a `block` stream waits for room: shorter than what producers give an answer.
+const BLOCK_WAIT: Duration = Duration::from_secs(2);
 const READ_METHODS: &str = "GET, HEAD";
 
 /// Everything that requests need, shared by all connections.
@@ -36,6 +40,9 @@ struct Taken<'a> {
     epoch: Epoch,
     first_seq: Seq,
     last_seq: Seq,
+    /// How many of them the stream's policy dropped at once: the ledger names which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped: Option<u64>,
 }
 
 impl Routes {
@@ -102,6 +109,7 @@ impl Routes {
             });
         }
         let format = Format::of(text(request, CONTENT_TYPE))?;
+        self.wait_for_room(&stream).await;
         let (events, _memory) = self.bodies.read(upload, format).await?;
         let (rows, count) = (events.rows, events.count);
         let origin = Some("http".into());
@@ -118,6 +126,7 @@ impl Routes {
             stream,
             epoch,
             range,
+            dropped,
         } = self.context.spool.append(events).await?;
         counter(
             MetricName::IntakeEvents,
@@ -132,7 +141,18 @@ impl Routes {
             epoch,
             first_seq,
             last_seq,
+            dropped: (dropped > 0).then_some(dropped),
         }))
+    }
+
+    /// A full spool holds a request of a `block` stream back before its body is read: it costs no memory, and
+    /// its producer slows down instead of asking again and again.
+    async fn wait_for_room(&self, stream: &StreamName) {
+        if self.context.spool.policy(stream).when_full == WhenFull::Block {
+            let mut status = self.context.spool.watch();
+            // whichever way it ends, the append itself says whether there is room
+            let _ = tokio::time::timeout(BLOCK_WAIT, status.wait_for(|status| !status.full)).await;
+        }
     }
 
     fn status(&self) -> Result<Answer, Refusal> {
@@ -153,7 +173,7 @@ impl Routes {
     fn ready(&self) -> Result<Answer, Refusal> {
         match &self.context.spool.watch().borrow().health {
             SpoolHealth::Healthy => Ok(json(&serde_json::json!({"status": "ready"}))),
-            SpoolHealth::Failing { reason } => Err(SpoolError::Unavailable(reason.clone()).into()),
+            SpoolHealth::Failing { reason, .. } => Err(SpoolError::Unavailable(reason.clone()).into()),
         }
     }
 

@@ -38,7 +38,12 @@ struct Dropped<'a> {
 struct Spool<'a> {
     bytes: u64,
     limit: u64,
+    /// An event was refused for lack of room, and nothing has changed since.
+    full: bool,
     healthy: bool,
+    /// Why it is not: `disk_full`, `read_only`, `damaged` or `io`, and in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     /// Where a damaged database was put aside.
@@ -48,16 +53,18 @@ struct Spool<'a> {
 
 impl<'a> Status<'a> {
     pub(super) fn new(agent: &'a AgentId, connection: &'a ConnectionStatus, spool: &'a SpoolStatus) -> Self {
-        let reason = match &spool.health {
-            SpoolHealth::Healthy => None,
-            SpoolHealth::Failing { reason } => Some(&**reason),
+        let (trouble, reason) = match &spool.health {
+            SpoolHealth::Healthy => (None, None),
+            SpoolHealth::Failing { trouble, reason } => (Some(*trouble), Some(&**reason)),
         };
         let lanes = spool.lanes.iter().map(Lane::new).collect();
         let quarantined = spool.quarantined.as_deref();
         let spool = Spool {
             bytes: spool.bytes,
             limit: spool.limit,
+            full: spool.full,
             healthy: reason.is_none(),
+            trouble,
             reason,
             quarantined,
         };

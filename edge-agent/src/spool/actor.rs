@@ -1,7 +1,7 @@
 //! The thread that owns the database: takes what is queued, carries it out in one transaction, answers.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,16 +9,18 @@ use tokio::sync::watch;
 use tributary_shared::metrics::{Gauge, Histogram, MetricName, counter, gauge, histogram};
 use tributary_shared::time::{Millis, now_millis};
 
+use super::age::WallClock;
 use super::answers::{carry_out, refuse_control, refuse_step, take_in};
 use super::config::SpoolConfig;
 use super::group::{Step, Waiter, plan};
 use super::handle::InFlight;
 use super::lane::Lane;
 use super::messages::{Block, LaneInfo, SpoolError, SpoolHealth, SpoolStatus};
-use super::open::{Database, Place};
+use super::open::{Database, First, OpenError, Opened, Place, lock};
 use super::policy::Usage;
 use super::queue::{Batch, Control, Queue, Queued, Read};
 use super::reader::{self, Found};
+use super::standby;
 use super::store::{StoreError, Trouble};
 use super::transaction::Transaction;
 
@@ -26,11 +28,14 @@ use super::transaction::Transaction;
 const GROUP_BYTES: usize = 2 << 20;
 /// Pause after a failure: a disk that is full or broken is not asked by every request anew.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often what is too old is looked for, and a standby file that had to go is made again.
+const TICK: Duration = Duration::from_secs(5);
 
 /// Why appends are refused for now.
 #[derive(Debug)]
 struct Setback {
     reason: Arc<str>,
+    trouble: Trouble,
     retry_at: Instant,
 }
 
@@ -38,6 +43,7 @@ struct Setback {
 struct Gauges {
     bytes: Gauge,
     held: Gauge,
+    healthy: Gauge,
     commit: Histogram,
 }
 
@@ -51,11 +57,18 @@ pub(super) struct Actor {
     database: Option<Database>,
     setback: Option<Setback>,
     quarantined: Option<Arc<str>>,
+    /// An append found no room, and nothing has changed since.
+    full: bool,
+    clock: WallClock,
+    /// The database was open in this process.
+    opened: bool,
+    standby: bool,
+    next_tick: Instant,
     status: watch::Sender<SpoolStatus>,
     stopping: Vec<Waiter<()>>,
     gauges: Gauges,
-    /// Held until the thread ends.
-    lock: File,
+    /// Held until the thread ends. `None` while the directory cannot be written to.
+    lock: Option<File>,
 }
 
 /// Whatever ends the thread, nobody waits for it afterwards.
@@ -68,18 +81,23 @@ impl Drop for AbandonOnDrop {
 }
 
 impl Actor {
-    pub(super) fn new(
+    /// Takes the directory and opens the database. Where the disk does not allow that now, the spool is there
+    /// all the same: it says why, and tries again.
+    ///
+    /// # Errors
+    /// [`OpenError`] when it will not get better by itself.
+    pub(super) fn start(
         place: Place,
         config: SpoolConfig,
         in_flight: InFlight,
-        opened: (Database, Option<PathBuf>),
-        lock: File,
-    ) -> (Self, watch::Receiver<SpoolStatus>) {
-        let (database, aside) = opened;
+        at: Instant,
+        now: Millis,
+    ) -> Result<(Self, watch::Receiver<SpoolStatus>), OpenError> {
         let initial = SpoolStatus {
             lanes: Arc::new([]),
             bytes: 0,
             limit: config.limit,
+            full: false,
             health: SpoolHealth::Healthy,
             quarantined: None,
         };
@@ -87,24 +105,34 @@ impl Actor {
         let gauges = Gauges {
             bytes: gauge(MetricName::SpoolBytes, &[]),
             held: gauge(MetricName::SpoolHeldEvents, &[]),
+            healthy: gauge(MetricName::SpoolHealthy, &[]),
             commit: histogram(MetricName::SpoolCommitSeconds, &[]),
         };
-        let quarantined = aside.map(|path| path.display().to_string().into());
-        let (database, setback, stopping) = (Some(database), None, Vec::new());
         let mut actor = Self {
             place,
             config,
             in_flight,
-            database,
-            setback,
-            quarantined,
+            database: None,
+            setback: None,
+            quarantined: None,
+            full: false,
+            clock: WallClock::new(Vec::new(), at, now),
+            opened: false,
+            standby: false,
+            next_tick: at,
             status,
-            stopping,
+            stopping: Vec::new(),
             gauges,
-            lock,
+            lock: None,
         };
+        if let Err(error) = actor.try_open(at, now) {
+            if error.is_final() {
+                return Err(error);
+            }
+            actor.set_back(error.to_string(), error.trouble(), at);
+        }
         actor.publish();
-        (actor, watch)
+        Ok((actor, watch))
     }
 
     /// Serves the queue until it is closed and empty.
@@ -114,11 +142,9 @@ impl Actor {
         let fits = usize::try_from(self.place.budget.max_group() / 2).unwrap_or(GROUP_BYTES);
         let (max_bytes, max_commands) = (fits.min(GROUP_BYTES), self.place.budget.max_commands());
         loop {
-            let patience = self
-                .setback
-                .as_ref()
-                .map(|s| s.retry_at.saturating_duration_since(Instant::now()));
-            let batch = guard.0.take(patience, max_bytes, max_commands);
+            let batch = guard
+                .0
+                .take(self.patience(Instant::now()), max_bytes, max_commands);
             let closed = batch.closed;
             self.round(batch, Instant::now(), now_millis());
             if !self.stopping.is_empty() {
@@ -129,6 +155,15 @@ impl Actor {
             }
         }
         self.finish();
+    }
+
+    /// How long to wait for commands. `None` when there is nothing to do without one.
+    fn patience(&self, at: Instant) -> Option<Duration> {
+        let retry = self.setback.as_ref().map(|setback| setback.retry_at);
+        let ticks = self.config.any_max_age() || !self.standby;
+        let tick = ticks.then_some(self.next_tick);
+        let next = retry.into_iter().chain(tick).min()?;
+        Some(next.saturating_duration_since(at))
     }
 
     /// Carries out one batch of commands.
@@ -195,13 +230,12 @@ impl Actor {
                 None => tx.list_drops(),
             }
         });
-        let dropped = std::mem::take(&mut tx.dropped);
+        let (dropped, refused) = (std::mem::take(&mut tx.dropped), !tx.refused.is_empty());
         match committed {
             Ok(()) => {
                 self.gauges.commit.observe(started.elapsed().as_secs_f64());
-                for (reason, count) in dropped {
-                    counter(MetricName::SpoolDropped, &[("reason", &reason)]).inc_by(count);
-                }
+                count(dropped);
+                self.full = refused;
                 // before the answers: who was answered finds its events in the status
                 self.publish();
                 answers.into_iter().for_each(|answer| answer(Ok(())));
@@ -272,18 +306,32 @@ impl Actor {
     }
 
     fn drop_damaged(&mut self, read: Read, first: u64, at: Instant, now: Millis) -> Result<(), SpoolError> {
+        self.transact(at, now, |tx| tx.drop_damaged(read.lane, first))
+    }
+
+    /// Work of the spool's own, in a transaction of its own.
+    fn transact<T>(
+        &mut self,
+        at: Instant,
+        now: Millis,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, SpoolError> {
         let Some(database) = &mut self.database else {
             return Err(self.unavailable());
         };
         let mut tx = Transaction::new(database, &self.config, &self.place.agent, &self.in_flight, now);
-        let dropped = tx.store.transaction(|| {
-            tx.drop_damaged(read.lane, first)?;
-            tx.list_drops()
+        let done = tx.store.transaction(|| {
+            let out = work(&mut tx)?;
+            tx.list_drops()?;
+            Ok(out)
         });
-        match dropped {
-            Ok(()) => {
+        let dropped = std::mem::take(&mut tx.dropped);
+        match done {
+            Ok(out) => {
+                self.full &= dropped.is_empty();
+                count(dropped);
                 self.publish();
-                Ok(())
+                Ok(out)
             }
             Err(error) => {
                 self.recover_from(&error, at, now);
@@ -292,71 +340,161 @@ impl Actor {
         }
     }
 
-    /// Checkpoints a WAL that has grown, and tries again after a pause.
+    /// Tries again after a pause, checkpoints a WAL that has grown, and drops what is too old.
     fn maintain(&mut self, at: Instant, now: Millis) {
         if self
             .setback
             .as_ref()
             .is_some_and(|setback| at >= setback.retry_at)
         {
-            self.reopen(at, now);
-            self.publish();
+            self.retry(at, now);
         }
-        let Some(database) = &self.database else { return };
-        if database.wal_bytes() >= self.place.budget.checkpoint_at()
+        if let Some(database) = &self.database
+            && database.wal_bytes() >= self.place.budget.checkpoint_at()
             && let Err(error) = database.checkpoint(false)
         {
             self.recover_from(&error, at, now);
+        }
+        if at >= self.next_tick {
+            self.next_tick = at + TICK;
+            self.tick(at, now);
+        }
+    }
+
+    fn tick(&mut self, at: Instant, now: Millis) {
+        if let Some(step) = self.clock.observe(at, now)
+            && let Some(database) = &self.database
+            && let Err(error) = database.store.add_clock_step(step)
+        {
+            self.recover_from(&error, at, now);
+        }
+        if !self.standby && self.setback.is_none() {
+            self.standby = standby::make(&self.place.dir, self.place.budget.standby()).is_ok();
+        }
+        if self.database.is_some() && self.setback.is_none() && self.config.any_max_age() {
+            let (limit, clock) = (self.place.budget.max_commands(), self.clock.clone());
+            let more = self.transact(at, now, |tx| tx.expire(&clock, limit));
+            if more == Ok(true) {
+                self.next_tick = at;
+            }
         }
     }
 
     /// After a failure nothing is known of what the disk has: close, open, verify, and only then go on.
     fn recover_from(&mut self, error: &StoreError, at: Instant, now: Millis) {
+        let trouble = error.trouble();
         tracing::warn!(error = %error, "spool failed, database opened anew");
+        counter(MetricName::SpoolFailures, &[("trouble", trouble.word())]).inc();
         self.database = None;
-        if error.trouble() == Trouble::Damage {
+        if trouble == Trouble::DiskFull {
+            // deleting needs room as well: this is what it was kept for
+            self.give_up_standby();
+        }
+        if trouble == Trouble::Damage {
             match self.place.quarantine(now, error) {
                 Ok(aside) => self.quarantined = Some(aside.display().to_string().into()),
                 Err(error) => tracing::error!(error = %error, "damaged spool cannot be moved aside"),
             }
         }
-        self.reopen(at, now);
-        if error.trouble() == Trouble::DiskFull {
-            self.set_back(error.to_string(), at);
+        match self.try_open(at, now) {
+            Err(error) => self.set_back(error.to_string(), error.trouble(), at),
+            Ok(()) if trouble == Trouble::DiskFull => self.set_back(error.to_string(), trouble, at),
+            Ok(()) => {}
         }
         self.publish();
     }
 
-    fn reopen(&mut self, at: Instant, now: Millis) {
-        self.database = None;
-        let (database, aside) = match self.place.open_or_quarantine(now) {
-            Ok(opened) => opened,
-            Err(error) => return self.set_back(error.to_string(), at),
+    /// Is the disk back?
+    fn retry(&mut self, at: Instant, now: Millis) {
+        let trouble = self.setback.take().map(|setback| setback.trouble);
+        let outcome = match &self.database {
+            // what is held could be shipped all the time: no need to open it anew
+            Some(database) if trouble == Some(Trouble::DiskFull) => {
+                let checked = database.checkpoint(true).map_err(OpenError::from);
+                let checked = checked.and_then(|()| self.check_room(database));
+                checked.map(|standby| self.standby = standby)
+            }
+            _ => self.try_open(at, now),
         };
+        match outcome {
+            Ok(()) => tracing::info!("spool takes events again"),
+            Err(error) => self.set_back(error.to_string(), error.trouble(), at),
+        }
+        self.publish();
+    }
+
+    /// On an error the database may be open all the same: then what is held can be shipped.
+    fn try_open(&mut self, at: Instant, now: Millis) -> Result<(), OpenError> {
+        if self.lock.is_none() {
+            self.lock = Some(lock(&self.place.dir)?);
+        }
+        let first = if self.opened { First::No } else { First::InProcess };
+        let opened = match self.place.open_or_quarantine(now, first) {
+            Err(error) if error.trouble() == Trouble::DiskFull => {
+                self.give_up_standby();
+                self.place.open_or_quarantine(now, first)?
+            }
+            other => other?,
+        };
+        let Opened { database, aside } = opened;
         if let Some(aside) = aside {
             self.quarantined = Some(aside.display().to_string().into());
         }
+        if !self.opened {
+            self.opened = true;
+            self.clock = WallClock::new(database.store.clock_steps()?, at, now);
+        }
         // writing everything to the database file and syncing it makes what was read a fact, also when an
         // earlier sync has failed and the kernel has called its pages clean
-        match database.checkpoint(true) {
-            Ok(()) => {
+        let checked = match database.checkpoint(true) {
+            Ok(()) => self.check_room(&database),
+            Err(error) => Err(error.into()),
+        };
+        match checked {
+            Ok(standby) => {
+                self.standby = standby;
                 self.database = Some(database);
-                self.setback = None;
+                Ok(())
             }
             Err(error) => {
                 if error.trouble() == Trouble::DiskFull {
-                    // what is there can still be shipped, which makes room
                     self.database = Some(database);
                 }
-                self.set_back(error.to_string(), at);
+                Err(error)
             }
         }
     }
 
-    fn set_back(&mut self, reason: String, at: Instant) {
+    /// Has the disk room for events? Where the standby file finds none, free pages in the database may do.
+    /// Returns whether there is a standby file.
+    fn check_room(&self, database: &Database) -> Result<bool, OpenError> {
+        let budget = self.place.budget;
+        match standby::make(&self.place.dir, budget.standby()) {
+            Ok(()) => Ok(true),
+            Err(source) => {
+                if database.store.free_bytes()? >= 2 * budget.max_group() {
+                    return Ok(false);
+                }
+                Err(OpenError::Io {
+                    path: standby::path(&self.place.dir),
+                    source,
+                })
+            }
+        }
+    }
+
+    fn give_up_standby(&mut self) {
+        self.standby = false;
+        if let Err(error) = standby::give_up(&self.place.dir) {
+            tracing::warn!(error = %error, "standby file cannot be removed");
+        }
+    }
+
+    fn set_back(&mut self, reason: String, trouble: Trouble, at: Instant) {
         tracing::warn!(reason, "spool takes no events for now");
         self.setback = Some(Setback {
             reason: reason.into(),
+            trouble,
             retry_at: at + RETRY,
         });
     }
@@ -375,18 +513,23 @@ impl Actor {
         let health = match &self.setback {
             None => SpoolHealth::Healthy,
             Some(setback) => SpoolHealth::Failing {
+                trouble: setback.trouble.word(),
                 reason: Arc::clone(&setback.reason),
             },
         };
+        self.gauges
+            .healthy
+            .set(f64::from(u8::from(self.setback.is_none())));
         self.gauges.bytes.set(bytes as f64);
         self.gauges
             .held
             .set(lanes.iter().map(|lane| lane.held_events).sum::<u64>() as f64);
-        let (limit, quarantined) = (self.config.limit, self.quarantined.clone());
+        let (limit, full, quarantined) = (self.config.limit, self.full, self.quarantined.clone());
         self.status.send_replace(SpoolStatus {
             lanes,
             bytes,
             limit,
+            full,
             health,
             quarantined,
         });
@@ -416,5 +559,11 @@ impl Actor {
         for waiter in stopping {
             let _ = waiter.command.send(answer.clone());
         }
+    }
+}
+
+fn count(dropped: HashMap<Arc<str>, u64>) {
+    for (reason, events) in dropped {
+        counter(MetricName::SpoolDropped, &[("reason", &reason)]).inc_by(events);
     }
 }

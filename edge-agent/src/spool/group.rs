@@ -186,29 +186,38 @@ impl Unit {
             && collected_at.abs_diff(self.collected_at) <= MAX_MERGE_MILLIS.unsigned_abs()
     }
 
-    /// Compresses the rows into blocks and gives the raw bytes back to the allocator.
-    ///
-    /// # Errors
-    /// When zstd fails to allocate.
-    pub(super) fn pack(&mut self) -> std::io::Result<Vec<Packed>> {
-        let raw = std::mem::take(&mut self.raw);
-        if self.count <= MAX_BLOCK_ROWS && raw.len() <= MAX_BLOCK_BYTES {
-            return Ok(vec![pack(self.count, &raw)?]);
-        }
-        let mut blocks = Vec::new();
-        let (mut start, mut at, mut count) = (0, 0, 0);
-        for row in rows::Rows::new(&raw).map_while(Result::ok) {
-            // the rows were checked when the unit was built, so a row ends where its bytes end
-            let end = row.as_ptr() as usize - raw.as_ptr() as usize + row.len();
-            if count == MAX_BLOCK_ROWS || (count > 0 && end - start > MAX_BLOCK_BYTES) {
-                blocks.push(pack(count, &raw[start..at])?);
-                (start, count) = (at, 0);
-            }
-            (at, count) = (end, count + 1);
-        }
-        blocks.push(pack(count, &raw[start..])?);
-        Ok(blocks)
+    /// The rows, and how many they are; leaves the unit without them.
+    pub(super) fn take_rows(&mut self) -> (u32, Vec<u8>) {
+        (self.count, std::mem::take(&mut self.raw))
     }
+
+    /// How many events each request has.
+    pub(super) fn counts(&self) -> Vec<u32> {
+        self.requests.iter().map(|request| request.count).collect()
+    }
+}
+
+/// Compresses rows into blocks.
+///
+/// # Errors
+/// When zstd fails to allocate.
+pub(super) fn pack_rows(count: u32, raw: &[u8]) -> std::io::Result<Vec<Packed>> {
+    if count <= MAX_BLOCK_ROWS && raw.len() <= MAX_BLOCK_BYTES {
+        return Ok(vec![pack(count, raw)?]);
+    }
+    let mut blocks = Vec::new();
+    let (mut start, mut at, mut count) = (0, 0, 0);
+    for row in rows::Rows::new(raw).map_while(Result::ok) {
+        // the rows were checked when the unit was built, so a row ends where its bytes end
+        let end = row.as_ptr() as usize - raw.as_ptr() as usize + row.len();
+        if count == MAX_BLOCK_ROWS || (count > 0 && end - start > MAX_BLOCK_BYTES) {
+            blocks.push(pack(count, &raw[start..at])?);
+            (start, count) = (at, 0);
+        }
+        (at, count) = (end, count + 1);
+    }
+    blocks.push(pack(count, &raw[start..])?);
+    Ok(blocks)
 }
 
 fn pack(count: u32, raw: &[u8]) -> std::io::Result<Packed> {

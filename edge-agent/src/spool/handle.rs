@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use tributary_shared::ids::{AgentId, Seq};
+use tributary_shared::ids::{AgentId, Seq, StreamName};
 
+use super::config::SpoolConfig;
 use super::messages::{
     Accepted, Block, ForkReason, InputPosition, LaneId, LaneInfo, NewDropped, NewEvents, SpoolError,
     SpoolStatus,
 };
+use super::policy::StreamPolicy;
 use super::queue::{Append, Control, Queue, Queued, Read, Reply};
 
 /// The most raw bytes of one append, and of all appends that wait together: two group commits' worth of
@@ -34,6 +36,7 @@ pub struct SpoolHandle(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     agent: AgentId,
+    config: SpoolConfig,
     queue: Arc<Queue>,
     append_room: Arc<Semaphore>,
     control_room: Arc<Semaphore>,
@@ -50,6 +53,7 @@ impl Drop for Inner {
 impl SpoolHandle {
     pub(super) fn new(
         agent: AgentId,
+        config: SpoolConfig,
         queue: Arc<Queue>,
         in_flight: InFlight,
         status: watch::Receiver<SpoolStatus>,
@@ -58,6 +62,7 @@ impl SpoolHandle {
         let control_room = Arc::new(Semaphore::new(MAX_CONTROLS));
         Self(Arc::new(Inner {
             agent,
+            config,
             queue,
             append_room,
             control_room,
@@ -70,6 +75,12 @@ impl SpoolHandle {
     #[must_use]
     pub fn agent(&self) -> &AgentId {
         &self.0.agent
+    }
+
+    /// What is set for a stream.
+    #[must_use]
+    pub fn policy(&self, stream: &StreamName) -> StreamPolicy {
+        self.0.config.policy(stream)
     }
 
     /// Gives the events their seqs and returns after the commit that holds them is on disk.
@@ -179,7 +190,7 @@ impl SpoolHandle {
         self.send(|reply| Control::Fork { lane, reason, reply }).await
     }
 
-    /// The session has sent the lane up to `up_to`: `drop_oldest` spares it.
+    /// The session has sent the lane up to `up_to`: eviction spares it.
     pub fn set_in_flight(&self, lane: LaneId, up_to: Seq) {
         self.0
             .in_flight

@@ -55,6 +55,8 @@ pub struct Accepted {
     pub stream: StreamName,
     pub epoch: Epoch,
     pub range: SeqRange,
+    /// How many of them were dropped at once, by the stream's policy: the ledger names which.
+    pub dropped: u64,
 }
 
 /// Where a lane stands.
@@ -166,6 +168,8 @@ pub struct SpoolStatus {
     /// Bytes on disk that count towards the limit: pages in use and the WAL file.
     pub bytes: u64,
     pub limit: u64,
+    /// An append was refused for lack of room, and nothing has changed since.
+    pub full: bool,
     pub health: SpoolHealth,
     /// Where a damaged database went that this process has found. What it held is in that file only.
     pub quarantined: Option<Arc<str>>,
@@ -177,6 +181,8 @@ pub enum SpoolHealth {
     Healthy,
     /// The last attempt failed; the spool keeps trying.
     Failing {
+        /// `disk_full`, `read_only`, `damaged` or `io`.
+        trouble: &'static str,
         reason: Arc<str>,
     },
 }

@@ -29,8 +29,10 @@
 //! ```
 
 mod actor;
+mod age;
 mod answers;
 mod config;
+mod fork;
 mod group;
 mod handle;
 mod lane;
@@ -40,13 +42,17 @@ mod open;
 mod policy;
 mod queue;
 mod reader;
+mod room;
+mod standby;
 mod store;
+mod thin;
 mod transaction;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tributary_shared::ids::AgentId;
 use tributary_shared::time::now_millis;
@@ -58,29 +64,30 @@ pub use messages::{
     Accepted, Block, DropRecord, ForkReason, InputPosition, LaneId, LaneInfo, NewDropped, NewEvents,
     RowsBlock, SpoolError, SpoolHealth, SpoolStatus,
 };
-pub use open::{FORMAT_VERSION, OpenError};
-pub use policy::{UnknownPolicy, WhenFull};
-pub use transaction::{DROPPED_DAMAGED, DROPPED_OLDEST, DROPPED_REWOUND, MAX_LISTED_DROPS};
+pub use open::{FORMAT_VERSION, OpenError, StoreFailure};
+pub use policy::{Priority, StreamPolicy, UnknownPolicy, UnknownPriority, WhenFull};
+pub use transaction::{
+    DROPPED_BY_PRIORITY, DROPPED_DAMAGED, DROPPED_NEWEST, DROPPED_OLDEST, DROPPED_REWOUND, DROPPED_THINNED,
+    DROPPED_TOO_OLD, MAX_LISTED_DROPS,
+};
 
 /// Opens the spool and starts its thread. Blocks while it reads the index of what is held.
 ///
 /// # Errors
-/// [`OpenError`] when another process has it, it is of a newer format or another agent's, or the disk fails.
-/// A damaged database is no error: see [`SpoolStatus::quarantined`].
+/// [`OpenError`] when another process has it, or it is of a newer format or another agent's. A disk that fails
+/// is no error (see [`SpoolStatus::health`]), nor is a damaged database (see [`SpoolStatus::quarantined`]).
 pub fn open(config: SpoolConfig, agent: AgentId) -> Result<SpoolHandle, OpenError> {
-    let lock = open::lock(&config.dir)?;
-    let budget = policy::Budget::new(config.limit);
     let place = open::Place {
         dir: config.dir.clone(),
         agent: agent.clone(),
-        budget,
+        budget: policy::Budget::new(config.limit),
     };
-    let opened = place.open_for_process(now_millis())?;
     let in_flight = handle::InFlight::default();
     let queue = Arc::new(queue::Queue::default());
     let dir = config.dir.clone();
-    let (actor, status) = actor::Actor::new(place, config, Arc::clone(&in_flight), opened, lock);
-    let handle = SpoolHandle::new(agent, Arc::clone(&queue), in_flight, status);
+    let (now, shared) = (now_millis(), Arc::clone(&in_flight));
+    let (actor, status) = actor::Actor::start(place, config.clone(), shared, Instant::now(), now)?;
+    let handle = SpoolHandle::new(agent, config, Arc::clone(&queue), in_flight, status);
     std::thread::Builder::new()
         .name("spool".to_owned())
         .spawn(move || actor.run(queue))

@@ -12,11 +12,12 @@ use tributary_shared::time::{Millis, to_rfc3339};
 use super::lane::Lanes;
 use super::messages::LaneId;
 use super::policy::{Budget, Usage};
-use super::store::{Store, StoreError, TABLES, Trouble};
+use super::store::{Store, StoreError, TABLES, TABLES_OF_FORMAT_2, Trouble};
 use super::transaction::list_drops;
 
-/// The newest format that this build writes, and the only one so far.
-pub const FORMAT_VERSION: i64 = 1;
+/// The newest format, which this build writes. Format 1 had none of [`TABLES_OF_FORMAT_2`]; it is brought up to
+/// date when it is opened.
+pub const FORMAT_VERSION: i64 = 2;
 /// `TRBS`: tells a spool from any other SQLite file.
 const APPLICATION_ID: i64 = 0x5452_4253;
 /// Measured with blocks of tens of kilobytes and with single events: 4 KiB pages cost a seventh more CPU (long
@@ -42,8 +43,54 @@ pub enum OpenError {
     ForeignAgent { dir: PathBuf, found: String },
     #[error("cannot use {path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("cannot open the spool in {dir}: {reason}")]
-    Database { dir: PathBuf, reason: String },
+    #[error("cannot use the spool's database: {0}")]
+    Database(#[from] StoreFailure),
+}
+
+/// A statement on the spool's database that failed.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct StoreFailure(StoreError);
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        Self::Database(StoreFailure(error))
+    }
+}
+
+impl OpenError {
+    /// Will it stay as it is until a person acts? Else the disk may come back.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Locked(_) | Self::NewerFormat { .. } | Self::ForeignAgent { .. } => true,
+            Self::Io { .. } | Self::Database(_) => false,
+        }
+    }
+
+    pub(super) fn trouble(&self) -> Trouble {
+        match self {
+            Self::Io { source, .. } => Trouble::of_io(source),
+            Self::Database(StoreFailure(error)) => error.trouble(),
+            Self::Locked(_) | Self::NewerFormat { .. } | Self::ForeignAgent { .. } => Trouble::Other,
+        }
+    }
+}
+
+/// Does a process open the database for the first time?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum First {
+    /// Seqs that are given out from now on were not sent before the aggregator is heard.
+    InProcess,
+    No,
+}
+
+/// What opening gave.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub database: Database,
+    /// Where a damaged database went.
+    pub aside: Option<PathBuf>,
 }
 
 /// An open database and what it holds.
@@ -99,7 +146,7 @@ impl Place {
     }
 
     /// Opens the database, and makes an empty one where there is none.
-    pub(super) fn open(&self, now: Millis) -> Result<Database, OpenFailure> {
+    pub(super) fn open(&self, now: Millis, first: First) -> Result<Database, OpenError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -114,7 +161,12 @@ impl Place {
         if objects == 0 {
             self.create(&store, now)?;
         }
-        self.check_meta(&store.conn)?;
+        if self.check_meta(&store.conn)? < FORMAT_VERSION {
+            migrate(&store)?;
+        }
+        if first == First::InProcess {
+            store.note_process_start()?;
+        }
         let lanes = load(&store)?;
         Ok(Database {
             store,
@@ -150,6 +202,7 @@ impl Place {
         let spool_id = format!("{:016x}", rand::random::<u64>());
         store.transaction(|| {
             store.conn.execute_batch(TABLES)?;
+            store.conn.execute_batch(TABLES_OF_FORMAT_2)?;
             store
                 .conn
                 .execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
@@ -162,7 +215,8 @@ impl Place {
         })
     }
 
-    fn check_meta(&self, conn: &Connection) -> Result<(), OpenFailure> {
+    /// Returns the format.
+    fn check_meta(&self, conn: &Connection) -> Result<i64, OpenError> {
         let application: i64 = conn
             .query_row("PRAGMA application_id", [], |row| row.get(0))
             .map_err(StoreError::from)?;
@@ -177,40 +231,28 @@ impl Place {
             .map_err(StoreError::from)?;
         let dir = self.dir.clone();
         if found > FORMAT_VERSION {
-            return Err(OpenFailure::Refused(OpenError::NewerFormat { dir, found }));
+            return Err(OpenError::NewerFormat { dir, found });
         }
         if agent != self.agent.as_str() {
-            return Err(OpenFailure::Refused(OpenError::ForeignAgent {
-                dir,
-                found: agent,
-            }));
+            return Err(OpenError::ForeignAgent { dir, found: agent });
         }
-        Ok(())
+        Ok(found)
     }
 
-    /// Opens the database; a damaged one is moved aside (second value: where to) and a fresh one begun, whose
-    /// lanes have new epochs.
-    pub(super) fn open_or_quarantine(&self, now: Millis) -> Result<(Database, Option<PathBuf>), OpenError> {
-        match self.open(now) {
-            Ok(database) => Ok((database, None)),
-            Err(OpenFailure::Store(error)) if error.trouble() == Trouble::Damage => {
-                let aside = self.quarantine(now, &error)?;
-                let database = self.open(now).map_err(|failure| failure.into_error(&self.dir))?;
-                Ok((database, Some(aside)))
+    /// Opens the database; a damaged one is moved aside and a fresh one begun, whose lanes have new epochs.
+    pub(super) fn open_or_quarantine(&self, now: Millis, first: First) -> Result<Opened, OpenError> {
+        match self.open(now, first) {
+            Ok(database) => Ok(Opened {
+                database,
+                aside: None,
+            }),
+            Err(OpenError::Database(StoreFailure(error))) if error.trouble() == Trouble::Damage => {
+                let aside = Some(self.quarantine(now, &error)?);
+                let database = self.open(now, first)?;
+                Ok(Opened { database, aside })
             }
-            Err(failure) => Err(failure.into_error(&self.dir)),
+            Err(error) => Err(error),
         }
-    }
-
-    /// What a starting process does: seqs given out from now on were not sent before the aggregator is heard.
-    pub(super) fn open_for_process(&self, now: Millis) -> Result<(Database, Option<PathBuf>), OpenError> {
-        let (mut database, aside) = self.open_or_quarantine(now)?;
-        let noted = database
-            .store
-            .note_process_start()
-            .and_then(|()| load(&database.store));
-        database.lanes = noted.map_err(|error| OpenFailure::Store(error).into_error(&self.dir))?;
-        Ok((database, aside))
     }
 
     /// Moves the database aside, under a name with the time. The caller has closed it.
@@ -268,25 +310,17 @@ impl Database {
     }
 }
 
-/// Why a database did not open.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum OpenFailure {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Refused(OpenError),
-}
-
-impl OpenFailure {
-    pub(super) fn into_error(self, dir: &Path) -> OpenError {
-        match self {
-            Self::Store(error) => OpenError::Database {
-                dir: dir.to_owned(),
-                reason: error.to_string(),
-            },
-            Self::Refused(error) => error,
-        }
-    }
+/// Brings a database of format 1 up to date.
+fn migrate(store: &Store) -> Result<(), StoreError> {
+    store.transaction(|| {
+        store.conn.execute_batch(TABLES_OF_FORMAT_2)?;
+        store
+            .conn
+            .execute("UPDATE meta SET format_version = ?1", [FORMAT_VERSION])?;
+        Ok(())
+    })?;
+    tracing::info!(format = FORMAT_VERSION, "spool brought up to date");
+    Ok(())
 }
 
 /// Reads the lanes and proves that each one's blocks and drops cover `(committed_seq, next_seq)` without gaps.

@@ -6,6 +6,7 @@
 //! blocks  one row a compressed block; blocks and drops of a lane cover (committed_seq, next_seq) without gaps
 //! drops   seqs that stand for no event any more, until the aggregator has committed the loss
 //! inputs  how far each input has read
+//! clock_steps  when this host's clock was set, and by how much
 //! ```
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tributary_shared::time::Millis;
 use tributary_shared::wire::Codec;
 use tributary_shared::wire::frame::checksum;
 
+use super::age::{MAX_STEPS, Step};
 use super::group::Packed;
 use super::lane::Lane;
 use super::messages::{DropRecord, InputPosition, LaneId, RowsBlock};
@@ -39,6 +41,12 @@ CREATE TABLE drops(
 CREATE TABLE inputs(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 ";
 
+/// What format 2 adds to [`TABLES`], which are those of format 1. Added last, so that the root pages of the
+/// others are the same in a file that was migrated.
+pub(super) const TABLES_OF_FORMAT_2: &str = "
+CREATE TABLE clock_steps(from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, delta_ms INTEGER NOT NULL);
+";
+
 /// A statement that failed, or content that contradicts itself.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StoreError {
@@ -56,7 +64,29 @@ pub(super) enum Trouble {
     /// The file's content is not a spool's (any more).
     Damage,
     DiskFull,
+    ReadOnly,
     Other,
+}
+
+impl Trouble {
+    /// For programs: the status and a metric's label.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Damage => "damaged",
+            Self::DiskFull => "disk_full",
+            Self::ReadOnly => "read_only",
+            Self::Other => "io",
+        }
+    }
+
+    pub(super) fn of_io(error: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::DiskFull,
+            ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
+            _ => Self::Other,
+        }
+    }
 }
 
 impl StoreError {
@@ -64,8 +94,7 @@ impl StoreError {
         use rusqlite::{Error, ErrorCode};
         match self {
             Self::Damaged(_) => Trouble::Damage,
-            Self::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => Trouble::DiskFull,
-            Self::Io(_) => Trouble::Other,
+            Self::Io(error) => Trouble::of_io(error),
             Self::Sqlite(error) => match error {
                 Error::FromSqlConversionFailure(..)
                 | Error::InvalidColumnType(..)
@@ -76,6 +105,7 @@ impl StoreError {
                     // the statements here are constant: one that does not compile finds foreign tables
                     Some(ErrorCode::Unknown) => Trouble::Damage,
                     Some(ErrorCode::DiskFull) => Trouble::DiskFull,
+                    Some(ErrorCode::ReadOnly) => Trouble::ReadOnly,
                     _ => Trouble::Other,
                 },
             },
@@ -131,14 +161,21 @@ impl Store {
         Ok(out)
     }
 
+    fn pragma(&self, sql: &str) -> Result<u64> {
+        let value: i64 = self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        Ok(value.unsigned_abs())
+    }
+
     /// Bytes of the pages in use, as the running transaction sees them.
     pub(super) fn pages_in_use(&self) -> Result<u64> {
-        let pragma = |sql| -> Result<u64> {
-            let value: i64 = self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-            Ok(value.unsigned_abs())
-        };
-        let pages = pragma("PRAGMA page_count")?.saturating_sub(pragma("PRAGMA freelist_count")?);
-        Ok(pages * pragma("PRAGMA page_size")?)
+        let free = self.pragma("PRAGMA freelist_count")?;
+        let pages = self.pragma("PRAGMA page_count")?.saturating_sub(free);
+        Ok(pages * self.pragma("PRAGMA page_size")?)
+    }
+
+    /// Bytes of the pages that are free: they take events without a larger file.
+    pub(super) fn free_bytes(&self) -> Result<u64> {
+        Ok(self.pragma("PRAGMA freelist_count")? * self.pragma("PRAGMA page_size")?)
     }
 
     pub(super) fn insert_lane(&self, stream: &StreamName, epoch: Epoch, active: bool) -> Result<Lane> {
@@ -267,6 +304,15 @@ impl Store {
             .conn
             .prepare_cached(sql)?
             .query_row([lane.0, to_db(from)], extent)
+            .optional()?)
+    }
+
+    /// When the block that begins with `first` was spooled.
+    pub(super) fn spooled_at(&self, lane: LaneId, first: Seq) -> Result<Option<Millis>> {
+        Ok(self
+            .conn
+            .prepare_cached("SELECT spooled_at FROM blocks WHERE lane = ?1 AND first_seq = ?2")?
+            .query_row([lane.0, to_db(first)], |row| row.get(0))
             .optional()?)
     }
 
@@ -414,6 +460,30 @@ impl Store {
             .prepare_cached("DELETE FROM inputs WHERE key = ?1")?
             .execute([key])?;
         Ok(())
+    }
+
+    pub(super) fn clock_steps(&self) -> Result<Vec<Step>> {
+        let sql = "SELECT from_ms, to_ms, delta_ms FROM clock_steps ORDER BY rowid";
+        let mut statement = self.conn.prepare(sql)?;
+        let rows = statement.query_map([], |row| {
+            Ok(Step {
+                from: row.get(0)?,
+                to: row.get(1)?,
+                delta: row.get(2)?,
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Adds a step, and forgets the oldest beyond [`MAX_STEPS`].
+    pub(super) fn add_clock_step(&self, step: Step) -> Result<()> {
+        self.transaction(|| {
+            let sql = "INSERT INTO clock_steps(from_ms, to_ms, delta_ms) VALUES (?1, ?2, ?3)";
+            self.conn.execute(sql, [step.from, step.to, step.delta])?;
+            let sql = "DELETE FROM clock_steps WHERE rowid <= (SELECT max(rowid) FROM clock_steps) - ?1";
+            self.conn.execute(sql, [to_db(MAX_STEPS as u64)])?;
+            Ok(())
+        })
     }
 
     pub(super) fn position(&self, key: &str) -> Result<Option<Vec<u8>>> {

@@ -30,6 +30,8 @@ metric_names! {
     SpoolBytes = "tributary_spool_bytes": "Bytes of the spool on disk, WAL included";
     SpoolHeldEvents = "tributary_spool_held_events": "Events in the spool that are not yet committed by the aggregator";
     SpoolDropped = "tributary_spool_dropped_events": "Events dropped at the edge, by reason";
+    SpoolHealthy = "tributary_spool_healthy": "1 while the spool takes events, 0 while its disk does not let it";
+    SpoolFailures = "tributary_spool_failures": "Failures of the spool's database, by trouble (disk_full, read_only, damaged, io)";
     SpoolCommitSeconds = "tributary_spool_commit_seconds": "Duration of a spool group commit";
     ShipperConnected = "tributary_shipper_connected": "1 while a session with a gateway is open";
     ShipperBatches = "tributary_shipper_batches": "Batches sent to a gateway";
@@ -51,6 +53,8 @@ metric_names! {
     ApplySeconds = "tributary_apply_seconds": "Duration of folding one batch into every view";
     AppliedPosition = "tributary_applied_position": "Log position up to which the views are current";
     CommittedPosition = "tributary_committed_position": "Newest log position";
+    LogFloor = "tributary_log_floor_position": "Log position up to which retention has deleted entries";
+    LogFailing = "tributary_log_failing": "1 while the log cannot store, and batches are refused";
     WindowRows = "tributary_window_rows": "Window rows in memory, by view";
     SnapshotSeconds = "tributary_snapshot_seconds": "Duration of a window snapshot";
     AggregatorRefused = "tributary_aggregator_refused": "Gateway connections and batches refused, by reason";

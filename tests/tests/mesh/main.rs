@@ -13,6 +13,7 @@ mod namespaces;
 mod offline;
 mod raw_agent;
 mod restart;
+mod restored;
 mod site;
 mod spool;
 mod stopped;

@@ -1,7 +1,6 @@
 //! Damaged files, full disks, foreign and newer spools.
 
 use std::fs;
-use std::time::Duration;
 
 use super::*;
 

@@ -5,22 +5,23 @@ mod epochs;
 mod faults;
 mod full;
 mod model;
+mod policies;
 mod threads;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, oneshot};
-use tributary_shared::ids::{AgentId, Seq, StreamName};
+use tributary_shared::ids::{AgentId, Seq, SeqRange, StreamName};
 use tributary_shared::time::Millis;
 use tributary_shared::wire::rows::{Rows, inflate, push_row};
 
 use super::actor::Actor;
 use super::handle::InFlight;
 use super::messages::*;
-use super::policy::{Budget, WhenFull};
+use super::policy::{Budget, StreamPolicy, WhenFull};
 use super::queue::{Append, Batch, Control, Queued, Read, Reply};
 use super::{MAX_APPEND_BYTES, SpoolConfig, open};
 
@@ -79,36 +80,51 @@ struct Harness {
     status: tokio::sync::watch::Receiver<SpoolStatus>,
     config: SpoolConfig,
     at: Instant,
+    now: Millis,
     _dir: TempDir,
 }
 
 impl Harness {
     fn new(limit: u64, when_full: WhenFull) -> Self {
-        Self::open(TempDir::new().expect("tempdir"), limit, when_full).expect("opens")
+        Self::with_streams(limit, when_full.into(), [])
     }
 
-    fn open(dir: TempDir, limit: u64, when_full: WhenFull) -> Result<Self, open::OpenError> {
+    /// With policies for some streams.
+    fn with_streams<const N: usize>(
+        limit: u64,
+        default_policy: StreamPolicy,
+        streams: [(&str, StreamPolicy); N],
+    ) -> Self {
+        let dir = TempDir::new().expect("tempdir");
         let mut config = SpoolConfig {
             limit,
-            when_full,
+            default_policy,
             ..SpoolConfig::new(dir.path())
         };
-        config.streams.insert(stream(BALLAST), WhenFull::Block);
-        let lock = open::lock(&config.dir)?;
+        config.streams.insert(stream(BALLAST), WhenFull::Block.into());
+        config
+            .streams
+            .extend(streams.map(|(name, policy)| (stream(name), policy)));
+        Self::open(dir, config).expect("opens")
+    }
+
+    fn open(dir: TempDir, mut config: SpoolConfig) -> Result<Self, open::OpenError> {
+        dir.path().clone_into(&mut config.dir);
+        let limit = config.limit;
         let place = open::Place {
             dir: config.dir.clone(),
             agent: agent(),
             budget: Budget::new(limit),
         };
-        let opened = place.open_for_process(NOW)?;
-        let in_flight = InFlight::default();
-        let (actor, status) = Actor::new(place, config.clone(), Arc::clone(&in_flight), opened, lock);
+        let (in_flight, at) = (InFlight::default(), Instant::now());
+        let (actor, status) = Actor::start(place, config.clone(), Arc::clone(&in_flight), at, NOW)?;
         Ok(Self {
             actor,
             in_flight,
             status,
             config,
-            at: Instant::now(),
+            at,
+            now: NOW,
             _dir: dir,
         })
     }
@@ -127,7 +143,7 @@ impl Harness {
 
     /// Goes on from an image, as a new process.
     fn restore(&mut self, image: TempDir) {
-        *self = Self::open(image, self.config.limit, self.config.when_full).expect("opens");
+        *self = Self::open(image, self.config.clone()).expect("opens");
     }
 
     fn crash(&mut self) {
@@ -139,8 +155,16 @@ impl Harness {
     }
 
     fn disk_bytes(&self) -> u64 {
-        let size = |name| std::fs::metadata(self.path().join(name)).map_or(0, |meta| meta.len());
-        size("spool.db") + size("spool.db-wal")
+        let entries = std::fs::read_dir(self.path()).expect("dir");
+        let sizes = entries.map(|entry| entry.expect("entry").metadata().expect("metadata").len());
+        sizes.sum()
+    }
+
+    /// Both clocks go on, and the thread wakes up.
+    fn pass(&mut self, time: Duration) {
+        self.at += time;
+        self.now += Millis::try_from(time.as_millis()).expect("short");
+        self.round(Vec::new(), Vec::new());
     }
 
     fn round(&mut self, appends: Vec<Append>, controls: Vec<Control>) {
@@ -163,7 +187,7 @@ impl Harness {
                 .collect(),
             closed: false,
         };
-        self.actor.round(batch, self.at, NOW);
+        self.actor.round(batch, self.at, self.now);
     }
 
     /// One group commit of all these appends.
