@@ -10,6 +10,7 @@ mod out;
 pub mod process;
 pub mod role;
 mod signals;
+pub mod sim;
 pub mod supervise;
 pub mod up;
 pub mod workload;
@@ -47,6 +48,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => supervising("up", up::run(args)).map(done),
         Command::Bench(BenchCommand::E2e(args)) => supervising("bench", bench::run(args)).map(done),
         Command::Check(args) => check(&args).map(done),
+        Command::Sim(args) => sim::run(&args).map(|held| {
+            if held {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(EXIT_FAILED)
+            }
+        }),
         Command::Load(args) => load::run(&args).map(done),
         Command::Cert(command) => certs::run(&command).map(done),
         Command::AgentBundle(args) => certs::agent_bundle(&args).map(done),

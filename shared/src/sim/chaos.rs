@@ -32,7 +32,7 @@ impl Grave {
 
 impl World {
     pub fn fault(&mut self, agent: usize, gateway: usize) {
-        match self.rng.random_range(0..12) {
+        match self.rng.random_range(0..16) {
             0 => {
                 self.faults.connections_cut += 1;
                 self.cut_agent(agent);
@@ -52,21 +52,21 @@ impl World {
             }
             5 => {
                 self.faults.gateways_stopped += 1;
-                self.gateways[gateway].stopped_until = self.now + self.rng.random_range(500..20_000);
+                self.gateways[gateway].stopped_until = self.now + self.rng.random_range(100..9_000);
             }
             6 => {
                 self.faults.partitions += 1;
-                self.agents[agent].cut_off_until = self.now + self.rng.random_range(100..15_000);
+                self.agents[agent].cut_off_until = self.now + self.rng.random_range(100..8_000);
             }
             7 => {
                 self.faults.partitions += 1;
-                self.gateways[gateway].cut_off_until = self.now + self.rng.random_range(100..15_000);
+                self.gateways[gateway].cut_off_until = self.now + self.rng.random_range(100..8_000);
             }
             8 => {
                 self.faults.clock_jumps += 1;
                 self.agents[agent].skew += self.rng.random_range(-86_400_000..86_400_000);
                 // a host that slept
-                self.now += self.rng.random_range(0..30_000);
+                self.now += self.rng.random_range(0..10_000);
             }
             9 => {
                 self.faults.fsyncs_failed += 1;
@@ -121,7 +121,10 @@ impl World {
     fn grave(&mut self, at: usize) {
         let early = self.chance(2);
         match self.grave {
-            None => {}
+            None => {
+                self.faults.connections_cut += 1;
+                self.cut_agent(at);
+            }
             Some(Grave::OldImage) if early => {
                 let image = self.agents[at].spool.disk.durable().clone();
                 self.agents[at].image = Some(image);
@@ -149,6 +152,13 @@ impl World {
         self.faults.agents_restored += 1;
         self.everything_arrives_or_is_lost();
         self.agents[at].spool.forget_waiting();
+        // An image of a spool whose process had not heard the aggregator yet: whether its newest events are those
+        // that the aggregator has by now, or others under the same seqs, cannot be told, and they are sent again.
+        for lane in image.by_id.values() {
+            let unsent = lane.row.unsent_from.unwrap_or(lane.row.next_seq);
+            let unclear = lane.blocks.iter().filter(|block| block.range.last >= unsent);
+            unclear.for_each(|block| self.oracle.copied(&block.content, true));
+        }
         self.begin_process(at, image);
         self.oracle.excuse_missing(held(&self.agents));
     }

@@ -12,7 +12,8 @@
 //! its seed and step, and that seed shows it again. When the faults end, everything must arrive.
 //!
 //! What the oracle excuses is what no program can keep, and it counts how much: events whose only copy was on a
-//! disk that was replaced by an older image of itself; events that two live agents with one spool gave the same
+//! disk that was replaced by an older image of itself (and, when that image was taken between a restart and the
+//! first contact, a second count of its newest events); events that two live agents with one spool gave the same
 //! seqs before they were told apart; and, after the restore of an older aggregator, events of lanes that their
 //! agent had drained and forgotten, which nobody is left to report.
 
@@ -66,8 +67,9 @@ pub fn run(seed: u64, steps: u64) -> Outcome {
     if broken.is_none() {
         broken = arrive(&mut world);
     }
-    if world.grave == Some(chaos::Grave::Twin) {
-        world.oracle.count_twins(&mut world.faults);
+    match world.grave {
+        Some(chaos::Grave::Twin) => world.oracle.count_twins(&mut world.faults),
+        _ => world.faults.image_events_doubled = world.oracle.doubled(),
     }
     world.faults.batches_trimmed = world.center.trimmed;
     Outcome {

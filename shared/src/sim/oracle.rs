@@ -226,6 +226,11 @@ impl Oracle {
     pub fn count_twins(&self, faults: &mut Faults) {
         let lost = |event: &&Event| event.accepted && event.twice_ok && event.counted == 0 && !event.ledgered;
         faults.twin_events_lost += self.events.iter().filter(lost).count() as u64;
-        faults.twin_events_doubled += self.events.iter().filter(|event| event.counted > 1).count() as u64;
+        faults.twin_events_doubled += self.doubled();
+    }
+
+    /// Events that are counted more than once, all of them excused.
+    pub fn doubled(&self) -> u64 {
+        self.events.iter().filter(|event| event.counted > 1).count() as u64
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct World {
     pub faulty: bool,
     /// Which of the grave faults may happen in this run; see [`super::chaos`].
     pub grave: Option<super::chaos::Grave>,
+    /// One step in so many brings a fault: some runs are stormy, in others much is under way when it comes.
+    rarity: u32,
     next_session: usize,
     next_serial: u64,
 }
@@ -69,6 +71,7 @@ impl World {
             faults: Faults::default(),
             faulty: true,
             grave: super::chaos::Grave::of(seed),
+            rarity: [40, 100, 250][(seed % 3) as usize],
             next_session: 0,
             next_serial: 0,
         };
@@ -122,25 +125,33 @@ impl World {
         let (agent, gateway) = (self.pick(self.agents.len()), self.pick(GATEWAYS));
         match self.rng.random_range(0..17) {
             0 if self.faulty => self.produce(agent),
-            1 => self.agents[agent].spool.sync(&mut self.oracle),
-            2 => self.connect(agent),
-            3 => self.dial_upstream(gateway),
+            1 => self.sync_spools(),
+            2 => (0..self.agents.len()).for_each(|agent| self.connect(agent)),
+            3 => (0..GATEWAYS).for_each(|gateway| self.dial_upstream(gateway)),
             4..=6 => self.ship(agent),
-            7 => self.deliver_control(gateway),
-            8..=10 => self.deliver_batch(gateway),
-            11 => self.forward(gateway),
-            12 => self.deliver_upstream(gateway),
-            13 => self.commit(gateway),
+            7 => self.deliver_all_control(gateway),
+            8..=10 => self.some_times(Self::deliver_batch),
+            11 => self.some_times(Self::forward),
+            12 => self.some_times(Self::deliver_upstream),
+            13 => self.some_times(Self::commit),
             14 => self.sync_center(),
             15 => self.apply(),
             _ => self.tick_all(),
         }
-        if self.faulty && self.chance(40) {
+        if self.faulty && self.chance(self.rarity) {
             self.fault(agent, gateway);
         }
         self.settle();
         self.check();
         self.oracle.broken.clone()
+    }
+
+    /// At each gateway, so that a run is not spent on waiting.
+    fn some_times(&mut self, step: fn(&mut Self, usize)) {
+        for gateway in 0..GATEWAYS {
+            let times = self.rng.random_range(0..4);
+            (0..times).for_each(|_| step(self, gateway));
+        }
     }
 
     fn produce(&mut self, agent: usize) {
@@ -312,6 +323,12 @@ impl World {
         }
     }
 
+    fn sync_spools(&mut self) {
+        for agent in &mut self.agents {
+            agent.spool.sync(&mut self.oracle);
+        }
+    }
+
     /// One of the gateway's sessions, if there are any and the gateway runs.
     fn some_session(&mut self, gateway: usize) -> Option<usize> {
         let len = self.gateways[gateway].sessions.len();
@@ -322,8 +339,15 @@ impl World {
         self.gateways[gateway].sessions.keys().nth(at).copied()
     }
 
-    fn deliver_control(&mut self, gateway: usize) {
-        let Some(key) = self.some_session(gateway) else { return };
+    fn deliver_all_control(&mut self, gateway: usize) {
+        if self.now < self.gateways[gateway].stopped_until {
+            return;
+        }
+        let keys: Vec<usize> = self.gateways[gateway].sessions.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.deliver_control(gateway, key));
+    }
+
+    fn deliver_control(&mut self, gateway: usize, key: usize) {
         let burst = self.rng.random_range(1..8);
         let wall = self.wall(0);
         let session = self.gateways[gateway].sessions.get_mut(&key).expect("listed");
@@ -454,7 +478,7 @@ impl World {
     }
 
     fn tick_all(&mut self) {
-        self.now += self.rng.random_range(0..600);
+        self.now += self.rng.random_range(0..300);
         let (now, wall) = (self.now, self.wall(0));
         for agent in &mut self.agents {
             if let Some(link) = &mut agent.link {

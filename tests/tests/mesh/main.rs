@@ -5,6 +5,7 @@ mod bad_peers;
 mod bad_requests;
 mod browser;
 mod dead_letters;
+mod failover;
 mod host;
 mod kills;
 mod offline;
