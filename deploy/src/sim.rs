@@ -92,7 +92,11 @@ fn show(bar: &ProgressBar, began: Instant, seeds: u64, done: u64) {
 }
 
 fn promise(args: &SimArgs, seed: u64, broken: Broken) -> BrokenPromise {
-    let Broken { promise, step, detail } = broken;
+    let Broken {
+        promise,
+        step,
+        detail,
+    } = broken;
     BrokenPromise {
         promise,
         seed,

@@ -1,8 +1,8 @@
 //! Accepts agents: handshake, role check, one session actor each.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use actix::prelude::*;

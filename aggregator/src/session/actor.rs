@@ -198,7 +198,10 @@ impl Actor for Session {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         let gateway = self.setup.link.gateway().clone();
-        self.setup.shared.sightings.gateway_up(gateway, ctx.address().recipient());
+        self.setup
+            .shared
+            .sightings
+            .gateway_up(gateway, ctx.address().recipient());
         let (sender, queue) = mpsc::channel(2 * MAX_IN_FLIGHT as usize);
         self.submissions = Some(sender);
         actix::spawn(submit(queue, self.setup.shared.commit.clone(), ctx.address()));

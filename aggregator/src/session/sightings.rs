@@ -66,8 +66,37 @@ impl Sightings {
     /// The session ended. False: another one of the agent counts.
     pub fn left(&self, agent: &AgentId, session: SessionKey) -> bool {
         let mut inner = self.lock();
-        let counted = inner.presence.current(agent).is_none_or(|(_, current)| *current == session);
+        let counted = inner
+            .presence
+            .current(agent)
+            .is_none_or(|(_, current)| *current == session);
         inner.presence.left(agent, session);
         counted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(session: u64) -> SessionKey {
+        SessionKey { instance: 1, session }
+    }
+
+    #[test]
+    fn the_end_of_an_older_session_does_not_hide_the_newer_one_at_the_same_gateway() {
+        let (agent, gateway) = (
+            AgentId::new("a").expect("valid"),
+            GatewayId::new("g").expect("valid"),
+        );
+        let sightings = Sightings::default();
+        assert!(sightings.seen(&agent, &gateway, key(1)));
+        assert!(sightings.seen(&agent, &gateway, key(2)));
+        assert!(!sightings.left(&agent, key(1)), "the agent is still there");
+        assert!(
+            !sightings.seen(&agent, &gateway, key(1)),
+            "a late report of the older one"
+        );
+        assert!(sightings.left(&agent, key(2)));
     }
 }

@@ -12,13 +12,15 @@ use tributary_shared::identity::Identity;
 use tributary_shared::metrics::{self, Counter, Gauge, MetricName};
 use tributary_shared::protocol::{AgentLink, AgentOutput, LaneView, Shipment, Tick};
 use tributary_shared::time::{Monotonic, now_millis};
-use tributary_shared::transport::{CONTROL_QUEUE, ControlReader, TransportError, send_batch_ranked, write_control};
+use tributary_shared::transport::{
+    CONTROL_QUEUE, ControlReader, TransportError, send_batch_ranked, write_control,
+};
 use tributary_shared::wire::{
     ByeCode, Limits, MAX_BATCH_HEADER, MAX_CONTROL_FRAME, SessionKey, ToAgent, ToGateway, frame,
 };
 
 use super::config::ShipConfig;
-use super::dial::{Rota, dial};
+use super::dial::{Rota, dial, when_asked};
 use super::forks::{OpenedLane, leave_shared_epochs, open_lane};
 use super::messages::{Lost, Received, SpoolChanged, Stop};
 use super::pack::{Packed, pack};
@@ -165,25 +167,31 @@ impl Shipper {
         self.failures = self.failures.saturating_add(1);
         self.publish(ConnectionState::Waiting, None, reason);
         let pause = BACKOFF.delay(self.failures, rand::random());
-        // all who were asked to wait were asked at about the same time: full jitter on top of what was asked
-        let asked = Duration::from_millis(at_least).mul_f64(1.0 + rand::random::<f64>());
+        let asked = when_asked(at_least, rand::random());
         ctx.run_later(pause.max(asked), |actor, ctx| actor.dial(ctx));
     }
 
     /// Another process has this agent's identity. It has the session now; this one backs off, and stops writing
     /// to epochs that the other may have a copy of.
     fn superseded(&mut self, reason: String, ctx: &mut Context<Self>) {
-        let Some(session) = self.end_session(&reason) else { return };
-        let pause = self.rivalry.lost(session.opened, self.clock.tick(), rand::random());
+        let Some(session) = self.end_session(&reason) else {
+            return;
+        };
+        let pause = self
+            .rivalry
+            .lost(session.opened, self.clock.tick(), rand::random());
         tracing::error!(
-            gateway = session.address, reason, pause_s = pause.as_secs(),
+            gateway = session.address,
+            reason,
+            pause_s = pause.as_secs(),
             "another process lives with this agent's identity: give each host an id and a spool of its own"
         );
         self.failures = self.failures.saturating_add(1);
         self.publish(ConnectionState::Superseded, None, Some(reason));
         let spool = self.setup.spool.clone();
         let lanes = spool.watch().borrow().lanes.clone();
-        self.own_lanes.retain(|own| lanes.iter().any(|lane| lane.lane == *own));
+        self.own_lanes
+            .retain(|own| lanes.iter().any(|lane| lane.lane == *own));
         let own = self.own_lanes.clone();
         let leave = async move { leave_shared_epochs(&spool, &own).await };
         ctx.spawn(leave.into_actor(self).map(|begun, actor, _| match begun {
@@ -222,7 +230,13 @@ impl Shipper {
             },
             self.clock.tick(),
         );
-        let link = AgentLink::new(agent, &self.setup.software, key, self.setup.ship.schedule(), opened);
+        let link = AgentLink::new(
+            agent,
+            &self.setup.software,
+            key,
+            self.setup.ship.schedule(),
+            opened,
+        );
         let (quic, addr) = (connection.clone(), ctx.address());
         self.session = Some(Session {
             link,
@@ -381,6 +395,14 @@ impl Shipper {
             spool.read(LaneId(i64::from(lane)), from_seq, rows, bytes).await
         };
         ctx.spawn(read.into_actor(self).map(move |blocks, actor, ctx| {
+            let now = actor.clock.tick();
+            let session = actor.session.as_ref().filter(|session| session.serial == serial);
+            if session.is_some_and(|session| !session.link.is_next(now, &shipment)) {
+                // a refusal came while this was read: the lane goes on elsewhere
+                actor.shipping = false;
+                actor.ship(ctx);
+                return;
+            }
             let sent = match blocks {
                 Ok(blocks) => actor.dispatch(serial, shipment, &blocks, ctx),
                 Err(error) => {

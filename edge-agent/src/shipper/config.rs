@@ -105,21 +105,37 @@ mod tests {
 
     #[test]
     fn the_section_is_checked() {
-        let read = |text: &str| parse("agent.toml", text, |top| Some(top.section("ship", ShipConfig::from_section)));
+        let read = |text: &str| {
+            parse("agent.toml", text, |top| {
+                Some(top.section("ship", ShipConfig::from_section))
+            })
+        };
         assert_eq!(read("").expect("defaults"), ShipConfig::default());
-        let text = "[ship]\nfresh_share = 0.8\nbacklog_events = 5\nbacklog_bytes = '1KiB'\nbacklog_age = '2m'\n";
+        let text =
+            "[ship]\nfresh_share = 0.8\nbacklog_events = 5\nbacklog_bytes = '1KiB'\nbacklog_age = '2m'\n";
         let config = read(text).expect("valid");
         assert_eq!(
-            (config.fresh_share, config.backlog.events, config.backlog.bytes, config.backlog.age),
+            (
+                config.fresh_share,
+                config.backlog.events,
+                config.backlog.bytes,
+                config.backlog.age
+            ),
             (0.8, 5, 1024, Duration::from_secs(120))
         );
-        let text = "[ship]\nfresh_share = 0.0\nbacklog_events = 0\nbacklog_bytes = '0B'\nbacklog_age = 'soon'\n";
+        let text =
+            "[ship]\nfresh_share = 0.0\nbacklog_events = 0\nbacklog_bytes = '0B'\nbacklog_age = 'soon'\n";
         let problems = read(text).expect_err("invalid").problems;
         let mut keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
         keys.sort_unstable();
         assert_eq!(
             keys,
-            ["ship.backlog_age", "ship.backlog_bytes", "ship.backlog_events", "ship.fresh_share"]
+            [
+                "ship.backlog_age",
+                "ship.backlog_bytes",
+                "ship.backlog_events",
+                "ship.fresh_share"
+            ]
         );
     }
 }

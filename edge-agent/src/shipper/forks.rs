@@ -47,7 +47,11 @@ pub(super) async fn open_lane(
 fn epochs_of(spool: &SpoolHandle, info: &LaneInfo) -> usize {
     let status = spool.watch();
     let status = status.borrow();
-    status.lanes.iter().filter(|lane| lane.stream == info.stream).count()
+    status
+        .lanes
+        .iter()
+        .filter(|lane| lane.stream == info.stream)
+        .count()
 }
 
 async fn is_old(
@@ -64,10 +68,16 @@ async fn is_old(
 
 /// Another process lives with this identity, and perhaps with a copy of this spool: what is taken in from now
 /// on goes to epochs of which it has none. Returns the lanes that are this process's own.
-pub(super) async fn leave_shared_epochs(spool: &SpoolHandle, own: &[LaneId]) -> Result<Vec<LaneId>, SpoolError> {
+pub(super) async fn leave_shared_epochs(
+    spool: &SpoolHandle,
+    own: &[LaneId],
+) -> Result<Vec<LaneId>, SpoolError> {
     let lanes = spool.watch().borrow().lanes.clone();
     let mut begun = Vec::new();
-    for lane in lanes.iter().filter(|lane| lane.active && !own.contains(&lane.lane)) {
+    for lane in lanes
+        .iter()
+        .filter(|lane| lane.active && !own.contains(&lane.lane))
+    {
         match spool.fork_epoch(lane.lane, ForkReason::Backlog).await {
             Ok(info) => begun.push(info.lane),
             // drained and gone meanwhile

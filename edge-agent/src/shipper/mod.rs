@@ -13,6 +13,6 @@ mod pack;
 mod rival;
 mod trace;
 
-pub use config::{BacklogRule, ShipConfig};
 pub use actor::{Shipper, ShipperSetup};
+pub use config::{BacklogRule, ShipConfig};
 pub use messages::Stop;

@@ -128,6 +128,8 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
+    use tributary_shared::ids::SeqRange;
+
     use super::*;
 
     fn lane(committed_seq: Seq, next_seq: Seq, unsent_from: Option<Seq>) -> Lane {

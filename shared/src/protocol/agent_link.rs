@@ -364,7 +364,11 @@ impl AgentLink {
     fn next_ready(&self, fresh: bool, now: Tick) -> Option<u32> {
         let credit = self.limits.max_in_flight as usize;
         let both = || self.lanes.values().any(|lane| lane.view.fresh);
-        let kept = if !fresh && both() { credit / KEPT_FOR_LIVE } else { 0 };
+        let kept = if !fresh && both() {
+            credit / KEPT_FOR_LIVE
+        } else {
+            0
+        };
         if self.in_flight() >= credit - kept {
             return None;
         }
@@ -380,6 +384,17 @@ impl AgentLink {
             .chain(self.lanes.range(..=turn))
             .find(|(_, lane)| ready(lane))
             .map(|(&id, _)| id)
+    }
+
+    /// Whether a shipment is still the next of its lane, asked when it was read from the spool: meanwhile a refusal
+    /// may have sent the lane back, and what lies behind it must not go out before it.
+    #[must_use]
+    pub fn is_next(&self, now: Tick, shipment: &Shipment) -> bool {
+        self.lanes.get(&shipment.lane).is_some_and(|lane| {
+            lane.state == LaneState::Open
+                && now >= lane.not_before
+                && lane.sent_up_to + 1 == shipment.from_seq
+        })
     }
 
     /// A batch of this range, with a body of so many bytes, was handed to the transport.

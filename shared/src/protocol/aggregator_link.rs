@@ -346,7 +346,10 @@ impl<B> AggregatorLink<B> {
     pub fn supersede(&mut self, agent: AgentId, session: SessionKey) {
         if self.state == State::Open {
             self.outputs
-                .push_back(AggregatorOutput::Send(FromAggregator::Superseded { agent, session }));
+                .push_back(AggregatorOutput::Send(FromAggregator::Superseded {
+                    agent,
+                    session,
+                }));
         }
     }
 

@@ -77,7 +77,10 @@ impl Presence {
     /// The session ended. Another one of the agent is not touched.
     pub fn left(&mut self, agent: &AgentId, session: SessionKey) {
         if let Some(known) = self.agents.get_mut(agent)
-            && known.current.as_ref().is_some_and(|(_, current)| *current == session)
+            && known
+                .current
+                .as_ref()
+                .is_some_and(|(_, current)| *current == session)
         {
             known.current = None;
         }
@@ -110,7 +113,10 @@ mod tests {
     fn the_newer_session_at_another_gateway_supersedes_the_older() {
         let mut presence = Presence::default();
         let (a, g1, g2) = (agent(), gateway("g1"), gateway("g2"));
-        assert_eq!(presence.seen(&a, &g1, key(7, 1)), Sighting::TakesOver { older: None });
+        assert_eq!(
+            presence.seen(&a, &g1, key(7, 1)),
+            Sighting::TakesOver { older: None }
+        );
         assert_eq!(presence.seen(&a, &g1, key(7, 1)), Sighting::Current);
         let older = Some((g1.clone(), key(7, 1)));
         assert_eq!(presence.seen(&a, &g2, key(7, 2)), Sighting::TakesOver { older });
@@ -118,10 +124,17 @@ mod tests {
         assert_eq!(presence.seen(&a, &g1, key(7, 1)), Sighting::Stale);
         assert_eq!(presence.current(&a), Some(&(g2.clone(), key(7, 2))));
         presence.left(&a, key(7, 1));
-        assert!(presence.current(&a).is_some(), "a late goodbye of the old session");
+        assert!(
+            presence.current(&a).is_some(),
+            "a late goodbye of the old session"
+        );
         presence.left(&a, key(7, 2));
         assert_eq!(presence.seen(&a, &g1, key(7, 1)), Sighting::Stale, "it stays old");
-        assert_eq!(presence.seen(&a, &g2, key(7, 2)), Sighting::Current, "its gateway was away");
+        assert_eq!(
+            presence.seen(&a, &g2, key(7, 2)),
+            Sighting::Current,
+            "its gateway was away"
+        );
     }
 
     #[test]

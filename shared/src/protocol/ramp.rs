@@ -66,13 +66,21 @@ mod tests {
         let mut due: Vec<(Tick, u32)> = (0..3_000).map(|_| (rng.random_range(0..200), 0)).collect();
         let mut admitted = Vec::new();
         let mut asked = 0;
-        while let Some(next) = due.iter().enumerate().min_by_key(|(_, (at, _))| *at).map(|(n, _)| n) {
+        while let Some(next) = due
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, (at, _))| *at)
+            .map(|(n, _)| n)
+        {
             let (now, tries) = due.swap_remove(next);
             asked += 1;
             match ramp.admit(now) {
                 Ok(()) => admitted.push(now),
                 // full jitter on top of what the gateway said, as agents do
-                Err(wait) => due.push((now + Tick::from(wait) + rng.random_range(0..=Tick::from(wait)), tries + 1)),
+                Err(wait) => due.push((
+                    now + Tick::from(wait) + rng.random_range(0..=Tick::from(wait)),
+                    tries + 1,
+                )),
             }
         }
         for second in 0..*admitted.last().expect("all") / 1_000 {
@@ -89,7 +97,11 @@ mod tests {
         let mut ramp = Ramp::new(1, 2, 1_000);
         assert_eq!((ramp.admit(1_000), ramp.admit(1_000)), (Ok(()), Ok(())));
         assert_eq!(ramp.admit(1_000), Err(2_000));
-        assert_eq!(ramp.admit(500), Err(3_000), "the second one is asked to come later");
+        assert_eq!(
+            ramp.admit(500),
+            Err(3_000),
+            "the second one is asked to come later"
+        );
         assert_eq!(ramp.admit(2_000), Ok(()));
     }
 }

@@ -34,7 +34,12 @@ pub(super) struct Log {
 pub(super) enum LogWrite {
     Lane(LaneRow),
     Entry(Entry),
-    Mark { lane: LaneNo, mark: Seq, valid: u64, dropped: u64 },
+    Mark {
+        lane: LaneNo,
+        mark: Seq,
+        valid: u64,
+        dropped: u64,
+    },
 }
 
 impl Image for Log {
@@ -88,8 +93,15 @@ impl Views {
 /// An answer that waits for the sync, on connection `serial` of a gateway.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Opened { handle: u32, key: LaneKey },
-    Batch { lane: LaneNo, generation: Generation, outcome: CommitOutcome },
+    Opened {
+        handle: u32,
+        key: LaneKey,
+    },
+    Batch {
+        lane: LaneNo,
+        generation: Generation,
+        outcome: CommitOutcome,
+    },
 }
 
 #[derive(Debug)]
@@ -194,7 +206,10 @@ impl Center {
             let row = &log.lanes[entry.lane.0 as usize];
             oracle.committed(row.key, entry.range, &entry.content);
             oracle.require(row.mark == row.valid + row.dropped, "conservation", || {
-                format!("{}: mark {} of {} valid, {} dropped", row.wire, row.mark, row.valid, row.dropped)
+                format!(
+                    "{}: mark {} of {} valid, {} dropped",
+                    row.wire, row.mark, row.valid, row.dropped
+                )
             });
         }
         self.told = log.entries.len();
@@ -206,11 +221,9 @@ impl Center {
         self.presence = Presence::default();
         self.tell(oracle);
         self.live = *self.views.visible();
-        oracle.require(
-            self.live.position <= self.told,
-            "state-is-f-of-log",
-            || "a snapshot is ahead of its log".to_owned(),
-        );
+        oracle.require(self.live.position <= self.told, "state-is-f-of-log", || {
+            "a snapshot is ahead of its log".to_owned()
+        });
     }
 
     /// An older backup is put in the disk's place.

@@ -182,7 +182,9 @@ impl World {
     }
 
     fn restore_center(&mut self) {
-        let Some(backup) = self.center.backup.take() else { return };
+        let Some(backup) = self.center.backup.take() else {
+            return;
+        };
         self.faults.aggregators_restored += 1;
         self.everything_arrives_or_is_lost();
         self.center.restore(backup, &mut self.oracle);

@@ -118,6 +118,10 @@ mod tests {
         }
         let all = [vec![1, 2], vec![1, 2, 3, 4], vec![1, 2, 3, 4, 5, 6]];
         assert_eq!(ends, all.into_iter().collect());
-        assert!(faults.disk_writes_torn > 50 && faults.disk_writes_reordered > 50 && faults.disk_writes_lost > 500);
+        assert!(
+            faults.disk_writes_torn > 50
+                && faults.disk_writes_reordered > 50
+                && faults.disk_writes_lost > 500
+        );
     }
 }

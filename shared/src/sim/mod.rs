@@ -89,7 +89,10 @@ fn arrive(world: &mut World) -> Option<Broken> {
             return Some(broken);
         }
         if world.oracle.step >= end {
-            world.oracle.broke("progress", format!("events are still held after {PATIENCE} steps without faults"));
+            world.oracle.broke(
+                "progress",
+                format!("events are still held after {PATIENCE} steps without faults"),
+            );
             return world.oracle.broken.clone();
         }
     }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::spool::{Content, Lanes, Spool};
 use crate::ids::{AgentId, LaneKey, LaneNo};
-use crate::protocol::{AgentLink, AggregatorLink, GatewayLink, Generation, Ramp, Tick, UpstreamLink};
+use crate::protocol::{
+    AgentLink, AggregatorLink, GatewayLink, Generation, Ramp, Shipment, Tick, UpstreamLink,
+};
 use crate::time::Millis;
 use crate::wire::{BatchHeader, CommitHeader, FromAggregator, SessionKey, ToAgent, ToAggregator, ToGateway};
 
@@ -19,6 +21,8 @@ pub(super) struct Agent {
     pub instance: u64,
     pub sessions: u64,
     pub link: Option<AgentLink>,
+    /// What is being read from the spool, to be sent next.
+    pub reading: Option<Shipment>,
     /// The gateway and its session, while connected.
     pub peer: Option<(usize, usize)>,
     pub dial_at: Tick,
@@ -91,4 +95,3 @@ impl Gateway {
         }
     }
 }
-

@@ -55,7 +55,11 @@ pub(super) struct Oracle {
 impl Oracle {
     pub fn broke(&mut self, promise: &'static str, detail: String) {
         let step = self.step;
-        self.broken.get_or_insert(Broken { promise, step, detail });
+        self.broken.get_or_insert(Broken {
+            promise,
+            step,
+            detail,
+        });
     }
 
     pub fn require(&mut self, holds: bool, promise: &'static str, detail: impl FnOnce() -> String) {
@@ -142,9 +146,11 @@ impl Oracle {
         event.counted = event.counted.saturating_add(1);
         let event = *event;
         self.total = (self.total.0 + 1, self.total.1 + u64::from(no));
-        self.require((event.agent, event.stream) == (key.0, key.1), "none-invented", || {
-            format!("event {no} of another lane is counted in {key:?}")
-        });
+        self.require(
+            (event.agent, event.stream) == (key.0, key.1),
+            "none-invented",
+            || format!("event {no} of another lane is counted in {key:?}"),
+        );
         self.require(event.counted == 1 || event.twice_ok, "never-twice", || {
             format!("event {no} is counted {} times, now in {key:?}", event.counted)
         });
@@ -200,7 +206,10 @@ impl Oracle {
             let event = &self.events[*no];
             event.accepted && event.counted == 0 && !event.ledgered && !found[*no]
         };
-        (0..self.events.len()).filter(nowhere).map(|no| no as EventNo).collect()
+        (0..self.events.len())
+            .filter(nowhere)
+            .map(|no| no as EventNo)
+            .collect()
     }
 
     /// `conservation`: every accepted event is counted, in the ledger, or held.
@@ -211,7 +220,10 @@ impl Oracle {
         });
         if let Some(no) = unexplained {
             let event = self.events[no as usize];
-            self.broke("conservation", format!("event {no} was accepted and is nowhere: {event:?}"));
+            self.broke(
+                "conservation",
+                format!("event {no} was accepted and is nowhere: {event:?}"),
+            );
         }
     }
 

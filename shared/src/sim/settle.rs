@@ -34,7 +34,9 @@ impl World {
         while let Some(output) = self.agents[at].link.as_mut().and_then(AgentLink::output) {
             match output {
                 AgentOutput::Send(message) => {
-                    let Some((gateway, session)) = self.agents[at].peer else { continue };
+                    let Some((gateway, session)) = self.agents[at].peer else {
+                        continue;
+                    };
                     if let Some(session) = self.gateways[gateway].sessions.get_mut(&session) {
                         session.to_gateway.push_back(message);
                     }
@@ -43,12 +45,15 @@ impl World {
                 AgentOutput::Committed { lane, mark } => {
                     let agent = &mut self.agents[at];
                     if let Some(known) = agent.spool.disk.visible().by_id.get(&lane) {
-                        self.oracle.believed((agent.of, known.row.stream, known.row.epoch), mark);
+                        self.oracle
+                            .believed((agent.of, known.row.stream, known.row.epoch), mark);
                     }
                     agent.spool.commit_mark(lane, mark);
                 }
                 AgentOutput::Connected { .. } | AgentOutput::Refused { .. } => {}
-                AgentOutput::Close { retry_after, code, .. } => self.closed(at, retry_after, code),
+                AgentOutput::Close {
+                    retry_after, code, ..
+                } => self.closed(at, retry_after, code),
             }
         }
     }
@@ -57,7 +62,9 @@ impl World {
         let epoch = self.epoch(at);
         let fsync_fails = self.faulty && self.chance(40);
         let agent = &mut self.agents[at];
-        let opened = agent.spool.lane_opened(lane, mark, epoch, agent.of, &mut self.oracle);
+        let opened = agent
+            .spool
+            .lane_opened(lane, mark, epoch, agent.of, &mut self.oracle);
         if fsync_fails {
             self.faults.fsyncs_failed += 1;
             return self.crash_agent(at);
@@ -79,8 +86,13 @@ impl World {
 
     fn fork_if_backlog(&mut self, at: usize, id: u32) {
         let lanes = &self.agents[at].spool.disk.visible().by_id;
-        let Some(row) = lanes.get(&id).map(|lane| lane.row) else { return };
-        let epochs = lanes.values().filter(|lane| lane.row.stream == row.stream).count();
+        let Some(row) = lanes.get(&id).map(|lane| lane.row) else {
+            return;
+        };
+        let epochs = lanes
+            .values()
+            .filter(|lane| lane.row.stream == row.stream)
+            .count();
         if row.active && row.next_seq - 1 - row.committed > BACKLOG && epochs < MAX_EPOCHS {
             let epoch = self.epoch(at);
             let agent = &mut self.agents[at];
@@ -103,7 +115,9 @@ impl World {
                 let agent = &mut self.agents[at];
                 agent.spool.fork_backlog(id, epoch);
                 agent.spool.sync(&mut self.oracle);
-                agent.own.extend(agent.spool.disk.visible().by_id.keys().next_back());
+                agent
+                    .own
+                    .extend(agent.spool.disk.visible().by_id.keys().next_back());
             }
         }
         self.cut_agent(at);
@@ -213,9 +227,8 @@ impl World {
             AggregatorOutput::Close { bye } => {
                 // a hello that a partition held up is the network's fault, anything else a gateway's
                 let late = bye.as_ref().is_none_or(|bye| bye.message == "no hello in time");
-                self.oracle.require(late, "bounded", || {
-                    format!("the aggregator complains: {bye:?}")
-                });
+                self.oracle
+                    .require(late, "bounded", || format!("the aggregator complains: {bye:?}"));
                 self.cut_upstream(gateway);
             }
             AggregatorOutput::Agent { agent, session, .. } => self.sighted(gateway, &agent, session),
@@ -258,7 +271,9 @@ impl World {
                 }
             }
             UpstreamOutput::LaneOpened(opened) => {
-                tell(opened.lane, &|link, lane| link.lane_opened(LaneOpened { lane, ..opened }));
+                tell(opened.lane, &|link, lane| {
+                    link.lane_opened(LaneOpened { lane, ..opened })
+                });
             }
             UpstreamOutput::Ack { ack, credit } => {
                 tell(ack.lane, &|link, lane| link.ack(Ack { lane, ..ack }));
@@ -274,7 +289,8 @@ impl World {
                 upstream.credit += credit;
             }
             UpstreamOutput::Superseded { agent, session } => {
-                let older = |held: &&mut super::nodes::Session| *held.link.agent() == agent && held.key == session;
+                let older =
+                    |held: &&mut super::nodes::Session| *held.link.agent() == agent && held.key == session;
                 if let Some(older) = node.sessions.values_mut().find(older) {
                     older.link.superseded_elsewhere(session);
                     self.faults.sessions_superseded += 1;

@@ -129,11 +129,21 @@ impl Spool {
     /// What a starting process does: seqs given out from now on were not sent before the aggregator is heard.
     pub fn open(image: Lanes) -> Self {
         let mut disk = Disk::holding(image);
-        let rows = disk.visible().by_id.iter().filter(|(_, lane)| lane.row.unsent_from.is_none());
+        let rows = disk
+            .visible()
+            .by_id
+            .iter()
+            .filter(|(_, lane)| lane.row.unsent_from.is_none());
         let writes = rows
             .map(|(&id, lane)| {
                 let unsent_from = Some(lane.row.next_seq);
-                Write::Row(id, Row { unsent_from, ..lane.row })
+                Write::Row(
+                    id,
+                    Row {
+                        unsent_from,
+                        ..lane.row
+                    },
+                )
             })
             .collect();
         disk.transaction(writes);
@@ -150,7 +160,9 @@ impl Spool {
 
     pub fn held_events(&self) -> usize {
         let lanes = self.disk.visible().by_id.values();
-        lanes.map(|lane| (lane.row.next_seq - 1 - lane.row.committed) as usize).sum()
+        lanes
+            .map(|lane| (lane.row.next_seq - 1 - lane.row.committed) as usize)
+            .sum()
     }
 
     /// The events get their identity in the transaction that first writes them.
@@ -170,8 +182,10 @@ impl Spool {
             next_seq: range.last + 1,
             ..row
         };
-        self.disk
-            .transaction(vec![Write::Row(id, row), Write::Block(id, Block { range, content })]);
+        self.disk.transaction(vec![
+            Write::Row(id, row),
+            Write::Block(id, Block { range, content }),
+        ]);
         self.waiting.extend_from_slice(events);
     }
 
@@ -190,7 +204,10 @@ impl Spool {
         let Some(lane) = self.lane(id) else { return };
         let row = lane.row;
         if mark > row.committed && mark < row.next_seq {
-            let row = Row { committed: mark, ..row };
+            let row = Row {
+                committed: mark,
+                ..row
+            };
             let writes = self.put(id, row, vec![Write::Forget(id, mark)]);
             self.disk.transaction(writes);
         }
@@ -199,18 +216,36 @@ impl Spool {
     /// A drained lane that takes no new events goes.
     fn put(&self, id: u32, row: Row, mut writes: Vec<Write>) -> Vec<Write> {
         let gone = !row.active && row.committed + 1 == row.next_seq;
-        writes.push(if gone { Write::Delete(id) } else { Write::Row(id, row) });
+        writes.push(if gone {
+            Write::Delete(id)
+        } else {
+            Write::Row(id, row)
+        });
         writes
     }
 
     /// Judges the mark. The caller syncs before it goes on.
-    pub fn lane_opened(&mut self, id: u32, mark: Seq, epoch: Epoch, of: usize, oracle: &mut Oracle) -> Opened {
+    pub fn lane_opened(
+        &mut self,
+        id: u32,
+        mark: Seq,
+        epoch: Epoch,
+        of: usize,
+        oracle: &mut Oracle,
+    ) -> Opened {
         let Some(lane) = self.lane(id) else {
             return Opened::Unknown;
         };
         let row = lane.row;
         match judge(row.unsent_from, row.committed, row.next_seq, mark) {
             SpoolVerdict::Resume => {
+                oracle.require(mark < row.next_seq, "identity-first", || {
+                    format!(
+                        "lane {id} goes on behind {mark}, and has given out seqs below {} only",
+                        row.next_seq
+                    )
+                });
+                let mark = mark.min(row.next_seq - 1);
                 let row = Row {
                     unsent_from: None,
                     committed: mark,
@@ -221,7 +256,10 @@ impl Spool {
                 Opened::Resume
             }
             SpoolVerdict::Rewound { lost } => {
-                let held = lane.blocks.front().map_or(row.next_seq, |block| block.range.first);
+                let held = lane
+                    .blocks
+                    .front()
+                    .map_or(row.next_seq, |block| block.range.first);
                 let row = Row {
                     unsent_from: None,
                     committed: lost.first - 1,
@@ -230,7 +268,10 @@ impl Spool {
                 let mut writes = Vec::new();
                 if held > lost.first {
                     let last = lost.last.min(held - 1);
-                    let range = SeqRange { first: lost.first, last };
+                    let range = SeqRange {
+                        first: lost.first,
+                        last,
+                    };
                     let content = Content::Dropped(FORGOTTEN, Arc::new([]));
                     writes.push(Write::Block(id, Block { range, content }));
                 }
@@ -285,7 +326,9 @@ impl Spool {
         let Some(block) = lane.blocks.iter().find(above) else {
             return 0;
         };
-        let Content::Rows(events) = &block.content else { return 0 };
+        let Content::Rows(events) = &block.content else {
+            return 0;
+        };
         let (range, count) = (block.range, events.len());
         let content = Content::Dropped(DROPPED_OLDEST, Arc::clone(events));
         self.disk

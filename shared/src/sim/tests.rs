@@ -5,11 +5,20 @@ const SEEDS: u64 = 5_000;
 const STEPS: u64 = 1_000;
 
 #[test]
+#[expect(
+    clippy::print_stdout,
+    reason = "shows with --nocapture what the runs contained"
+)]
 fn the_promises_hold_under_every_kind_of_fault_and_everything_arrives_once_they_end() {
     let (mut sum, mut steps, mut events) = (Faults::default(), 0, 0);
     for seed in 0..SEEDS {
         let outcome = run(seed, STEPS);
-        if let Some(Broken { promise, step, detail }) = &outcome.broken {
+        if let Some(Broken {
+            promise,
+            step,
+            detail,
+        }) = &outcome.broken
+        {
             panic!(
                 "{promise} is broken at step {step} of seed {seed}: {detail}\n\
                  again: tributary sim --seeds 1 --from {seed} --steps {STEPS}"

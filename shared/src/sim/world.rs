@@ -90,6 +90,7 @@ impl World {
             instance: self.rng.random(),
             sessions: 0,
             link: None,
+            reading: None,
             peer: None,
             dial_at: self.now,
             rota: self.rng.random_range(0..GATEWAYS),
@@ -162,7 +163,9 @@ impl World {
             return;
         }
         let events: Vec<EventNo> = (0..count).map(|_| self.oracle.produce(of, to)).collect();
-        self.agents[agent].spool.append(to, epoch, &events, of, &mut self.oracle);
+        self.agents[agent]
+            .spool
+            .append(to, epoch, &events, of, &mut self.oracle);
     }
 
     /// The first stream's policy is `drop_oldest`, the other's is to wait.
@@ -172,7 +175,10 @@ impl World {
         }
         let node = &mut self.agents[agent];
         let lanes = node.spool.disk.visible().by_id.iter();
-        let lanes: Vec<u32> = lanes.filter(|(_, lane)| lane.row.stream == to).map(|(id, _)| *id).collect();
+        let lanes: Vec<u32> = lanes
+            .filter(|(_, lane)| lane.row.stream == to)
+            .map(|(id, _)| *id)
+            .collect();
         for id in lanes {
             let sent = node.link.as_ref().map_or(0, |link| link.sent_up_to(id));
             let gone = node.spool.drop_oldest(id, sent);
@@ -226,11 +232,14 @@ impl World {
         let mut link = AgentLink::new(&id, "sim", key, FreshShare::default(), self.now);
         if let Err(wait) = self.gateways[gateway].ramp.admit(self.now) {
             self.faults.hellos_turned_away += 1;
-            link.receive(self.now, ToAgent::Bye(crate::wire::Bye {
-                code: ByeCode::Busy,
-                message: String::new(),
-                retry_after_ms: wait,
-            }));
+            link.receive(
+                self.now,
+                ToAgent::Bye(crate::wire::Bye {
+                    code: ByeCode::Busy,
+                    message: String::new(),
+                    retry_after_ms: wait,
+                }),
+            );
             self.agents[agent].link = Some(link);
             return;
         }
@@ -252,6 +261,7 @@ impl World {
         }
         sessions.insert(number, session);
         self.agents[agent].link = Some(link);
+        self.agents[agent].reading = None;
         self.agents[agent].peer = Some((gateway, number));
         self.show_spool(agent);
     }
@@ -293,7 +303,11 @@ impl World {
         let (Some(link), Some((gateway, session))) = (&mut node.link, node.peer) else {
             return;
         };
-        let Some(shipment) = link.next_shipment(now) else { return };
+        let read = node.reading.take().filter(|read| link.is_next(now, read));
+        let Some(shipment) = read else {
+            node.reading = link.next_shipment(now);
+            return;
+        };
         self.oracle.require(!shipment.give_up, "conservation", || {
             "a batch was given up that nobody damaged".to_owned()
         });
@@ -317,6 +331,8 @@ impl World {
             content = Content::Rows(events.into());
         }
         link.shipped(now, shipment.lane, range, range.count());
+        // the next one is read while whatever may come does
+        node.reading = link.next_shipment(now);
         let header = batch_header(shipment.lane, range, &content);
         if let Some(session) = self.gateways[gateway].sessions.get_mut(&session) {
             session.batches.push(Parcel { header, content });
@@ -344,7 +360,8 @@ impl World {
             return;
         }
         let keys: Vec<usize> = self.gateways[gateway].sessions.keys().copied().collect();
-        keys.into_iter().for_each(|key| self.deliver_control(gateway, key));
+        keys.into_iter()
+            .for_each(|key| self.deliver_control(gateway, key));
     }
 
     fn deliver_control(&mut self, gateway: usize, key: usize) {
@@ -371,7 +388,9 @@ impl World {
     }
 
     fn deliver_batch(&mut self, gateway: usize) {
-        let Some(key) = self.some_session(gateway) else { return };
+        let Some(key) = self.some_session(gateway) else {
+            return;
+        };
         let session = &self.gateways[gateway].sessions[&key];
         let (len, agent) = (session.batches.len(), session.agent);
         if len == 0 || self.now < self.agents[agent].cut_off_until {
@@ -403,7 +422,11 @@ impl World {
         };
         let (session, parcel, lane_no) = node.waiting.remove(at).expect("in range");
         let owner = (session, parcel.header.lane);
-        let handle = upstream.handles.iter().find(|(_, of)| **of == owner).map(|(h, _)| *h);
+        let handle = upstream
+            .handles
+            .iter()
+            .find(|(_, of)| **of == owner)
+            .map(|(h, _)| *h);
         // the session has ended
         let Some(handle) = handle else { return };
         upstream.credit -= 1;
@@ -424,7 +447,10 @@ impl World {
         let Some(upstream) = &mut self.gateways[gateway].upstream else {
             return;
         };
-        for message in upstream.to_aggregator.drain(..burst.min(upstream.to_aggregator.len())) {
+        for message in upstream
+            .to_aggregator
+            .drain(..burst.min(upstream.to_aggregator.len()))
+        {
             upstream.server.receive(now, wall, message);
         }
         for message in upstream.to_gateway.drain(..burst.min(upstream.to_gateway.len())) {
@@ -485,14 +511,22 @@ impl World {
                 link.tick(now, wall + agent.skew);
             }
         }
-        for gateway in self.gateways.iter_mut().filter(|gateway| now >= gateway.stopped_until) {
+        for gateway in self
+            .gateways
+            .iter_mut()
+            .filter(|gateway| now >= gateway.stopped_until)
+        {
             let sessions = gateway.sessions.values_mut();
             sessions.for_each(|session| session.link.tick(now, wall));
             if let Some(upstream) = &mut gateway.upstream {
                 upstream.link.tick(now, wall);
             }
         }
-        for upstream in self.gateways.iter_mut().filter_map(|gateway| gateway.upstream.as_mut()) {
+        for upstream in self
+            .gateways
+            .iter_mut()
+            .filter_map(|gateway| gateway.upstream.as_mut())
+        {
             upstream.server.tick(now, wall);
         }
     }
@@ -500,11 +534,15 @@ impl World {
     /// The promises that are checked after each step.
     fn check(&mut self) {
         for gateway in &self.gateways {
-            let Some(upstream) = &gateway.upstream else { continue };
+            let Some(upstream) = &gateway.upstream else {
+                continue;
+            };
             let (early, credit) = (upstream.server.waiting(), upstream.credit);
-            self.oracle.require(early <= 2 * GATEWAY_CREDIT && credit <= GATEWAY_CREDIT, "bounded", || {
-                format!("{early} batches wait out of order, {credit} more may come")
-            });
+            self.oracle.require(
+                early <= 2 * GATEWAY_CREDIT && credit <= GATEWAY_CREDIT,
+                "bounded",
+                || format!("{early} batches wait out of order, {credit} more may come"),
+            );
         }
         for agent in &self.agents {
             let in_flight = agent.link.as_ref().map_or(0, AgentLink::in_flight);
@@ -512,7 +550,7 @@ impl World {
                 format!("{} has {in_flight} batches in flight", agent.id)
             });
         }
-        if self.oracle.step % AUDIT_EVERY == 0 {
+        if self.oracle.step.is_multiple_of(AUDIT_EVERY) {
             self.audit(false);
         }
     }
@@ -524,8 +562,13 @@ impl World {
     }
 
     pub fn drained(&self) -> bool {
-        let lanes = self.agents.iter().flat_map(|agent| agent.spool.disk.visible().by_id.values());
-        lanes.clone().all(|lane| lane.row.committed + 1 == lane.row.next_seq)
+        let lanes = self
+            .agents
+            .iter()
+            .flat_map(|agent| agent.spool.disk.visible().by_id.values());
+        lanes
+            .clone()
+            .all(|lane| lane.row.committed + 1 == lane.row.next_seq)
     }
 
     /// The faults end; what they have begun ends as well.
@@ -543,7 +586,9 @@ impl World {
 
 /// What all spools hold.
 pub(super) fn held(agents: &[Agent]) -> impl Iterator<Item = &Content> {
-    let lanes = agents.iter().flat_map(|agent| agent.spool.disk.visible().by_id.values());
+    let lanes = agents
+        .iter()
+        .flat_map(|agent| agent.spool.disk.visible().by_id.values());
     lanes.flat_map(|lane| lane.blocks.iter().map(|block| &block.content))
 }
 
@@ -551,14 +596,20 @@ pub(super) fn held(agents: &[Agent]) -> impl Iterator<Item = &Content> {
 pub(super) fn living(agents: &[Agent]) -> Vec<Key> {
     let lanes = |agent: &Agent| -> Vec<Key> {
         let lanes = agent.spool.disk.visible().by_id.values();
-        lanes.map(|lane| (agent.of, lane.row.stream, lane.row.epoch)).collect()
+        lanes
+            .map(|lane| (agent.of, lane.row.stream, lane.row.epoch))
+            .collect()
     };
     agents.iter().flat_map(lanes).collect()
 }
 
 pub(super) fn key_of(wire: &LaneKey) -> Key {
     let number = |name: &str| name[1..].parse().expect("named by the simulator");
-    (number(wire.agent.as_str()), number(wire.stream.as_str()) as u32, wire.epoch)
+    (
+        number(wire.agent.as_str()),
+        number(wire.stream.as_str()) as u32,
+        wire.epoch,
+    )
 }
 
 fn batch_header(lane: u32, range: SeqRange, content: &Content) -> BatchHeader {
