@@ -58,6 +58,8 @@ pub enum Command {
     Backup(BackupArgs),
     /// Put a backup into the directory of a stopped aggregator
     Restore(RestoreArgs),
+    /// Simulate a whole mesh under faults, seed by seed, and check every promise after each step
+    Sim(SimArgs),
     /// Make a certificate authority, and certificates for roles
     #[command(subcommand)]
     Cert(CertCommand),
@@ -187,6 +189,25 @@ pub struct LedgerArgs {
     #[arg(long, value_name = "URL", default_value = DEFAULT_API, value_parser = api_url)]
     pub http: String,
     /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Nothing is started, read or written: processes, disks, clocks and networks are models, the protocol
+is the real one. A broken promise is printed with its seed, which shows it again, and ends with exit code 1.")]
+pub struct SimArgs {
+    /// How many seeds
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: u64,
+    /// The first seed
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub from: u64,
+    /// Steps with faults in each run; then faults end and everything must arrive
+    #[arg(long, value_name = "K", default_value_t = tributary_shared::sim::DEFAULT_STEPS, value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: u64,
+    /// Print one JSON object instead of lines
     #[arg(long)]
     pub json: bool,
 }

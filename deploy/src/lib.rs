@@ -12,6 +12,7 @@ mod out;
 pub mod process;
 pub mod role;
 mod signals;
+pub mod sim;
 mod site;
 pub mod soak;
 mod spool;
@@ -54,6 +55,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(BenchCommand::E2e(args)) => supervising("bench", bench::run(args)).map(done),
         Command::Spool(command) => spool::run(&command),
         Command::Check(args) => check(&args).map(done),
+        Command::Sim(args) => sim::run(&args).map(|held| {
+            if held {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(EXIT_FAILED)
+            }
+        }),
         Command::Load(args) => load::run(&args).map(done),
         Command::Ledger(args) => ledger::run(&args),
         Command::Backup(args) => backup::backup(&args).map(done),

@@ -69,6 +69,7 @@ fn frames() -> Vec<Vec<u8>> {
         node: "edge-1".to_owned(),
         software: "tributary".to_owned(),
         instance: 7,
+        session: 1,
     });
     let welcome = ToAgent::Welcome(Welcome {
         version: 1,
