@@ -17,6 +17,8 @@
 //! then reads. [`policy`] decides what gives way when the spool is full, [`lane`] what an aggregator's mark
 //! means.
 //!
+//! [`offline`] is the same file without its thread: what an operator does while the agent does not run.
+//!
 //! **Not here.** Salvage of a damaged database, and shrinking the file after a backlog: free pages are used
 //! again and do not count towards the limit.
 //!
@@ -35,6 +37,7 @@ mod group;
 mod handle;
 mod lane;
 mod messages;
+pub mod offline;
 mod open;
 mod policy;
 mod queue;
