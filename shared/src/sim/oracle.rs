@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::faults::Faults;
-use super::spool::{Content, FORGOTTEN, Row};
+use super::spool::{Content, Row};
 use crate::ids::{Epoch, Seq, SeqRange};
+use crate::protocol::FORGOTTEN;
 
 /// Numbers the events of a run.
 pub(super) type EventNo = u32;

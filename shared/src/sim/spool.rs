@@ -6,10 +6,9 @@ use std::sync::Arc;
 use super::disk::{Disk, Image};
 use super::oracle::{EventNo, Oracle};
 use crate::ids::{Epoch, Seq, SeqRange};
-use crate::protocol::{SpoolVerdict, judge};
+use crate::protocol::{FORGOTTEN, SpoolVerdict, judge};
 
 pub(super) const DROPPED_OLDEST: &str = "drop_oldest";
-pub(super) const FORGOTTEN: &str = "forgotten_by_aggregator";
 
 /// What a run of seqs stands for.
 #[derive(Debug, Clone)]
