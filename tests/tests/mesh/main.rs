@@ -16,6 +16,7 @@ mod raw_agent;
 mod restart;
 mod restored;
 mod site;
+mod soak;
 mod spool;
 mod stopped;
 mod surgery;
