@@ -216,6 +216,10 @@ impl<B> AggregatorLink<B> {
         if self.state != State::Open {
             return;
         }
+        if header.count == 0 || header.first_seq == 0 {
+            self.protocol_error("a batch without events");
+            return;
+        }
         let Some(lane) = self.lanes.get_mut(&header.lane) else {
             self.protocol_error("a batch of a lane that was not opened");
             return;

@@ -22,6 +22,45 @@ fn versions_without_overlap_are_refused_with_both_ranges() {
     );
 }
 
+#[test]
+fn a_gateway_whose_batch_has_no_events_is_closed() {
+    for (first_seq, count) in [(1, 0), (0, 1)] {
+        let id = GatewayId::new("g").expect("valid");
+        let mut link: AggregatorLink<()> =
+            AggregatorLink::new(id.clone(), "agg".to_owned(), Limits::default(), 0);
+        let hello = crate::wire::Hello {
+            min_version: VERSION,
+            max_version: VERSION,
+            node: "g".to_owned(),
+            software: String::new(),
+            instance: 1,
+            session: 1,
+        };
+        link.receive(0, 0, crate::wire::ToAggregator::Hello(hello));
+        let header = crate::wire::CommitHeader {
+            lane: LaneNo(1),
+            first_seq,
+            count,
+            content: crate::wire::BatchContent::Columns,
+            dead_seqs: Vec::new(),
+            schema: None,
+            columns_len: 0,
+            dead_len: 0,
+            body_crc: 0,
+            gateway: id,
+            segments: Vec::new(),
+            sent_at: 0,
+            received_at: 0,
+            admitted_at: 0,
+            traceparent: None,
+        };
+        link.batch(0, header, ());
+        let closed = std::iter::from_fn(|| link.output())
+            .any(|output| matches!(output, AggregatorOutput::Close { bye: Some(bye) } if bye.message.contains("without events")));
+        assert!(closed, "{count} events from {first_seq}");
+    }
+}
+
 /// An agent's session, welcomed, with one lane of ten events.
 fn agent_session(now: Tick) -> AgentLink {
     let id = AgentId::new("a").expect("valid");
