@@ -33,6 +33,7 @@ mod config;
 mod fork;
 mod group;
 mod handle;
+mod host;
 mod lane;
 mod messages;
 mod open;
@@ -40,6 +41,8 @@ mod policy;
 mod queue;
 mod reader;
 mod room;
+mod salvage;
+mod source;
 mod standby;
 mod store;
 mod thin;
@@ -58,7 +61,7 @@ pub use config::{DEFAULT_LIMIT, MIN_LIMIT, SpoolConfig};
 pub use group::{MAX_BLOCK_BYTES, MAX_BLOCK_ROWS};
 pub use handle::{MAX_APPEND_BYTES, SpoolHandle};
 pub use messages::{
-    Accepted, Block, DropRecord, ForkReason, InputPosition, LaneId, LaneInfo, NewDropped, NewEvents,
+    Accepted, Block, DropRecord, Salvage, ForkReason, InputPosition, LaneId, LaneInfo, NewDropped, NewEvents,
     RowsBlock, SpoolError, SpoolHealth, SpoolStatus,
 };
 pub use open::{FORMAT_VERSION, OpenError, StoreFailure};
@@ -78,6 +81,7 @@ pub fn open(config: SpoolConfig, agent: AgentId) -> Result<SpoolHandle, OpenErro
         dir: config.dir.clone(),
         agent: agent.clone(),
         budget: policy::Budget::new(config.limit),
+        host: host::Host::of,
     };
     let in_flight = handle::InFlight::default();
     let queue = Arc::new(queue::Queue::default());
