@@ -373,13 +373,20 @@ impl Actor {
     }
 
     fn salvaging(&self) -> bool {
-        let salvage = self.database.as_ref().and_then(|database| database.salvage.as_ref());
+        let salvage = self
+            .database
+            .as_ref()
+            .and_then(|database| database.salvage.as_ref());
         salvage.is_some_and(|salvage| !salvage.done)
     }
 
     /// Reads some more of a damaged database.
     fn salvage(&mut self, at: Instant, now: Millis) {
-        let Some(mut row) = self.database.as_ref().and_then(|database| database.salvage.clone()) else {
+        let Some(mut row) = self
+            .database
+            .as_ref()
+            .and_then(|database| database.salvage.clone())
+        else {
             return;
         };
         let source = match self.source.take() {
@@ -439,9 +446,12 @@ impl Actor {
         self.source = None;
         let opened = match trouble {
             // it may look whole when it is opened again: what showed the damage is known here only
-            Trouble::Damage => self.place.quarantine_and_salvage(now, error, First::No).map(|opened| {
-                self.quarantined = opened.aside.map(|aside| aside.display().to_string().into());
-            }),
+            Trouble::Damage => self
+                .place
+                .quarantine_and_salvage(now, error, First::No)
+                .map(|opened| {
+                    self.quarantined = opened.aside.map(|aside| aside.display().to_string().into());
+                }),
             _ => Ok(()),
         };
         match opened.and_then(|()| self.try_open(at, now)) {
@@ -550,7 +560,10 @@ impl Actor {
         let (lanes, bytes): (Arc<[LaneInfo]>, _) = match &self.database {
             Some(database) => {
                 let bytes = database.usage().map_or(self.status.borrow().bytes, Usage::total);
-                let shown = database.lanes.iter().filter(|lane| !database.hidden.contains(&lane.id));
+                let shown = database
+                    .lanes
+                    .iter()
+                    .filter(|lane| !database.hidden.contains(&lane.id));
                 (shown.map(Lane::info).collect(), bytes)
             }
             None => (
@@ -565,13 +578,18 @@ impl Actor {
                 reason: Arc::clone(&setback.reason),
             },
         };
-        self.gauges.healthy.set(f64::from(u8::from(self.setback.is_none())));
+        self.gauges
+            .healthy
+            .set(f64::from(u8::from(self.setback.is_none())));
         self.gauges.bytes.set(bytes as f64);
         self.gauges
             .held
             .set(lanes.iter().map(|lane| lane.held_events).sum::<u64>() as f64);
         let (limit, full, quarantined) = (self.config.limit, self.full, self.quarantined.clone());
-        let salvage = self.database.as_ref().and_then(|database| database.salvage.as_ref());
+        let salvage = self
+            .database
+            .as_ref()
+            .and_then(|database| database.salvage.as_ref());
         let salvage = salvage.map(|row| Arc::new(row.report(&self.place.dir)));
         self.status.send_replace(SpoolStatus {
             lanes,

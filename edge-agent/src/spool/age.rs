@@ -87,7 +87,11 @@ mod tests {
     fn a_clock_that_runs_measures_ages() {
         let at = Instant::now();
         let mut clock = WallClock::new(Vec::new(), at, NOON);
-        assert_eq!(clock.observe(at + Duration::from_secs(60), NOON + 61_000), None, "drift");
+        assert_eq!(
+            clock.observe(at + Duration::from_secs(60), NOON + 61_000),
+            None,
+            "drift"
+        );
         assert_eq!(clock.age(NOON), Duration::from_secs(61));
         assert_eq!(clock.age(NOON + 99_000), Duration::ZERO, "from the future");
     }

@@ -9,16 +9,17 @@
 //! **Format.** One SQLite database, `spool.db` ([`store`] has the tables). A block holds up to
 //! [`MAX_BLOCK_ROWS`] events of one lane as one compressed wire segment, and travels as it is. Within a lane
 //! blocks and drop records cover the seqs from the mark to the newest without gaps; opening proves it. A
-//! database that fails the proof is moved aside and a fresh one begun, with new epochs. `spool.lock` keeps a
-//! second agent out.
+//! database that fails the proof is moved aside and a fresh one begun, with new epochs; what the damaged one
+//! still holds is brought over under its old identity ([`salvage`]). A copied file begins new epochs ([`host`]).
+//! `spool.lock` keeps a second agent out. `spool.reserve` is room for a full disk ([`standby`]).
 //!
 //! **Operations.** One thread ([`actor`]) owns the connection. It takes all that is queued, merges appends of
 //! a stream into blocks ([`group`]), carries everything out in one transaction ([`transaction`]), answers, and
 //! then reads. [`policy`] decides what gives way when the spool is full, [`lane`] what an aggregator's mark
-//! means.
+//! means. When the disk fails, the thread says why ([`SpoolHealth`]) and tries again until it is back.
 //!
-//! **Not here.** Salvage of a damaged database, and shrinking the file after a backlog: free pages are used
-//! again and do not count towards the limit.
+//! **Not here.** Shrinking the file after a backlog: free pages are used again and do not count towards the
+//! limit. Removing databases that were moved aside.
 //!
 //! ```text
 //! inputs ──append (8 MiB of rows)──►┐
@@ -61,8 +62,8 @@ pub use config::{DEFAULT_LIMIT, MIN_LIMIT, SpoolConfig};
 pub use group::{MAX_BLOCK_BYTES, MAX_BLOCK_ROWS};
 pub use handle::{MAX_APPEND_BYTES, SpoolHandle};
 pub use messages::{
-    Accepted, Block, DropRecord, Salvage, ForkReason, InputPosition, LaneId, LaneInfo, NewDropped, NewEvents,
-    RowsBlock, SpoolError, SpoolHealth, SpoolStatus,
+    Accepted, Block, DropRecord, ForkReason, InputPosition, LaneId, LaneInfo, NewDropped, NewEvents,
+    RowsBlock, Salvage, SpoolError, SpoolHealth, SpoolStatus,
 };
 pub use open::{FORMAT_VERSION, OpenError, StoreFailure};
 pub use policy::{Priority, StreamPolicy, UnknownPolicy, UnknownPriority, WhenFull};

@@ -73,7 +73,11 @@ pub(super) fn begin(database: &mut Database, fresh: &Path, aside: &Path) -> Resu
     // the fresh database's first page may have to stand in for the damaged one
     database.checkpoint(true)?;
     let mut row = SalvageRow {
-        file: aside.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        file: aside
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
         ..SalvageRow::default()
     };
     let (lanes, source) = match open_source(fresh, aside) {
@@ -194,7 +198,8 @@ impl Transaction<'_> {
                 Scan::End => row.done = true,
                 Scan::Unreachable => {
                     row.done = true;
-                    row.problems.push("rows at the end could not be reached".to_owned());
+                    row.problems
+                        .push("rows at the end could not be reached".to_owned());
                 }
                 Scan::Damaged { id } => row.next_id = id,
                 Scan::Block { id, block } => {
@@ -206,7 +211,8 @@ impl Transaction<'_> {
                     };
                     if !budget.rows_fit(usage, block.body.len() as u64 + 256) {
                         row.done = true;
-                        row.problems.push("the spool is full: the rest stays in the file".to_owned());
+                        row.problems
+                            .push("the spool is full: the rest stays in the file".to_owned());
                     } else if is_whole(&block) {
                         self.salvage_block(*block, row)?;
                     }
@@ -274,9 +280,20 @@ impl Transaction<'_> {
             ..
         } = row;
         if *lost_events > 0 {
-            tracing::error!(file, saved_events, lost_events, ?problems, "salvage of the damaged spool ended");
+            tracing::error!(
+                file,
+                saved_events,
+                lost_events,
+                ?problems,
+                "salvage of the damaged spool ended"
+            );
         } else {
-            tracing::warn!(file, saved_events, ?problems, "salvage of the damaged spool ended");
+            tracing::warn!(
+                file,
+                saved_events,
+                ?problems,
+                "salvage of the damaged spool ended"
+            );
         }
         Ok(())
     }
@@ -288,7 +305,9 @@ fn is_whole(block: &DamagedBlock) -> bool {
     if count > u64::from(MAX_BLOCK_ROWS) || block.raw_len as usize > 2 * MAX_APPEND_BYTES {
         return false;
     }
-    let Some(segment) = block.segment() else { return false };
+    let Some(segment) = block.segment() else {
+        return false;
+    };
     inflate(&segment, &block.body, block.raw_len as usize).is_ok_and(|raw| {
         let mut rows = Rows::new(&raw);
         let whole = rows.by_ref().take_while(Result::is_ok).count() as u64;

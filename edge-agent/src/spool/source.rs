@@ -69,7 +69,9 @@ impl Source {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(path, flags)?;
-        conn.execute_batch("PRAGMA cache_size = -1024; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF")?;
+        conn.execute_batch(
+            "PRAGMA cache_size = -1024; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF",
+        )?;
         for table in ["lanes", "blocks", "drops", "inputs"] {
             // compiles, and reads nothing
             conn.prepare(&format!("SELECT * FROM {table}"))?;
@@ -158,14 +160,18 @@ impl Source {
         mut visit: impl FnMut(i64, SeqRange, &str) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let mut outcome = Ok(());
-        self.collect("SELECT lane, first_seq, last_seq, reason FROM drops", problems, |row| {
-            let (lane, reason): (_, String) = (row.get(0)?, row.get(3)?);
-            let range = range(row, 1)?;
-            if outcome.is_ok() {
-                outcome = visit(lane, range, &reason);
-            }
-            Ok(())
-        });
+        self.collect(
+            "SELECT lane, first_seq, last_seq, reason FROM drops",
+            problems,
+            |row| {
+                let (lane, reason): (_, String) = (row.get(0)?, row.get(3)?);
+                let range = range(row, 1)?;
+                if outcome.is_ok() {
+                    outcome = visit(lane, range, &reason);
+                }
+                Ok(())
+            },
+        );
         outcome
     }
 

@@ -37,7 +37,10 @@ fn allocate(file: &File, size: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size) {
         // file systems without it take what is written
         Err(rustix::io::Errno::OPNOTSUPP) => {
-            io::copy(&mut io::Read::take(io::repeat(0), size), &mut io::BufWriter::new(file))?;
+            io::copy(
+                &mut io::Read::take(io::repeat(0), size),
+                &mut io::BufWriter::new(file),
+            )?;
             Ok(())
         }
         other => Ok(other?),

@@ -615,7 +615,8 @@ impl Store {
 
     /// How many of the lane's seqs are dropped for this reason.
     pub(super) fn damaged_events(&self, lane: LaneId, reason: &str) -> Result<u64> {
-        let sql = "SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM drops WHERE lane = ?1 AND reason = ?2";
+        let sql =
+            "SELECT coalesce(sum(last_seq - first_seq + 1), 0) FROM drops WHERE lane = ?1 AND reason = ?2";
         let mut statement = self.conn.prepare_cached(sql)?;
         Ok(statement.query_row(params![lane.0, reason], |row| seq(row, 0))?)
     }
@@ -636,13 +637,18 @@ impl Store {
         Ok(())
     }
 
-    /// No lane takes new events any more; those that hold none go. What they hold, the original has as well, and
-    /// may have sent. Returns how many had given out seqs.
+    /// No lane takes new events any more, not even one that has given out no seq: the original would begin with
+    /// the same. Those that hold nothing go. What the others hold, the original has as well, and may have sent.
+    /// Returns how many lanes took events.
     pub(super) fn retire_lanes(&self) -> Result<usize> {
         self.conn.execute("UPDATE lanes SET unsent_from = next_seq", [])?;
-        let used = self.conn.execute("UPDATE lanes SET active = 0 WHERE active AND next_seq > 1", [])?;
-        self.conn
-            .execute("DELETE FROM lanes WHERE NOT active AND committed_seq + 1 = next_seq", [])?;
+        let used = self
+            .conn
+            .execute("UPDATE lanes SET active = 0 WHERE active", [])?;
+        self.conn.execute(
+            "DELETE FROM lanes WHERE NOT active AND committed_seq + 1 = next_seq",
+            [],
+        )?;
         Ok(used)
     }
 }

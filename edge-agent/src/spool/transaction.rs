@@ -79,7 +79,9 @@ impl Share {
                 Run::Dropped { count } => PackedRun::Dropped(count),
                 Run::Kept { count, raw } => {
                     let blocks = pack_rows(count, &raw)?;
-                    let sizes = blocks.iter().map(|block| block.body.len() as u64 + BLOCK_OVERHEAD);
+                    let sizes = blocks
+                        .iter()
+                        .map(|block| block.body.len() as u64 + BLOCK_OVERHEAD);
                     need += sizes.sum::<u64>();
                     PackedRun::Kept(blocks)
                 }
@@ -196,8 +198,13 @@ impl<'a> Transaction<'a> {
                             for block in &blocks {
                                 let range = SeqRange::from_count(lane.next_seq, block.count);
                                 let times = (unit.collected_at, self.now);
-                                self.store
-                                    .insert_block(lane.id, range, times, unit.origin.as_deref(), block)?;
+                                self.store.insert_block(
+                                    lane.id,
+                                    range,
+                                    times,
+                                    unit.origin.as_deref(),
+                                    block,
+                                )?;
                                 lane.next_seq = range.last + 1;
                                 lane.held_bytes += block.body.len() as u64;
                             }
@@ -274,7 +281,12 @@ impl<'a> Transaction<'a> {
         Ok(Ok(()))
     }
 
-    pub(super) fn record_drop(&mut self, lane: &mut Lane, range: SeqRange, reason: &str) -> Result<(), StoreError> {
+    pub(super) fn record_drop(
+        &mut self,
+        lane: &mut Lane,
+        range: SeqRange,
+        reason: &str,
+    ) -> Result<(), StoreError> {
         self.store.insert_drop(lane.id, range, reason)?;
         lane.dropped_events += range.count();
         self.dropped_in.insert(lane.id);

@@ -35,13 +35,16 @@ impl SmallDisk {
         }
         let must = std::env::var("CI").as_deref() == Ok("true") && rustix::process::geteuid().is_root();
         assert!(!must, "cannot mount a tmpfs as root in CI: {mounted:?}");
-        eprintln!("SKIPPED, NOTHING WAS TESTED: no tmpfs can be mounted here: {mounted:?}");
+        say(&format!("SKIPPED, NOTHING WAS TESTED: no tmpfs can be mounted here: {mounted:?}"));
         None
     }
 
     fn remount(&self, options: &str) {
         let options = format!("remount,{options}");
-        let done = Command::new("mount").args(["-o", &options]).arg(&self.at).status();
+        let done = Command::new("mount")
+            .args(["-o", &options])
+            .arg(&self.at)
+            .status();
         assert!(done.expect("mount").success(), "remount {options}");
     }
 
@@ -88,7 +91,9 @@ fn while_failing(
         work(&mut spool);
         spool
     };
-    std::thread::spawn(run).join().expect("no panic under failing system calls")
+    std::thread::spawn(run)
+        .join()
+        .expect("no panic under failing system calls")
 }
 
 fn taken(spool: &mut Harness, upto: u64) -> Vec<(Seq, Content)> {
@@ -158,13 +163,19 @@ fn a_disk_that_turns_read_only_is_survived_and_named() {
     spool.pass(Duration::from_secs(2));
     assert_eq!(trouble(&spool), None);
     let lane = spool.lane("s");
-    assert_eq!(spool.contents(&lane), before, "nothing lost, and nothing of what was refused");
+    assert_eq!(
+        spool.contents(&lane),
+        before,
+        "nothing lost, and nothing of what was refused"
+    );
     assert_eq!(spool.status().quarantined, None);
 }
 
 #[test]
 fn an_agent_starts_on_a_read_only_disk_says_so_and_goes_on_when_it_can_be_written() {
-    let Some(disk) = SmallDisk::mount("size=24m") else { return };
+    let Some(disk) = SmallDisk::mount("size=24m") else {
+        return;
+    };
     let mut spool = disk.open();
     let before = taken(&mut spool, 5);
     drop(spool);
@@ -183,7 +194,9 @@ fn an_agent_starts_on_a_read_only_disk_says_so_and_goes_on_when_it_can_be_writte
 
 #[test]
 fn a_full_disk_still_drains_and_takes_events_again_when_there_is_room() {
-    let Some(disk) = SmallDisk::mount("size=8m") else { return };
+    let Some(disk) = SmallDisk::mount("size=8m") else {
+        return;
+    };
     let mut spool = disk.open();
     let standby = disk.at.join("spool/spool.reserve");
     assert!(standby.exists(), "room is kept for the bad day");
@@ -209,7 +222,9 @@ fn a_full_disk_still_drains_and_takes_events_again_when_there_is_room() {
     // room in the database is as good as room on the disk
     spool.pass(Duration::from_secs(2));
     assert_eq!(trouble(&spool), None, "{:?}", spool.status().health);
-    let next = spool.append(events("s", &[noise(accepted, 50_000)])).expect("taken");
+    let next = spool
+        .append(events("s", &[noise(accepted, 50_000)]))
+        .expect("taken");
     assert_eq!(next.range.first, accepted + 1);
     let lane = spool.lane("s");
     let contents = spool.contents(&lane);
@@ -220,12 +235,18 @@ fn a_full_disk_still_drains_and_takes_events_again_when_there_is_room() {
 
 #[test]
 fn a_disk_that_others_fill_is_survived_and_an_agent_starts_on_it() {
-    let Some(disk) = SmallDisk::mount("size=12m") else { return };
+    let Some(disk) = SmallDisk::mount("size=12m") else {
+        return;
+    };
     let mut spool = disk.open();
     let before = taken(&mut spool, 20);
     let others = disk.at.join("others");
     let take_all = || {
-        let mut file = fs::File::options().create(true).append(true).open(&others).expect("file");
+        let mut file = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&others)
+            .expect("file");
         // to the last page
         while std::io::Write::write_all(&mut file, &[1; 4_096]).is_ok() {}
     };

@@ -198,7 +198,11 @@ async fn a_spool_cloned_to_another_place_begins_a_new_epoch_and_keeps_what_it_ho
     std::fs::copy(original.path().join("spool.db"), clone.path().join("spool.db")).expect("copy");
     let spool = super::super::open(SpoolConfig::new(clone.path()), agent()).expect("opens");
     let status = spool.watch().borrow().clone();
-    let shown: Vec<_> = status.lanes.iter().map(|lane| (lane.epoch, lane.active, lane.held_events)).collect();
+    let shown: Vec<_> = status
+        .lanes
+        .iter()
+        .map(|lane| (lane.epoch, lane.active, lane.held_events))
+        .collect();
     assert_eq!(shown, [(old.epoch, false, 2)], "what is held keeps its identity");
     for name in ["s", "t"] {
         let new = spool.append(events(name, &[payload("d")])).await.expect("taken");
@@ -239,10 +243,12 @@ INSERT INTO inputs VALUES ('file', X'07');
 fn a_spool_of_the_previous_format_opens_with_all_that_it_holds() {
     let dir = TempDir::new().expect("tempdir");
     let conn = rusqlite::Connection::open(dir.path().join("spool.db")).expect("open");
-    conn.execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL").expect("pragmas");
+    conn.execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL")
+        .expect("pragmas");
     conn.execute_batch(FORMAT_1).expect("format 1");
     let crc = tributary_shared::wire::frame::checksum(b"\x01A\x01B");
-    conn.execute("UPDATE blocks SET crc = ?1", [crc]).expect("checksum");
+    conn.execute("UPDATE blocks SET crc = ?1", [crc])
+        .expect("checksum");
     drop(conn);
     let mut spool = Harness::open(dir, SpoolConfig::new("")).expect("opens");
     let lane = spool.lane("s");
@@ -253,7 +259,9 @@ fn a_spool_of_the_previous_format_opens_with_all_that_it_holds() {
     assert_eq!(spool.status().quarantined, None);
     // it is of this format now, and stays whole
     let conn = &spool.actor.database_for_tests().store.conn;
-    let format: i64 = conn.query_row("SELECT format_version FROM meta", [], |row| row.get(0)).expect("meta");
+    let format: i64 = conn
+        .query_row("SELECT format_version FROM meta", [], |row| row.get(0))
+        .expect("meta");
     assert_eq!(format, super::super::FORMAT_VERSION);
     spool.crash();
     let lane = spool.lane("s");

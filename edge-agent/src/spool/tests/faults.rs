@@ -30,7 +30,11 @@ fn a_garbage_file_is_moved_aside_and_a_new_epoch_begun() {
     spool.restore(image);
     assert!(spool.status().lanes.is_empty());
     assert!(spool.status().quarantined.is_some());
-    assert_eq!(aside(spool.path()).len(), 3, "database, wal, and its damaged first page");
+    assert_eq!(
+        aside(spool.path()).len(),
+        3,
+        "database, wal, and its damaged first page"
+    );
     assert!(!spool.status().salvage.expect("reported").problems.is_empty());
     let new = spool.append(events("s", &[noise(2, 100)])).expect("taken");
     assert_ne!(new.epoch, old.epoch);

@@ -56,6 +56,12 @@ fn events(name: &str, payloads: &[Vec<u8>]) -> NewEvents {
     }
 }
 
+/// Straight to the terminal: what was injected, or could not be, is to be seen of a test that passes, too.
+fn say(text: &str) {
+    // nobody reads it, nobody misses it
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("\n{text}\n").as_bytes());
+}
+
 /// Bytes that do not compress, different for each `n`.
 fn noise(n: u64, len: usize) -> Vec<u8> {
     let mut state = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -106,7 +112,9 @@ impl Harness {
             ..SpoolConfig::new(dir.path())
         };
         config.streams.insert(stream(BALLAST), WhenFull::Block.into());
-        config.streams.extend(streams.map(|(name, policy)| (stream(name), policy)));
+        config
+            .streams
+            .extend(streams.map(|(name, policy)| (stream(name), policy)));
         Self::open(dir, config).expect("opens")
     }
 
@@ -121,11 +129,7 @@ impl Harness {
         Self::open_on(|_| Host::default(), dir, config)
     }
 
-    fn open_on(
-        host: fn(&Path) -> Host,
-        dir: TempDir,
-        config: SpoolConfig,
-    ) -> Result<Self, open::OpenError> {
+    fn open_on(host: fn(&Path) -> Host, dir: TempDir, config: SpoolConfig) -> Result<Self, open::OpenError> {
         let limit = config.limit;
         let place = open::Place {
             dir: config.dir.clone(),
@@ -167,8 +171,14 @@ impl Harness {
 
     /// Goes on from an image on two other machines, one after the other: the first one's id is not known yet.
     fn restore_elsewhere(&mut self, image: TempDir) {
-        let one = |_: &Path| Host { machine: Some("one".to_owned()), inode: None };
-        let two = |_: &Path| Host { machine: Some("two".to_owned()), inode: None };
+        let one = |_: &Path| Host {
+            machine: Some("one".to_owned()),
+            inode: None,
+        };
+        let two = |_: &Path| Host {
+            machine: Some("two".to_owned()),
+            inode: None,
+        };
         for (host, image) in [(one as fn(&Path) -> Host, Some(image)), (two, None)] {
             let image = image.unwrap_or_else(|| self.image());
             let mut config = self.config.clone();

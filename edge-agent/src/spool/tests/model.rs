@@ -178,14 +178,21 @@ impl Run<'_> {
             self.faults.dropped_at_once += 1;
             // which ones stay is the policy's: what the spool shows must be among them
             let stored = self.stored(accepted);
-            assert_eq!(stored.iter().filter(|found| found.is_none()).count() as u64, accepted.dropped);
+            assert_eq!(
+                stored.iter().filter(|found| found.is_none()).count() as u64,
+                accepted.dropped
+            );
             let mut given = payloads.into_iter();
             for kept in stored.iter().flatten() {
-                assert!(given.any(|payload| payload == *kept), "in order, and of this request");
+                assert!(
+                    given.any(|payload| payload == *kept),
+                    "in order, and of this request"
+                );
             }
             self.model.give(accepted, stored);
         } else {
-            self.model.give(accepted, payloads.into_iter().map(Some).collect());
+            self.model
+                .give(accepted, payloads.into_iter().map(Some).collect());
         }
     }
 
@@ -193,7 +200,9 @@ impl Run<'_> {
         let lanes = self.spool.lanes(accepted.stream.as_str());
         let lane = lanes.into_iter().find(|lane| lane.epoch == accepted.epoch);
         let contents = self.spool.contents(&lane.expect("the lane it was given to"));
-        let own = contents.into_iter().filter(|(seq, _)| accepted.range.contains(*seq));
+        let own = contents
+            .into_iter()
+            .filter(|(seq, _)| accepted.range.contains(*seq));
         own.map(|(_, found)| found.ok()).collect()
     }
 
@@ -251,7 +260,7 @@ impl Run<'_> {
                 }
             }
             Action::Fork(s) => {
-                if let Some(lane) = self.spool.lanes(STREAMS[*s]).pop() {
+                if let Some(lane) = self.spool.lanes(STREAMS[*s]).pop().filter(|lane| lane.active) {
                     let (lane, reason) = (lane.lane, ForkReason::Backlog);
                     let fork = |reply| Control::Fork { lane, reason, reply };
                     self.spool.control(fork).expect("fork");
@@ -283,7 +292,11 @@ fn run(actions: &[Action], policies: [StreamPolicy; 3], faults: &mut Faults) {
     fill_up(&mut run.spool, &mut run.model);
     for action in actions {
         run.step(action);
-        assert!(run.spool.disk_bytes() <= LIMIT, "{} bytes on disk", run.spool.disk_bytes());
+        assert!(
+            run.spool.disk_bytes() <= LIMIT,
+            "{} bytes on disk",
+            run.spool.disk_bytes()
+        );
     }
     let seen = |reason: &str, lanes: &[LaneInfo]| {
         let records = lanes.iter().flat_map(|lane| lane.dropped.iter());
@@ -313,9 +326,12 @@ fn check(policies: [StreamPolicy; 3]) -> Faults {
         panic!("{error}");
     }
     let faults = faults.into_inner();
-    eprintln!("faults injected: {faults:?}");
+    say(&format!("faults injected: {faults:?}"));
     assert!(faults.crashes > 5 && faults.clones > 2, "{faults:?}");
-    assert!(faults.cuts_before_commit > 3 && faults.cuts_after_commit > 0, "{faults:?}");
+    assert!(
+        faults.cuts_before_commit > 3 && faults.cuts_after_commit > 0,
+        "{faults:?}"
+    );
     faults
 }
 
@@ -327,7 +343,11 @@ fn policy(when_full: WhenFull) -> StreamPolicy {
 /// producer waits.
 #[test]
 fn nothing_is_lost_when_the_policy_is_to_wait() {
-    let faults = check([policy(WhenFull::Block), policy(WhenFull::Reject), policy(WhenFull::Block)]);
+    let faults = check([
+        policy(WhenFull::Block),
+        policy(WhenFull::Reject),
+        policy(WhenFull::Block),
+    ]);
     assert!(faults.refused > 10, "{faults:?}");
     assert_eq!((faults.evicted, faults.dropped_at_once), (0, 0));
 }
@@ -351,6 +371,10 @@ fn what_is_dropped_as_it_comes_is_in_the_ledger() {
         ..policy(WhenFull::Block)
     };
     let keep = DEFAULT_THIN_KEEP;
-    let faults = check([policy(WhenFull::DropNewest), policy(WhenFull::Thin { keep }), high]);
+    let faults = check([
+        policy(WhenFull::DropNewest),
+        policy(WhenFull::Thin { keep }),
+        high,
+    ]);
     assert!(faults.dropped_at_once > 10 && faults.evicted > 0, "{faults:?}");
 }

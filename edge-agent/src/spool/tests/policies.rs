@@ -91,10 +91,21 @@ fn thin_keeps_every_nth_near_the_end_of_the_room_and_names_the_others_by_few_ran
     }
     let lane = spool.lane("s");
     conservation(&lane);
-    assert!(thinned.iter().any(|(_, accepted)| accepted.dropped == 18), "two of twenty stay");
+    assert!(
+        thinned.iter().any(|(_, accepted)| accepted.dropped == 18),
+        "two of twenty stay"
+    );
     let ranges = lane.dropped.len();
-    assert!(ranges <= thinned.len(), "{ranges} ranges for {} requests", thinned.len());
-    assert!(lane.dropped.iter().all(|record| &*record.reason == DROPPED_THINNED));
+    assert!(
+        ranges <= thinned.len(),
+        "{ranges} ranges for {} requests",
+        thinned.len()
+    );
+    assert!(
+        lane.dropped
+            .iter()
+            .all(|record| &*record.reason == DROPPED_THINNED)
+    );
     // what is kept is the producer's, within its own request
     let contents = spool.contents(&lane);
     for (request, accepted) in thinned {
@@ -136,7 +147,10 @@ fn a_full_spool_takes_room_from_droppable_streams_of_lower_priority_lowest_first
     while spool.append(of_size("high", taken)).is_ok() {
         taken += 1;
         let (low, normal) = (spool.lane("low"), spool.lane("normal"));
-        assert!(normal.dropped_events == 0 || low.held_events == 0, "the lowest first");
+        assert!(
+            normal.dropped_events == 0 || low.held_events == 0,
+            "the lowest first"
+        );
         assert!(spool.disk_bytes() <= LIMIT);
     }
     for name in ["low", "normal"] {

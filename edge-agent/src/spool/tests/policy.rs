@@ -190,11 +190,17 @@ impl Sim {
         for (place, lane) in order.iter().map(|lane| lane.0 as usize).enumerate() {
             while freed < bytes && self.held.get(&lane).is_some_and(|blocks| !blocks.is_empty()) {
                 let given = self.policies[lane];
-                assert!(given.when_full.is_droppable(), "a stream that must lose nothing lost");
+                assert!(
+                    given.when_full.is_droppable(),
+                    "a stream that must lose nothing lost"
+                );
                 assert!(lane == stream || given.priority < asking.priority);
                 let earlier = order[..place].iter().map(|lane| lane.0 as usize);
                 for earlier in earlier {
-                    assert!(self.held.get(&earlier).is_none_or(Vec::is_empty), "{earlier} before {lane}");
+                    assert!(
+                        self.held.get(&earlier).is_none_or(Vec::is_empty),
+                        "{earlier} before {lane}"
+                    );
                 }
                 freed += self.held.get_mut(&lane).expect("held").remove(0);
                 *self.evicted.entry(lane).or_default() += 1;

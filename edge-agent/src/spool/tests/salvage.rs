@@ -38,9 +38,7 @@ fn furnished() -> (Harness, World) {
                 ..events("small", &three)
             })
             .expect("taken");
-        spool
-            .append(events("large", &[noise(n, 30_000)]))
-            .expect("taken");
+        spool.append(events("large", &[noise(n, 30_000)])).expect("taken");
     }
     spool.append_dropped("small", 3, "too_large").expect("taken");
     let produced = world(&mut spool);
@@ -94,24 +92,43 @@ fn a_damaged_header_costs_no_event_and_new_events_get_a_new_epoch() {
     let (mut spool, _) = furnished();
     let before = world(&mut spool);
     let old = spool.lane("small");
-    spool.restore(damage(&spool, |bytes| bytes[..PAGE].copy_from_slice(&noise(5, PAGE))));
+    spool.restore(damage(&spool, |bytes| {
+        bytes[..PAGE].copy_from_slice(&noise(5, PAGE))
+    }));
     assert!(spool.status().quarantined.is_some());
     // events are taken while the old ones are still being read
-    let new = spool.append(events("small", &[noise(1, 10)])).expect("taken at once");
+    let new = spool
+        .append(events("small", &[noise(1, 10)]))
+        .expect("taken at once");
     assert_ne!(new.epoch, old.epoch);
     let salvage = finish(&mut spool);
     assert_eq!((salvage.lost_events, salvage.problems), (0, vec![]), "all of it");
     assert_eq!(salvage.saved_events, 60 * 3 - 7 + 60);
     let lanes = spool.lanes("small");
     assert_eq!(lanes.len(), 2);
-    assert_eq!((lanes[0].epoch, lanes[0].committed_seq, lanes[0].next_seq), (old.epoch, 7, 184));
+    assert_eq!(
+        (lanes[0].epoch, lanes[0].committed_seq, lanes[0].next_seq),
+        (old.epoch, 7, 184)
+    );
     let mut after = world(&mut spool);
     let own = after.remove(&("small".to_owned(), new.epoch.0, 1));
     assert_eq!(own, Some(Ok(noise(1, 10))), "the new one");
     assert_eq!(after, before);
-    assert_eq!(spool.position("file:59"), Some(noise(59, 300)), "files go on where they were");
+    assert_eq!(
+        spool.position("file:59"),
+        Some(noise(59, 300)),
+        "files go on where they were"
+    );
     spool.crash();
-    assert_eq!(spool.status().salvage.as_deref().map(|salvage| salvage.saved_events), Some(233), "still reported");
+    assert_eq!(
+        spool
+            .status()
+            .salvage
+            .as_deref()
+            .map(|salvage| salvage.saved_events),
+        Some(233),
+        "still reported"
+    );
 }
 
 #[test]
@@ -122,11 +139,17 @@ fn what_the_aggregator_has_already_is_trimmed_and_nothing_is_renumbered() {
     let lane = spool.lane("large");
     // acknowledged in the moment before the damage: the mark is beyond what the file knew
     let resumed = spool.lane_opened(lane.lane, 40).expect("opened");
-    assert_eq!((resumed.epoch, resumed.committed_seq, resumed.held_events), (lane.epoch, 40, 20));
+    assert_eq!(
+        (resumed.epoch, resumed.committed_seq, resumed.held_events),
+        (lane.epoch, 40, 20)
+    );
     // and a mark beyond its end means that all of it is committed
     let lane = spool.lane("small").lane;
     assert_eq!(spool.lane_opened(lane, 500), Err(SpoolError::UnknownLane));
-    assert!(spool.lanes("small").is_empty(), "and no event got a second identity");
+    assert!(
+        spool.lanes("small").is_empty(),
+        "and no event got a second identity"
+    );
 }
 
 #[test]
@@ -166,12 +189,15 @@ fn whichever_page_is_garbled_every_event_comes_back_or_is_named_or_the_report_sa
         quarantined += usize::from(salvage.is_some());
         nearly_all += usize::from(saved + 20 >= before.len());
         let lost = before.len() - saved;
-        let named = after.values().filter(|found| found.as_ref().is_err_and(|r| &**r == DROPPED_DAMAGED)).count();
+        let named = after
+            .values()
+            .filter(|found| found.as_ref().is_err_and(|r| &**r == DROPPED_DAMAGED))
+            .count();
         if lost > named && salvage.is_none_or(|salvage| salvage.problems.is_empty()) {
             silent += 1;
         }
     }
-    eprintln!("{pages} pages garbled: {quarantined} quarantined, {nearly_all} times nearly all events saved");
+    say(&format!("{pages} pages garbled: {quarantined} quarantined, {nearly_all} times nearly all events saved"));
     assert!(quarantined > 5, "{quarantined} of {pages}");
     assert!(nearly_all * 10 > pages * 9, "{nearly_all} of {pages}");
     assert_eq!(silent, 0, "losses that nobody was told of");
@@ -187,8 +213,16 @@ fn of_a_truncated_file_the_beginning_is_saved_and_the_rest_is_named() {
         let salvage = finish(&mut cut);
         let after = world(&mut cut);
         let saved = compare(&produced, &before, &after, "truncated");
-        assert_eq!(after.len(), before.len(), "each seq is there or named: {salvage:?}");
-        assert!(saved * 15 > before.len() * share, "{saved} of {} with {share} tenths", before.len());
+        assert_eq!(
+            after.len(),
+            before.len(),
+            "each seq is there or named: {salvage:?}"
+        );
+        assert!(
+            saved * 15 > before.len() * share,
+            "{saved} of {} with {share} tenths",
+            before.len()
+        );
         assert!(salvage.lost_events > 0);
         assert!(cut.append(events("small", &[noise(1, 10)])).is_ok());
     }
@@ -223,8 +257,14 @@ fn a_damaged_file_that_vanishes_ends_the_salvage_with_named_losses() {
     }
     spool.restore(image);
     let salvage = finish(&mut spool);
-    assert_eq!((salvage.saved_events, salvage.lost_events), (0, 233), "{salvage:?}");
+    assert_eq!(
+        (salvage.saved_events, salvage.lost_events),
+        (0, 233),
+        "{salvage:?}"
+    );
     let lane = spool.lane("large");
     assert_eq!((lane.held_events, lane.dropped_events), (0, 60));
-    spool.mark(lane.lane, 60).expect("the loss is shipped like any other");
+    spool
+        .mark(lane.lane, 60)
+        .expect("the loss is shipped like any other");
 }
