@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
-use tributary_shared::ids::{AgentId, GatewayId, LaneKey};
+use tributary_shared::ids::{AgentId, GatewayId, LaneKey, Seq};
 use tributary_shared::time::{Millis, to_rfc3339};
 use tributary_shared::wire::NodeReport;
 
@@ -34,6 +34,15 @@ pub struct AgentRow {
     pub clock_skew_ms: Option<i64>,
     /// Lanes that the log knows of it.
     pub lanes: usize,
+}
+
+/// What an agent last said of one of its lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneAtAgent {
+    /// The highest seq that was given out.
+    pub produced: Seq,
+    pub held_events: u64,
+    pub reported_at: Millis,
 }
 
 #[derive(Debug, Clone)]
@@ -101,6 +110,31 @@ impl AgentDirectory {
                 entry.gateway = None;
             }
         }
+    }
+
+    /// The lanes that agents reported since this process started.
+    #[must_use]
+    pub fn lanes(&self) -> HashMap<LaneKey, LaneAtAgent> {
+        let entries = self.lock();
+        let reports = entries
+            .iter()
+            .filter_map(|(agent, entry)| Some((agent, entry.report.as_ref()?)));
+        let lanes = reports.flat_map(|(agent, (report, at))| {
+            report.lanes.iter().map(move |lane| {
+                let key = LaneKey {
+                    agent: agent.clone(),
+                    stream: lane.stream.clone(),
+                    epoch: lane.epoch,
+                };
+                let told = LaneAtAgent {
+                    produced: lane.next_seq.saturating_sub(1),
+                    held_events: lane.held_events,
+                    reported_at: *at,
+                };
+                (key, told)
+            })
+        });
+        lanes.collect()
     }
 
     /// Every agent that is known from a session or from a lane, by name.
@@ -202,6 +236,7 @@ mod tests {
             dropped: 0,
             opened_at: 0,
             last_committed_at,
+            floor_seq: 0,
         }
     }
 
@@ -232,6 +267,13 @@ mod tests {
         assert_eq!(rows[0].lag_events, Some(2), "10 produced, 8 committed");
         assert_eq!(rows[0].held_events, Some(7));
         assert_eq!(rows[0].clock_skew_ms, Some(60_000));
+        let told = directory.lanes();
+        let expected = LaneAtAgent {
+            produced: 10,
+            held_events: 7,
+            reported_at: 1_500,
+        };
+        assert_eq!(told.into_values().collect::<Vec<_>>(), [expected]);
         assert_eq!(rows[0].last_seen.as_deref(), Some("1970-01-01T00:00:01.500Z"));
     }
 

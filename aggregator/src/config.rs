@@ -2,9 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use tributary_shared::config::Section;
+use tributary_shared::config::{Section, format_size};
 use tributary_shared::identity::TlsPaths;
+use tributary_shared::time::Millis;
+
+use crate::commit::Retention;
+
+/// Snapshots are some seconds apart; a log that is shorter keeps nothing that anybody could use.
+const MIN_KEEP_FOR: Duration = Duration::from_secs(60);
+/// Some groups of large batches.
+const MIN_KEEP_BYTES: u64 = 64 << 20;
 
 /// A valid configuration of the aggregator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +31,8 @@ pub struct AggregatorConfig {
     pub tls: TlsPaths,
     /// Refuse events of streams that have no schema. Off: they are taken as schemaless JSON objects.
     pub require_schema: bool,
+    /// How long the log keeps its entries.
+    pub log: Retention,
 }
 
 impl AggregatorConfig {
@@ -54,6 +65,7 @@ impl AggregatorConfig {
         }
         let ready_file = section.path("ready_file");
         let require_schema = section.boolean("require_schema").unwrap_or(false);
+        let log = section.section("log", retention);
         let tls = section.section("tls", TlsPaths::from_section);
         Some(Self {
             dir: dir?,
@@ -63,7 +75,46 @@ impl AggregatorConfig {
             ready_file,
             tls: tls?,
             require_schema,
+            log,
         })
+    }
+}
+
+/// Reads `[log]`. What is kept at least is what a restart of the engine or a slow view needs anyway.
+fn retention(section: &mut Section) -> Retention {
+    let default = Retention::default();
+    let mut period = |key: &str, default: Millis| match section.duration(key) {
+        None => default,
+        Some(period) => {
+            if period < MIN_KEEP_FOR {
+                let shown = Some(format!("{period:?}"));
+                section.problem(key, shown, "is too short", Some("at least \"1m\""));
+            }
+            Millis::try_from(period.as_millis()).unwrap_or(Millis::MAX)
+        }
+    };
+    let keep_for = period("keep_for", default.keep_for);
+    // by default letters stay longer than their entries, whatever those do
+    let letters = default.keep_dead_letters_for.max(keep_for);
+    let keep_dead_letters_for = period("keep_dead_letters_for", letters);
+    if keep_dead_letters_for < keep_for {
+        let hint = "at least as long as keep_for: an event's path leads to its dead letter";
+        section.problem(
+            "keep_dead_letters_for",
+            None,
+            "is shorter than keep_for",
+            Some(hint),
+        );
+    }
+    let keep_bytes = section.size("keep_bytes").unwrap_or(default.keep_bytes);
+    if keep_bytes < MIN_KEEP_BYTES {
+        let shown = Some(format_size(keep_bytes));
+        section.problem("keep_bytes", shown, "is too small", Some("at least \"64MiB\""));
+    }
+    Retention {
+        keep_for,
+        keep_bytes,
+        keep_dead_letters_for,
     }
 }
 
@@ -84,6 +135,35 @@ mod tests {
         assert!(config.require_schema);
         assert_eq!(config.listen.port(), 8601);
         assert_eq!(config.ready_file, None);
+        assert_eq!(config.log, Retention::default());
+    }
+
+    #[test]
+    fn the_logs_retention_is_read_and_checked() {
+        let read = |log: &str| {
+            let top = "dir = '/d'\nlisten = '0.0.0.0:1'\nhttp = '127.0.0.1:0'\nregistry = '127.0.0.1:0'\n";
+            parse(
+                "a.toml",
+                &format!("{top}[log]\n{log}\n{TLS}"),
+                AggregatorConfig::from_section,
+            )
+        };
+        let config = read("keep_for = '72h'\nkeep_bytes = '10GiB'").expect("valid");
+        assert_eq!(
+            (config.log.keep_for, config.log.keep_bytes),
+            (72 * 3_600_000, 10 << 30)
+        );
+        let long = read("keep_for = '90d'").expect("valid").log;
+        assert_eq!(long.keep_dead_letters_for, long.keep_for);
+        for (log, key) in [
+            ("keep_for = '59s'", "log.keep_for"),
+            ("keep_bytes = '1KiB'", "log.keep_bytes"),
+            ("keep_dead_letters_for = '2d'", "log.keep_dead_letters_for"),
+            ("keep = '2d'", "log.keep"),
+        ] {
+            let error = read(log).expect_err(key);
+            assert_eq!(error.problems[0].key, key, "{error}");
+        }
     }
 
     #[test]

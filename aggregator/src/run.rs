@@ -41,7 +41,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
         dir: config.dir.clone(),
         require_schema: config.require_schema,
     };
-    let (commit, log, commit_thread) = commit::open(options, registry.cache())?;
+    let (commit, log, commit_thread) = commit::open_with_retention(options, config.log, registry.cache())?;
     let throughput = Arc::new(Throughput::default());
     let options = EngineOptions {
         dir: config.dir.clone(),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use tributary_shared::ids::{AgentId, StreamName};
 
 use crate::role::{self, Role};
@@ -17,6 +17,8 @@ Examples:
   tributary check --config agent.toml           every problem of a configuration at once
   tributary load --intake http://127.0.0.1:8603 --stream readings --events 100000
   tributary bench e2e                           how fast this machine is, end to end
+  tributary ledger                              where every event is; exit code 1 when the books do not balance
+  tributary soak --minutes 1 --rate 5000        whether faults lose or double anything here
 
 Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration";
 
@@ -42,9 +44,17 @@ pub enum Command {
     Check(CheckArgs),
     /// Post generated events to an agent's intake
     Load(LoadArgs),
+    /// Prove on this machine that faults of every kind lose nothing and double nothing
+    Soak(SoakArgs),
     /// Measure a mesh on this machine
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Show where every event is, and check that nothing left without a line
+    Ledger(LedgerArgs),
+    /// Copy an aggregator's log, views and schemas, while it runs
+    Backup(BackupArgs),
+    /// Put a backup into the directory of a stopped aggregator
+    Restore(RestoreArgs),
     /// Make a certificate authority, and certificates for roles
     #[command(subcommand)]
     Cert(CertCommand),
@@ -165,6 +175,96 @@ pub struct E2eArgs {
     pub json: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+mark = valid + dead + dropped, for each lane, or the exit code is 1. Held is what the agent last
+reported beyond the mark; `?` when it has not reported since the aggregator started.")]
+pub struct LedgerArgs {
+    /// URL of the aggregator's API
+    #[arg(long, value_name = "URL", default_value = DEFAULT_API, value_parser = api_url)]
+    pub http: String,
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("source").required(true).args(["http", "dir"]), after_help = "\
+The copy is of one moment: windows after a restore are what the log says. It is checked before the
+command ends. It needs as much room as log.db, and the log's WAL grows while it is copied.")]
+pub struct BackupArgs {
+    /// URL of the API of a running aggregator on this host
+    #[arg(long, value_name = "URL", value_parser = api_url)]
+    pub http: Option<String>,
+    /// Directory of an aggregator, stopped or running
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Where to write the backup; made when missing
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Write over an earlier backup in --out
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Stop the aggregator first. With --force, the databases that are there are moved aside, not deleted.
+Agents that deleted what the backup does not have report the gap, and it is counted in the ledger.")]
+pub struct RestoreArgs {
+    /// The backup
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// The aggregator's directory (key `dir` of its configuration; `up` keeps it in DIR/aggregator)
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Move aside what is in --dir
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Where `up` serves the API unless told otherwise.
+const DEFAULT_API: &str = "http://127.0.0.1:8600";
+
+/// A base URL, without a slash at its end.
+fn api_url(text: &str) -> Result<String, String> {
+    let hint = "write the API's base URL, for example http://127.0.0.1:8600";
+    let rest = text.strip_prefix("http://").ok_or(hint)?.trim_end_matches('/');
+    if rest.is_empty() || rest.contains(['/', '?', '#', ' ']) {
+        return Err(hint.to_owned());
+    }
+    Ok(format!("http://{rest}"))
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Starts two agents, two gateways and an aggregator, posts events at the rate, and kills, stops and cuts
+them off at random. At the end every accepted event must be counted exactly once or be named in the
+ledger. Exits 1 when it is not, and keeps the directory with all logs and databases.")]
+pub struct SoakArgs {
+    /// How long events are posted
+    #[arg(long, value_name = "M", default_value_t = 10.0)]
+    pub minutes: f64,
+    /// Events per second, all agents together
+    #[arg(long, value_name = "R", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(40..))]
+    pub rate: u64,
+    /// Seconds from one fault to the next
+    #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    pub fault_every: u64,
+    /// The same seed gives the same faults in the same order
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    pub seed: u64,
+    /// Keep the directory, with all logs and databases, also when nothing is wrong
+    #[arg(long)]
+    pub keep: bool,
+    /// Write a report in Markdown here
+    #[arg(long, value_name = "FILE.md")]
+    pub report: Option<PathBuf>,
+    /// Where to make the temporary directory [default: the system's]
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum CertCommand {
     /// Make a certificate authority in a directory
@@ -220,7 +320,13 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_told() {
-        let bad: [&[&str]; 5] = [
+        let bad: [&[&str]; 11] = [
+            &["backup", "--out", "o"],
+            &["backup", "--dir", "d", "--http", "http://h:1", "--out", "o"],
+            &["restore", "--from", "d"],
+            &["ledger", "--http", "nowhere"],
+            &["ledger", "--http", "http://host:1/api"],
+            &["ledger", "surplus"],
             &["up", "--http", "nowhere"],
             &["up", "--tail", "app"],
             &["load", "--stream", "s", "--events", "1"],

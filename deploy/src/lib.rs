@@ -1,15 +1,19 @@
 //! The operator's program: plays every role, runs a mesh of them, checks configurations, issues certificates,
 //! loads and measures.
 
+pub mod backup;
 pub mod bench;
 pub mod certs;
 pub mod cli;
 pub mod http;
+pub mod ledger;
 pub mod load;
 mod out;
 pub mod process;
 pub mod role;
 mod signals;
+mod site;
+pub mod soak;
 pub mod supervise;
 pub mod up;
 pub mod workload;
@@ -45,9 +49,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Gateway(args) => Ok(process::run(Role::Gateway, &args)?),
         Command::Aggregator(args) => Ok(process::run(Role::Aggregator, &args)?),
         Command::Up(args) => supervising("up", up::run(args)).map(done),
+        Command::Soak(args) => supervising("soak", soak::run(args)).map(done),
         Command::Bench(BenchCommand::E2e(args)) => supervising("bench", bench::run(args)).map(done),
         Command::Check(args) => check(&args).map(done),
         Command::Load(args) => load::run(&args).map(done),
+        Command::Ledger(args) => ledger::run(&args),
+        Command::Backup(args) => backup::backup(&args).map(done),
+        Command::Restore(args) => backup::restore(&args).map(done),
         Command::Cert(command) => certs::run(&command).map(done),
         Command::AgentBundle(args) => certs::agent_bundle(&args).map(done),
     }

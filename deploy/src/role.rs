@@ -24,7 +24,7 @@ fn telling_keys(role: Role) -> &'static [&'static str] {
     match role {
         Role::Agent => &["gateways", "spool", "intake", "files", "host_metrics", "streams"],
         Role::Gateway => &["aggregator"],
-        Role::Aggregator => &["registry", "require_schema"],
+        Role::Aggregator => &["registry", "require_schema", "log"],
     }
 }
 

@@ -4,6 +4,7 @@
 //! Every harness ends its own processes when it is dropped, and shows the end of their logs when the test is
 //! failing by then. Nothing here waits for time to pass: [`wait_until`] asks until an answer is right.
 
+mod faults;
 pub mod http;
 mod log;
 mod mesh;
@@ -17,7 +18,8 @@ mod rotel;
 mod tools;
 mod wait;
 
-pub use mesh::{Dropped, LedgerLane, Mesh, Options, Ready};
+pub use faults::{Tmpfs, note_faults};
+pub use mesh::{Dropped, LedgerLane, Mesh, Options, Paused, Ready};
 pub use metrics::Metrics;
 pub use net::{free_tcp_port, free_udp_port};
 pub use pki::{Pki, past};
@@ -25,7 +27,7 @@ pub use poster::{Posted, Poster, Range, Request};
 pub use process::Process;
 pub use role::RoleProcess;
 pub use rotel::{Rotel, Span};
-pub use tools::{Tool, missing};
+pub use tools::{Tool, impossible, is_root, missing, run};
 pub use wait::wait_until;
 
 use std::time::Duration;

@@ -115,6 +115,18 @@ impl Mesh {
         });
     }
 
+    /// Stops a role with SIGSTOP for as long as the value lives.
+    #[must_use]
+    pub fn pause(&self, role: &str) -> Paused {
+        let pid = self.pid(role);
+        assert!(runs_with(pid, &self.dir), "pid {pid} is our own {role}");
+        kill(pid, Signal::STOP);
+        Paused {
+            pid,
+            dir: self.dir.clone(),
+        }
+    }
+
     /// The gateway's own HTTP address, which `up` picks.
     ///
     /// # Panics
@@ -294,6 +306,21 @@ impl Mesh {
         Metrics::scrape(&self.gateway_http())
             .expect("the gateway's metrics")
             .sum(name, labels)
+    }
+}
+
+/// A process that does nothing; goes on (SIGCONT) when this is dropped.
+#[derive(Debug)]
+pub struct Paused {
+    pid: u32,
+    dir: PathBuf,
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        if runs_with(self.pid, &self.dir) {
+            kill(self.pid, Signal::CONT);
+        }
     }
 }
 

@@ -41,11 +41,34 @@ pub fn missing(test: &str, why: &str) {
     loudly(&format!("\n*** SKIPPED: {test} did NOT run, because {why}\n"));
 }
 
+/// Says that a test, or a part of it, does not run because this machine's kernel cannot do it. Other than
+/// [`missing`] this is no failure in CI: nobody can install what is missing.
+pub fn impossible(test: &str, why: &str) {
+    loudly(&format!("\n*** SKIPPED: {test} did NOT run, because {why}\n"));
+}
+
+/// Whether this process may mount file systems and make network namespaces. Says loudly that the test does not
+/// run, when it may not.
+///
+/// # Panics
+/// When it may not, in CI.
+#[must_use]
+pub fn is_root(test: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        missing(
+            test,
+            "it makes file systems or network namespaces, which only root may",
+        );
+    }
+    root
+}
+
 /// Runs a program to its end.
 ///
 /// # Errors
 /// With what it said, when it fails.
-pub(crate) fn run(command: &mut Command) -> Result<(), String> {
+pub fn run(command: &mut Command) -> Result<(), String> {
     let output = command
         .output()
         .map_err(|error| format!("{command:?}: {error}"))?;

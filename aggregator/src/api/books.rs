@@ -1,11 +1,14 @@
 //! The books of the mesh: streams, agents, lanes, the ledger, throughput.
 
+use std::collections::BTreeMap;
+
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 use tributary_shared::time::{now_millis, to_rfc3339};
 
 use super::{ApiError, ApiState};
-use crate::commit::{LaneRow, LedgerLane, LedgerTotals, LogReader};
+use crate::agents::LaneAtAgent;
+use crate::commit::{CommitError, LaneRow, LedgerLane, LedgerTotals, LogReader, invariants};
 use crate::throughput::SECONDS;
 use crate::window::ViewInfo;
 
@@ -74,21 +77,61 @@ fn lane_row(lane: &LaneRow) -> Value {
     })
 }
 
+/// Where every event is. What agents still hold is as they last reported it, to this process; `null` when an
+/// agent has not reported since the aggregator started.
 async fn ledger(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
     let ledger = state.read(LogReader::ledger).await?;
-    let lanes: Vec<Value> = ledger.lanes.iter().map(ledger_row).collect();
-    let balanced = ledger.lanes.iter().all(|lane| lane_balances(&lane.lane));
-    Ok(HttpResponse::Ok()
-        .json(json!({ "lanes": lanes, "totals": totals(ledger.totals), "balanced": balanced })))
+    let told = state.agents.lanes();
+    let mut outside = Outside::default();
+    let lanes: Vec<Value> = ledger
+        .lanes
+        .iter()
+        .map(|lane| ledger_row(lane, told.get(&lane.lane.key), &mut outside))
+        .collect();
+    let violations: Vec<String> = ledger.lanes.iter().filter_map(violation).collect();
+    let mut sums = totals(ledger.totals);
+    sums["dropped_by_reason"] = json!(by_reason(&ledger.lanes));
+    sums["held"] = json!(outside.held);
+    sums["unreported_drops"] = json!(outside.unreported_drops);
+    sums["lanes_not_reported"] = json!(outside.unknown);
+    Ok(HttpResponse::Ok().json(json!({
+        "lanes": lanes,
+        "totals": sums,
+        "balanced": violations.is_empty(),
+        "violations": violations,
+    })))
 }
 
-fn ledger_row(LedgerLane { lane, dropped }: &LedgerLane) -> Value {
+/// What agents reported beyond the marks, summed.
+#[derive(Debug, Default)]
+struct Outside {
+    held: u64,
+    unreported_drops: u64,
+    /// Lanes that no agent has reported since this process started.
+    unknown: u64,
+}
+
+fn ledger_row(line: &LedgerLane, told: Option<&LaneAtAgent>, outside: &mut Outside) -> Value {
+    let LedgerLane { lane, dropped } = line;
     let dropped: Vec<Value> = dropped
         .iter()
         .map(|run| {
             json!({ "from": run.range.first, "to": run.range.last, "reason": run.reason, "count": run.count })
         })
         .collect();
+    // the report may be older than the mark: what is committed by now is not held any more
+    let beyond = told.map(|told| {
+        let above = told.produced.saturating_sub(lane.mark);
+        let held = told.held_events.min(above);
+        (held, above - held)
+    });
+    match beyond {
+        Some((held, drops)) => {
+            outside.held = outside.held.saturating_add(held);
+            outside.unreported_drops = outside.unreported_drops.saturating_add(drops);
+        }
+        None => outside.unknown += 1,
+    }
     json!({
         "lane": lane.lane_no,
         "agent": lane.key.agent,
@@ -98,6 +141,26 @@ fn ledger_row(LedgerLane { lane, dropped }: &LedgerLane) -> Value {
         "valid": lane.valid,
         "dead": lane.dead,
         "dropped": dropped,
+        "held": beyond.map(|(held, _)| held),
+        "unreported_drops": beyond.map(|(_, drops)| drops),
+        "reported_at": told.map(|told| to_rfc3339(told.reported_at)),
+    })
+}
+
+fn by_reason(lanes: &[LedgerLane]) -> BTreeMap<&str, u64> {
+    let mut sums = BTreeMap::new();
+    for run in lanes.iter().flat_map(|lane| &lane.dropped) {
+        *sums.entry(run.reason.as_str()).or_insert(0) += run.count;
+    }
+    sums
+}
+
+/// What one lane's line breaks, in words.
+fn violation(LedgerLane { lane, dropped }: &LedgerLane) -> Option<String> {
+    let checked = invariants::conservation(lane).and_then(|()| invariants::ledger_adds_up(lane, dropped));
+    checked.err().map(|error| match error {
+        CommitError::Damaged { what } => what,
+        other => other.to_string(),
     })
 }
 

@@ -8,7 +8,7 @@ use tributary_shared::wire::{CommitHeader, SegmentOrigin};
 
 use super::dead_letters::letter_json;
 use super::{ApiError, ApiState};
-use crate::commit::{CommitError, Committed, Fate, Hop, LaneRow, LogReader};
+use crate::commit::{CommitError, Committed, ExpiredVerdict, Fate, Hop, LaneRow, LogReader};
 
 pub fn configure(service: &mut web::ServiceConfig) {
     service.route("/events/{id:.+}", web::get().to(event));
@@ -117,6 +117,7 @@ async fn event(state: web::Data<ApiState>, name: web::Path<String>) -> Result<Ht
             committed(&mut path, &hop, seq);
             path["dropped"] = json!({ "from": range.first, "to": range.last, "reason": reason });
         }
+        Fate::Expired { floor_seq, verdict } => expired(&mut path, floor_seq, verdict),
         Fate::NotCommitted { mark } => not_committed(&mut path, mark),
         Fate::UnknownLane => return Err(unknown_lane(lane.lane_no)),
     }
@@ -125,6 +126,27 @@ async fn event(state: web::Data<ApiState>, name: web::Path<String>) -> Result<Ht
 
 fn unknown_lane(lane: LaneNo) -> ApiError {
     ApiError::not_found("unknown_event", format!("lane {lane} is not known"))
+}
+
+/// Retention has deleted the entry, and with it the hops.
+fn expired(path: &mut Value, floor_seq: Seq, verdict: ExpiredVerdict) {
+    let outcome = match verdict {
+        ExpiredVerdict::Dropped { reason, range } => {
+            path["dropped"] = json!({ "from": range.first, "to": range.last, "reason": reason });
+            "dropped"
+        }
+        ExpiredVerdict::Dead(letter) => {
+            path["dead_letter"] = letter_json(&letter);
+            "dead_letter"
+        }
+        ExpiredVerdict::Counted => "expired",
+    };
+    path["outcome"] = json!(outcome);
+    path["message"] = json!(format!(
+        "the event was committed and is counted; retention has deleted the lane's log up to seq {floor_seq}, and with \
+         it the event's hops"
+    ));
+    path["hops"] = json!([]);
 }
 
 fn not_committed(path: &mut Value, mark: Seq) {

@@ -43,6 +43,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
                 .configure(books::configure)
                 .configure(events::configure)
                 .configure(dead_letters::configure)
+                .configure(operations::configure_v1)
                 .default_service(web::to(fallback)),
         )
         .configure(operations::configure)

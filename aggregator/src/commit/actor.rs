@@ -3,9 +3,9 @@
 //!
 //! # States
 //! - **open**: the store works.
-//! - **failed**: a write failed and nothing is known about the file. Every batch is refused as unavailable;
-//!   with the next group, but not more often than once in [`REOPEN_AFTER`], the file is opened again and
-//!   verified. What turns out to be durable after all goes to the window engine like any other entry.
+//! - **failed**: a write failed and nothing is known about the file. Every batch is refused as unavailable, and
+//!   [`LogHealth`] says so; with the next command, but not more often than once in [`REOPEN_AFTER`], the file is
+//!   opened again, verified, and written to. What turns out to be durable after all goes to the window engine like any other entry.
 //! - **ended**: asked to stop, or the log lost entries that it had acknowledged.
 
 use std::fs::{File, TryLockError};
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tributary_shared::ids::{LaneKey, Seq};
 use tributary_shared::time::now_millis;
@@ -21,10 +22,13 @@ use tributary_shared::wire::RefuseCode;
 use super::gauges::Gauges;
 use super::group::{Group, GroupEntry, Judged, SchemaRule, judge};
 use super::handle::{Command, CommitHandle, Feed, QUEUE, Reply};
+use super::health::LogHealth;
 use super::lane::LaneBook;
 use super::messages::{CommitAnswer, CommitError, Committed, LaneState, LogPos, Prepared};
 use super::reader::LogReader;
+use super::retention::Retention;
 use super::store::{LogStore, PAGE_SIZE};
+use super::trim::Trimmer;
 use super::{feed, queries};
 use crate::registry::SchemaCache;
 
@@ -45,6 +49,8 @@ const REOPEN_AFTER: Duration = Duration::from_millis(500);
 const UNAVAILABLE_RETRY_MS: u32 = 1_000;
 /// Held for as long as the thread lives: marks are kept in memory, so two writers would corrupt the books.
 const LOCK_FILE: &str = "log.lock";
+/// Lies in a directory while a backup is put back into it.
+pub(crate) const RESTORING_FILE: &str = "restore.unfinished";
 
 /// How to open the commit log.
 #[derive(Debug, Clone)]
@@ -73,22 +79,43 @@ impl CommitThread {
 
 /// Opens log.db, verifies it, and starts the thread that writes it.
 ///
+/// Nothing is ever deleted; see [`open_with_retention`].
+///
 /// # Errors
 /// [`CommitError::InUse`], [`CommitError::FormatTooNew`], [`CommitError::Damaged`], or those of the disk.
 pub fn open(
     options: CommitOptions,
     schemas: SchemaCache,
 ) -> Result<(CommitHandle, LogReader, CommitThread), CommitError> {
+    open_with_retention(options, Retention::EVERYTHING, schemas)
+}
+
+/// The same, and deletes what `keep` does not name, once the views have it; see [`CommitHandle::covered`].
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with_retention(
+    options: CommitOptions,
+    keep: Retention,
+    schemas: SchemaCache,
+) -> Result<(CommitHandle, LogReader, CommitThread), CommitError> {
     std::fs::create_dir_all(&options.dir)?;
     let lock = lock(&options.dir)?;
+    if options.dir.join(RESTORING_FILE).exists() {
+        return Err(CommitError::RestoreUnfinished {
+            dir: options.dir.display().to_string(),
+        });
+    }
     let store = LogStore::open(&options.dir)?;
     let loaded = store.load()?;
-    let reader = LogReader::open(&options.dir)?;
+    let (health, health_watch) = watch::channel(LogHealth::Storing);
+    let reader = LogReader::open(&options.dir, health_watch)?;
     let (commands, queue) = mpsc::channel(QUEUE);
     let (committed, watcher) = watch::channel(loaded.newest);
     let gauges = Gauges::new(loaded.newest);
+    gauges.floor.set(loaded.floor.0 as f64);
     let committer = Committer {
-        book: LaneBook::new(loaded.lanes),
+        book: LaneBook::new(loaded.lanes, loaded.reserved_lanes),
         newest: loaded.newest,
         store: Some(store),
         reopened_at: None,
@@ -97,6 +124,9 @@ pub fn open(
         options,
         schemas,
         committed,
+        health,
+        failed_bytes: 0,
+        trimmer: Trimmer::new(keep),
         gauges,
         _lock: lock,
     };
@@ -110,7 +140,8 @@ pub fn open(
     ))
 }
 
-fn lock(dir: &Path) -> Result<File, CommitError> {
+/// Keeps every other writer out of a directory for as long as the file is open.
+pub(crate) fn lock(dir: &Path) -> Result<File, CommitError> {
     let file = File::create(dir.join(LOCK_FILE))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -121,19 +152,24 @@ fn lock(dir: &Path) -> Result<File, CommitError> {
     }
 }
 
-struct Committer {
+#[derive(Debug)]
+pub(super) struct Committer {
     book: LaneBook,
     newest: LogPos,
     /// `None` while failed.
-    store: Option<LogStore>,
+    pub(super) store: Option<LogStore>,
     reopened_at: Option<Instant>,
     /// Bytes written since the last checkpoint, about.
-    unmoved: usize,
+    pub(super) unmoved: usize,
     feed: Option<Feed>,
     options: CommitOptions,
     schemas: SchemaCache,
     committed: watch::Sender<LogPos>,
-    gauges: Gauges,
+    health: watch::Sender<LogHealth>,
+    /// What the write that failed last would have stored, about.
+    failed_bytes: usize,
+    pub(super) trimmer: Trimmer,
+    pub(super) gauges: Gauges,
     _lock: File,
 }
 
@@ -152,17 +188,32 @@ enum Waiting {
 
 impl Committer {
     fn run(mut self, mut queue: mpsc::Receiver<Command>) -> Result<(), CommitError> {
-        while let Some(first) = queue.blocking_recv() {
+        while let Some(first) = self.next(&mut queue) {
             let (group, stop) = gather(first, &mut queue);
             self.run_group(group)?;
             if stop {
                 break;
+            }
+            if self.trimmer.is_overdue() {
+                self.trim();
             }
         }
         if let Some(store) = &self.store {
             store.truncate_wal()?;
         }
         Ok(())
+    }
+
+    /// Waits for the next command, trimming the log meanwhile. `None` when all handles are gone.
+    fn next(&mut self, queue: &mut mpsc::Receiver<Command>) -> Option<Command> {
+        while self.trimmer.is_due() {
+            match queue.try_recv() {
+                Ok(command) => return Some(command),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => self.trim(),
+            }
+        }
+        queue.blocking_recv()
     }
 
     fn run_group(&mut self, commands: Vec<Command>) -> Result<(), CommitError> {
@@ -189,6 +240,7 @@ impl Committer {
                     waiting.push(Waiting::Batch { reply, key, answer });
                 }
                 Command::Attach { feed, reply } => self.attach(feed, reply),
+                Command::Covered(pos) => self.trimmer.covered(pos),
                 Command::Stop => {}
             }
         }
@@ -202,13 +254,28 @@ impl Committer {
                 self.checkpoint_if_due();
             }
             Err(error) => {
-                tracing::warn!(%error, "commit failed, refusing until the log opens again");
-                self.book.forget();
-                self.store = None;
+                self.failed_bytes = group.entries.iter().map(|entry| entry.batch.stored_bytes()).sum();
+                self.fail(&error);
                 self.refuse(waiting, &error.to_string());
             }
         }
         Ok(())
+    }
+
+    /// open → failed.
+    pub(super) fn fail(&mut self, error: &CommitError) {
+        tracing::warn!(%error, "the log cannot store, refusing until it can");
+        self.book.forget();
+        self.store = None;
+        self.gauges.failing.set(1.0);
+        let reason = error.to_string();
+        self.health.send_modify(|health| {
+            let since = match health {
+                LogHealth::Failing { since, .. } => *since,
+                LogHealth::Storing => now_millis(),
+            };
+            *health = LogHealth::Failing { since, reason };
+        });
     }
 
     fn open_lane(&mut self, group: &mut Group, key: &LaneKey, next_seq: Seq) {
@@ -336,6 +403,7 @@ impl Committer {
                     });
                 }
                 Command::Attach { feed, reply } => self.attach(feed, reply),
+                Command::Covered(pos) => self.trimmer.covered(pos),
                 Command::Stop => {}
             }
         }
@@ -366,7 +434,7 @@ impl Committer {
         }
     }
 
-    fn checkpoint_if_due(&mut self) {
+    pub(super) fn checkpoint_if_due(&mut self) {
         let Some(store) = self.store.as_ref().filter(|_| self.unmoved >= CHECKPOINT_AFTER) else {
             return;
         };
@@ -386,14 +454,14 @@ impl Committer {
         }
     }
 
-    /// failed → open. The inner error says why it is still failed.
+    /// failed → open, when as much as failed can be stored. The inner error says why it is still failed.
     fn reopen(&mut self) -> Result<Result<(), String>, CommitError> {
         if self.reopened_at.is_some_and(|at| at.elapsed() < REOPEN_AFTER) {
             return Ok(Err("the last write failed".to_owned()));
         }
         self.reopened_at = Some(Instant::now());
         let opened = LogStore::open(&self.options.dir).and_then(|store| Ok((store.load()?, store)));
-        let (loaded, store) = match opened {
+        let (loaded, mut store) = match opened {
             Ok(opened) => opened,
             Err(damaged @ CommitError::Damaged { .. }) => return Err(damaged),
             Err(error) => return Ok(Err(error.to_string())),
@@ -409,8 +477,14 @@ impl Committer {
             });
         }
         self.feed_survivors(&store, loaded.newest)?;
-        self.book = LaneBook::new(loaded.lanes);
+        self.book = LaneBook::new(loaded.lanes, loaded.reserved_lanes);
+        if let Err(error) = store.probe(self.failed_bytes) {
+            self.fail(&error);
+            return Ok(Err(error.to_string()));
+        }
         self.store = Some(store);
+        self.gauges.failing.set(0.0);
+        self.health.send_replace(LogHealth::Storing);
         tracing::info!(newest = %self.newest, "the log is open again");
         Ok(Ok(()))
     }
@@ -437,7 +511,7 @@ fn gather(first: Command, queue: &mut mpsc::Receiver<Command>) -> (Vec<Command>,
         match &command {
             Command::Stop => return (group, true),
             Command::Commit { batch, .. } => bytes += batch.stored_bytes(),
-            Command::OpenLane { .. } | Command::Attach { .. } => {}
+            Command::OpenLane { .. } | Command::Attach { .. } | Command::Covered(_) => {}
         }
         group.push(command);
         let full = group.len() >= MAX_GROUP || bytes >= MAX_GROUP_BYTES;

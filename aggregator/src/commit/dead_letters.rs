@@ -13,7 +13,7 @@ pub const MAX_DEAD_LETTER_PAGE: u32 = 1_000;
 const MAX_PAGE_BYTES: usize = 8 << 20;
 
 const COLUMNS: &str =
-    "id, lane, seq, pos, at, d.schema_id, d.schema_version, reasons, payload, agent, stream, epoch
+    "d.id, lane, seq, pos, at, d.schema_id, d.schema_version, reasons, payload, agent, stream, epoch
     FROM dead_letters d JOIN lanes ON lanes.no = d.lane";
 
 fn letter(row: &Row<'_>) -> Result<StoredDeadLetter, CommitError> {
@@ -33,12 +33,20 @@ fn letter(row: &Row<'_>) -> Result<StoredDeadLetter, CommitError> {
     })
 }
 
-/// Newest first.
-pub(super) fn list(db: &Connection, filter: &DeadLetterFilter) -> Result<Vec<StoredDeadLetter>, CommitError> {
-    let mut sql = format!("SELECT {COLUMNS} WHERE true");
+/// The statement that lists letters, and its values.
+pub(super) fn statement(filter: &DeadLetterFilter) -> (String, Vec<Value>) {
     let mut values: Vec<Value> = Vec::new();
+    let mut sql = format!("SELECT {COLUMNS}");
+    if let Some(reason) = &filter.reason {
+        // the planner then reads the rule's ids from the newest on, and no other letter
+        sql.push_str(" JOIN dead_letter_rules r ON r.id = d.id AND r.rule = ?");
+        values.push(reason.clone().into());
+    }
+    // of the two ids, which are the same, the one whose index gives the order
+    let id = if filter.reason.is_some() { "r.id" } else { "d.id" };
+    sql.push_str(" WHERE true");
     if let Some(before) = filter.before {
-        sql.push_str(" AND d.id < ?");
+        sql.push_str(&format!(" AND {id} < ?"));
         values.push(before.into());
     }
     if let Some(stream) = &filter.stream {
@@ -46,17 +54,19 @@ pub(super) fn list(db: &Connection, filter: &DeadLetterFilter) -> Result<Vec<Sto
         sql.push_str(" AND +d.lane IN (SELECT no FROM lanes WHERE stream = ?)");
         values.push(stream.as_str().to_owned().into());
     }
-    if let Some(reason) = &filter.reason {
-        sql.push_str(" AND EXISTS (SELECT 1 FROM json_each(d.reasons) r WHERE r.value ->> 'rule' = ?)");
-        values.push(reason.clone().into());
-    }
     let limit = if filter.limit == 0 {
         MAX_DEAD_LETTER_PAGE
     } else {
         filter.limit.min(MAX_DEAD_LETTER_PAGE)
     };
-    sql.push_str(" ORDER BY d.id DESC LIMIT ?");
+    sql.push_str(&format!(" ORDER BY {id} DESC LIMIT ?"));
     values.push(i64::from(limit).into());
+    (sql, values)
+}
+
+/// Newest first.
+pub(super) fn list(db: &Connection, filter: &DeadLetterFilter) -> Result<Vec<StoredDeadLetter>, CommitError> {
+    let (sql, values) = statement(filter);
     let mut select = db.prepare_cached(&sql)?;
     let mut rows = select.query(params_from_iter(values))?;
     let (mut found, mut bytes) = (Vec::new(), 0);

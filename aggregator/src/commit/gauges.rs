@@ -15,6 +15,10 @@ pub(super) struct Gauges {
     dead: Counter,
     dropped: Counter,
     position: Gauge,
+    /// Retention has deleted the entries up to here.
+    pub floor: Gauge,
+    /// 1 while nothing can be stored.
+    pub failing: Gauge,
 }
 
 impl Gauges {
@@ -31,6 +35,8 @@ impl Gauges {
             dead: events("dead"),
             dropped: events("dropped"),
             position,
+            floor: gauge(MetricName::LogFloor, &[]),
+            failing: gauge(MetricName::LogFailing, &[]),
         }
     }
 

@@ -36,6 +36,8 @@ pub(super) enum Command {
         feed: Feed,
         reply: Reply<LogPos>,
     },
+    /// Entries up to here are needed for no view's recovery.
+    Covered(LogPos),
     Stop,
 }
 
@@ -135,6 +137,12 @@ impl CommitHandle {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Attach { feed, reply }).await?;
         answer.await.unwrap_or(Err(CommitError::Stopped))
+    }
+
+    /// Every view's stored snapshot has the entries up to `pos`: retention may delete them. Does not wait; a hint
+    /// that finds the queue full is repeated with the next snapshot.
+    pub fn covered(&self, pos: LogPos) {
+        let _ = self.commands.try_send(Command::Covered(pos));
     }
 
     /// Ends the commit thread after what is queued before this call.

@@ -29,19 +29,36 @@ pub fn conservation(lane: &LaneRow) -> Result<(), CommitError> {
     ))
 }
 
-/// `contiguous-lanes`, seen from the log's end: the newest entry of a lane ends at its mark.
+/// Retention deletes committed entries only.
+///
+/// # Errors
+/// [`CommitError::Damaged`] naming the lane.
+pub fn floor_within_mark(lane: &LaneRow) -> Result<(), CommitError> {
+    if lane.floor_seq <= lane.mark {
+        return Ok(());
+    }
+    let what = format!(
+        "the mark is {}, entries are deleted up to {}",
+        lane.mark, lane.floor_seq
+    );
+    Err(violated("contiguous-lanes", lane, &what))
+}
+
+/// `contiguous-lanes`, seen from the log's end: the newest entry of a lane ends at its mark. Without entries,
+/// all of them are deleted.
 ///
 /// # Errors
 /// [`CommitError::Damaged`] naming the lane.
 pub fn log_ends_at_mark(lane: &LaneRow, last_seq: Option<Seq>) -> Result<(), CommitError> {
-    if last_seq.unwrap_or(0) == lane.mark {
+    if last_seq.unwrap_or(lane.floor_seq) == lane.mark {
         return Ok(());
     }
     let what = format!("the mark is {}, the newest entry ends at {last_seq:?}", lane.mark);
     Err(violated("contiguous-lanes", lane, &what))
 }
 
-/// `contiguous-lanes`: the entries of a lane, in log order, continue each other from 1 to the mark.
+/// `contiguous-lanes`: the entries of a lane, in log order, continue each other from behind the last deleted one
+/// to the mark.
 ///
 /// # Errors
 /// [`CommitError::Damaged`] naming the lane and the first seq that is missing or doubled.
@@ -49,7 +66,7 @@ pub fn contiguous_lanes(
     lane: &LaneRow,
     entries: impl IntoIterator<Item = SeqRange>,
 ) -> Result<(), CommitError> {
-    let mut mark = 0;
+    let mut mark = lane.floor_seq;
     for range in entries {
         if range.first != mark + 1 {
             let what = format!("an entry starts at seq {}, expected {}", range.first, mark + 1);

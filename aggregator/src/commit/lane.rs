@@ -67,15 +67,22 @@ pub struct LaneBook {
     by_no: HashMap<LaneNo, Lane>,
     by_key: HashMap<LaneKey, LaneNo>,
     highest: u32,
+    /// Numbers up to this one are not given out.
+    reserved: u32,
     pending: HashMap<LaneNo, LaneCounts>,
     opened: Vec<LaneNo>,
 }
 
 impl LaneBook {
-    /// The book of the lanes that the log holds.
+    /// The book of the lanes that the log holds. Numbers up to `reserved` may have been given out by a later
+    /// state of this log, before it was restored from a copy.
     #[must_use]
-    pub fn new(lanes: impl IntoIterator<Item = Lane>) -> Self {
-        let mut book = Self::default();
+    pub fn new(lanes: impl IntoIterator<Item = Lane>, reserved: u32) -> Self {
+        let mut book = Self {
+            highest: reserved,
+            reserved,
+            ..Self::default()
+        };
         lanes.into_iter().for_each(|lane| book.insert(lane));
         book
     }
@@ -154,7 +161,8 @@ impl LaneBook {
                 self.by_key.remove(&lane.key);
             }
         }
-        self.highest = self.by_no.keys().map(|no| no.0).max().unwrap_or(0);
+        let highest = self.by_no.keys().map(|no| no.0).max().unwrap_or(0);
+        self.highest = highest.max(self.reserved);
     }
 
     /// All lanes with their durable counts.
@@ -209,6 +217,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn reserved_numbers_are_not_given_out() {
+        let mut book = LaneBook::new([], 1_000);
+        assert_eq!(book.open(&key(1)), Some(LaneNo(1_001)));
+        book.forget();
+        assert_eq!(book.open(&key(2)), Some(LaneNo(1_001)));
+        assert_eq!(LaneBook::new([], u32::MAX).open(&key(1)), None);
     }
 
     #[test]

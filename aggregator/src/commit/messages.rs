@@ -204,12 +204,29 @@ pub enum Fate {
         reason: String,
         range: SeqRange,
     },
+    /// It was committed, and retention has deleted its entry, as all of its lane up to `floor_seq`.
+    Expired {
+        floor_seq: Seq,
+        verdict: ExpiredVerdict,
+    },
     /// It lies above its lane's mark: still held at the edge, or never produced.
     NotCommitted {
         mark: Seq,
     },
     /// No such lane.
     UnknownLane,
+}
+
+/// What the books say of an event without its entry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExpiredVerdict {
+    Dropped {
+        reason: String,
+        range: SeqRange,
+    },
+    Dead(Box<StoredDeadLetter>),
+    /// It is one of its lane's valid events, or of its dead letters that are deleted as well.
+    Counted,
 }
 
 /// One lane's line in the books. `mark == valid + dead + dropped`, always.
@@ -224,6 +241,8 @@ pub struct LaneRow {
     pub opened_at: Millis,
     /// `None` until the first commit.
     pub last_committed_at: Option<Millis>,
+    /// Retention has deleted the entries up to this seq; what became of them is still in the counts above.
+    pub floor_seq: Seq,
 }
 
 /// A run of dropped events of one reason.
@@ -300,6 +319,8 @@ pub struct DeadLetterFilter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogStats {
     pub newest: LogPos,
+    /// Retention has deleted the entries up to here.
+    pub floor: LogPos,
     pub dead_letters: u64,
     /// Database and WAL on disk.
     pub bytes: u64,
@@ -317,6 +338,8 @@ pub enum CommitError {
     Damaged { what: String },
     #[error("{dir} is in use by another aggregator")]
     InUse { dir: String },
+    #[error("a restore into {dir} did not finish: do it again, with --force")]
+    RestoreUnfinished { dir: String },
     #[error("log.db has format {found}, this program reads up to {known}; use a newer program")]
     FormatTooNew { found: i64, known: i64 },
     #[error("the commit log's database: {0}")]

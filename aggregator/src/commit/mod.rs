@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Constraints: one writer a directory (locked); marks live in memory and are reloaded and verified at start
-//! and after every failed write; memory grows with lanes, never with events. Not here: deleting old entries.
+//! and after every failed write; memory grows with lanes, never with events. Old entries go as [`Retention`] says; their
+//! lanes, counts and ledger lines stay.
 
 mod actor;
 mod columns;
@@ -22,26 +23,34 @@ mod feed;
 mod gauges;
 mod group;
 mod handle;
+mod health;
 mod inflated;
+mod inspect;
 pub mod invariants;
 mod lane;
 mod messages;
 mod prepare;
 mod queries;
 mod reader;
+mod retention;
 mod store;
+mod trim;
 
 #[cfg(test)]
 mod tests;
 
-pub use actor::{CommitOptions, CommitThread, open};
+pub use actor::{CommitOptions, CommitThread, open, open_with_retention};
+pub(crate) use actor::{RESTORING_FILE, lock};
 pub use dead_letters::MAX_DEAD_LETTER_PAGE;
 pub use handle::{CommitHandle, Feed, PendingAnswer};
+pub use health::LogHealth;
+pub use inspect::{LogFacts, inspect, reserve_lane_numbers};
 pub use messages::{
-    CommitAnswer, CommitError, CommitRequest, Committed, DeadLetterFilter, DroppedRange, Fate, Hop, LaneRow,
-    LaneState, Ledger, LedgerLane, LedgerTotals, LogEntry, LogPos, LogStats, Prepared, StoredDeadLetter,
-    StreamRow,
+    CommitAnswer, CommitError, CommitRequest, Committed, DeadLetterFilter, DroppedRange, ExpiredVerdict,
+    Fate, Hop, LaneRow, LaneState, Ledger, LedgerLane, LedgerTotals, LogEntry, LogPos, LogStats, Prepared,
+    StoredDeadLetter, StreamRow,
 };
 pub use prepare::prepare;
 pub use reader::LogReader;
+pub use retention::Retention;
 pub use store::LOG_FILE;

@@ -1,5 +1,7 @@
 //! Reading log.db: rows to types. Used by the write connection (at start) and by the read connections.
 
+use std::str::FromStr;
+
 use bytes::Bytes;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -9,6 +11,11 @@ use tributary_shared::wire::{CommitHeader, Reason, SchemaRef, WireError};
 
 use super::lane::{Lane, LaneCounts};
 use super::messages::{CommitError, DroppedRange, Hop, LaneRow, LogEntry, LogPos};
+
+/// Keys of the table of single values.
+pub(super) const FLOOR: &str = "floor";
+/// Numbers up to this one are not given to new lanes.
+pub(super) const LANE_FLOOR: &str = "lane_floor";
 
 /// A text column that holds an id; what is stored was checked when it came in.
 struct Id<T>(T);
@@ -64,8 +71,7 @@ pub(super) fn schema_ref(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Sc
     Ok(id.zip(version).map(|(id, version)| SchemaRef { id, version }))
 }
 
-const LANE_COLUMNS: &str =
-    "no, agent, stream, epoch, mark, valid, dead, dropped, opened_at, last_committed_at FROM lanes";
+const LANE_COLUMNS: &str = "no, agent, stream, epoch, mark, valid, dead, dropped, opened_at, last_committed_at, floor_seq FROM lanes";
 
 fn lane_row(row: &Row<'_>) -> rusqlite::Result<LaneRow> {
     Ok(LaneRow {
@@ -77,6 +83,7 @@ fn lane_row(row: &Row<'_>) -> rusqlite::Result<LaneRow> {
         dropped: row.get(7)?,
         opened_at: row.get(8)?,
         last_committed_at: row.get(9)?,
+        floor_seq: row.get(10)?,
     })
 }
 
@@ -109,6 +116,14 @@ pub(super) fn lanes(db: &Connection) -> Result<Vec<LaneRow>, CommitError> {
     Ok(rows)
 }
 
+/// The same, of a file that has not become format 2 yet: nothing was ever deleted from it.
+pub(super) fn lanes_of_format_1(db: &Connection) -> Result<Vec<LaneRow>, CommitError> {
+    let columns = LANE_COLUMNS.replace("floor_seq", "0");
+    let mut select = db.prepare(&format!("SELECT {columns} ORDER BY no"))?;
+    let rows = select.query_map([], lane_row)?.collect::<rusqlite::Result<_>>()?;
+    Ok(rows)
+}
+
 pub(super) fn lane_by_no(db: &Connection, no: LaneNo) -> Result<Option<LaneRow>, CommitError> {
     let mut select = db.prepare_cached(&format!("SELECT {LANE_COLUMNS} WHERE no = ?1"))?;
     Ok(select.query_row([no.0], lane_row).optional()?)
@@ -126,9 +141,37 @@ pub(super) fn lane_by_key(db: &Connection, key: &LaneKey) -> Result<Option<LaneR
         .optional()?)
 }
 
-/// Position of the newest entry; 0 for an empty log.
+/// A value of the table of single values.
+pub(super) fn meta(db: &Connection, key: &str) -> Result<Option<String>, CommitError> {
+    let mut select = db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
+    Ok(select.query_row([key], |row| row.get(0)).optional()?)
+}
+
+/// The same, where it is a number; `None` when it was never set.
+pub(super) fn meta_number<T: FromStr>(db: &Connection, key: &str) -> Result<Option<T>, CommitError> {
+    let parse = |text: String| {
+        text.parse().map_err(|_| CommitError::Damaged {
+            what: format!("log.db's {key} is {text:?}, which is no number"),
+        })
+    };
+    meta(db, key)?.map(parse).transpose()
+}
+
+pub(super) fn set_meta(db: &Connection, key: &str, value: impl ToString) -> Result<(), CommitError> {
+    db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
+        .execute([key, &value.to_string()])?;
+    Ok(())
+}
+
+/// Retention has deleted the entries up to here; 0 when it has deleted none.
+pub(super) fn floor(db: &Connection) -> Result<LogPos, CommitError> {
+    Ok(LogPos(meta_number(db, FLOOR)?.unwrap_or(0)))
+}
+
+/// Position of the newest entry, deleted or not; 0 when there was never one.
 pub(super) fn newest(db: &Connection) -> Result<LogPos, CommitError> {
-    Ok(db.query_row("SELECT coalesce(max(pos), 0) FROM log", [], |row| row.get(0))?)
+    let kept: LogPos = db.query_row("SELECT coalesce(max(pos), 0) FROM log", [], |row| row.get(0))?;
+    Ok(kept.max(floor(db)?))
 }
 
 /// Where the newest entry of a lane ends.
@@ -151,27 +194,41 @@ pub(super) fn ranges(db: &Connection, lane: LaneNo) -> Result<Vec<SeqRange>, Com
     Ok(rows)
 }
 
+const DROP_COLUMNS: &str = "lane, first, last, reason, count FROM ledger";
+
+fn dropped_range(row: &Row<'_>) -> rusqlite::Result<(LaneNo, DroppedRange)> {
+    let range = SeqRange {
+        first: row.get(1)?,
+        last: row.get(2)?,
+    };
+    let run = DroppedRange {
+        range,
+        reason: row.get(3)?,
+        count: row.get(4)?,
+    };
+    Ok((LaneNo(row.get(0)?), run))
+}
+
 /// The dropped ranges of all lanes, by lane and seq.
 pub(super) fn dropped(db: &Connection) -> Result<Vec<(LaneNo, DroppedRange)>, CommitError> {
-    let mut select =
-        db.prepare_cached("SELECT lane, first, last, reason, count FROM ledger ORDER BY lane, last")?;
+    let mut select = db.prepare_cached(&format!("SELECT {DROP_COLUMNS} ORDER BY lane, last"))?;
     let rows = select
-        .query_map([], |row| {
-            let range = SeqRange {
-                first: row.get(1)?,
-                last: row.get(2)?,
-            };
-            Ok((
-                LaneNo(row.get(0)?),
-                DroppedRange {
-                    range,
-                    reason: row.get(3)?,
-                    count: row.get(4)?,
-                },
-            ))
-        })?
+        .query_map([], dropped_range)?
         .collect::<rusqlite::Result<_>>()?;
     Ok(rows)
+}
+
+/// The dropped range that a seq of a lane lies in.
+pub(super) fn dropped_at(
+    db: &Connection,
+    lane: LaneNo,
+    seq: Seq,
+) -> Result<Option<DroppedRange>, CommitError> {
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {DROP_COLUMNS} WHERE lane = ?1 AND last >= ?2 ORDER BY last LIMIT 1"
+    ))?;
+    let found = select.query_row(params![lane.0, seq], dropped_range).optional()?;
+    Ok(found.map(|(_, run)| run).filter(|run| run.range.contains(seq)))
 }
 
 const HOP_COLUMNS: &str = "log.pos, agent, stream, epoch, committed_at, header";

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags};
+use tokio::sync::watch;
 use tributary_shared::ids::{LaneKey, LaneNo, Seq, SeqRange};
 use tributary_shared::wire::BatchContent;
 
+use super::health::LogHealth;
 use super::messages::{
-    CommitError, DeadLetterFilter, DroppedRange, Fate, Hop, LaneRow, Ledger, LedgerLane, LedgerTotals,
-    LogEntry, LogPos, LogStats, StoredDeadLetter, StreamRow,
+    CommitError, DeadLetterFilter, DroppedRange, ExpiredVerdict, Fate, Hop, LaneRow, Ledger, LedgerLane,
+    LedgerTotals, LogEntry, LogPos, LogStats, StoredDeadLetter, StreamRow,
 };
 use super::store::log_path;
 use super::{dead_letters, invariants, queries};
@@ -27,6 +29,7 @@ pub struct LogReader {
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
+    health: watch::Receiver<LogHealth>,
     connections: [Mutex<Connection>; READERS],
 }
 
@@ -35,14 +38,45 @@ impl LogReader {
     ///
     /// # Errors
     /// Those of SQLite.
-    pub fn open(dir: &Path) -> Result<Self, CommitError> {
+    pub(super) fn open(dir: &Path, health: watch::Receiver<LogHealth>) -> Result<Self, CommitError> {
         let path = log_path(dir);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open = || Connection::open_with_flags(&path, flags).map(Mutex::new);
         let connections = [open()?, open()?, open()?, open()?];
         Ok(Self {
-            shared: Arc::new(Shared { path, connections }),
+            shared: Arc::new(Shared {
+                path,
+                health,
+                connections,
+            }),
         })
+    }
+
+    /// Whether the log can store just now.
+    #[must_use]
+    pub fn health(&self) -> LogHealth {
+        self.shared.health.borrow().clone()
+    }
+
+    /// The same, as it changes.
+    #[must_use]
+    pub fn health_changes(&self) -> watch::Receiver<LogHealth> {
+        self.shared.health.clone()
+    }
+
+    /// The position up to which retention has deleted entries; 0 when none.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn floor(&self) -> Result<LogPos, CommitError> {
+        self.with(queries::floor)
+    }
+
+    /// The directory that the log lies in.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        // the path was made by joining a directory and a file name
+        self.shared.path.parent().unwrap_or(Path::new("."))
     }
 
     /// Runs `read` in one transaction: all it sees is of one moment.
@@ -67,11 +101,9 @@ impl LogReader {
     /// Those of SQLite.
     pub fn log_id(&self) -> Result<String, CommitError> {
         self.with(|db| {
-            Ok(
-                db.query_row("SELECT value FROM meta WHERE key = 'log_id'", [], |row| {
-                    row.get(0)
-                })?,
-            )
+            queries::meta(db, "log_id")?.ok_or_else(|| CommitError::Damaged {
+                what: "log.db has no id".to_owned(),
+            })
         })
     }
 
@@ -132,6 +164,9 @@ impl LogReader {
             if seq == 0 || seq > row.mark {
                 return Ok(Fate::NotCommitted { mark: row.mark });
             }
+            if seq <= row.floor_seq {
+                return expired(db, &row, seq);
+            }
             let hop = queries::hop_of(db, lane, seq)?.ok_or_else(|| missing(&row, seq, "log entry"))?;
             fate(db, &row, hop, seq)
         })
@@ -171,6 +206,7 @@ impl LogReader {
                 db.query_row("SELECT coalesce(sum(dead), 0) FROM lanes", [], |row| row.get(0))?;
             Ok(LogStats {
                 newest: queries::newest(db)?,
+                floor: queries::floor(db)?,
                 dead_letters,
                 bytes,
             })
@@ -186,12 +222,27 @@ impl LogReader {
             let ledger = to_ledger(queries::lanes(db)?, queries::dropped(db)?);
             for LedgerLane { lane, dropped } in &ledger.lanes {
                 invariants::conservation(lane)?;
+                invariants::floor_within_mark(lane)?;
                 invariants::contiguous_lanes(lane, queries::ranges(db, lane.lane_no)?)?;
                 invariants::ledger_adds_up(lane, dropped)?;
             }
             Ok(())
         })
     }
+}
+
+/// What the books still say of an event whose entry is deleted.
+fn expired(db: &Connection, lane: &LaneRow, seq: Seq) -> Result<Fate, CommitError> {
+    let verdict = if let Some(run) = queries::dropped_at(db, lane.lane_no, seq)? {
+        let DroppedRange { range, reason, .. } = run;
+        ExpiredVerdict::Dropped { reason, range }
+    } else if let Some(letter) = dead_letters::by_seq(db, lane.lane_no, seq)? {
+        ExpiredVerdict::Dead(Box::new(letter))
+    } else {
+        ExpiredVerdict::Counted
+    };
+    let floor_seq = lane.floor_seq;
+    Ok(Fate::Expired { floor_seq, verdict })
 }
 
 fn missing(lane: &LaneRow, seq: Seq, what: &str) -> CommitError {

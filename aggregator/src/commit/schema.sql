@@ -1,4 +1,4 @@
--- log.db, format 1. Times are Unix milliseconds; headers are MessagePack maps (tributary_shared::wire).
+-- log.db, format 2. Times are Unix milliseconds; headers are MessagePack maps (tributary_shared::wire).
 
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
@@ -6,6 +6,7 @@ CREATE TABLE meta (
 ) WITHOUT ROWID;
 
 -- One row for each lane ever seen; never deleted (promise never-forget). mark = valid + dead + dropped.
+-- Retention has deleted the lane's entries up to floor_seq; those above it are in the log, up to mark.
 CREATE TABLE lanes (
     no                INTEGER PRIMARY KEY,
     agent             TEXT NOT NULL,
@@ -17,6 +18,7 @@ CREATE TABLE lanes (
     dropped           INTEGER NOT NULL DEFAULT 0,
     opened_at         INTEGER NOT NULL,
     last_committed_at INTEGER,
+    floor_seq         INTEGER NOT NULL DEFAULT 0,
     UNIQUE (agent, stream, epoch)
 );
 
@@ -50,6 +52,13 @@ CREATE TABLE dead_letters (
     payload        BLOB NOT NULL,
     UNIQUE (lane, seq)
 );
+
+-- Which dead letters break a rule, so that they are found without reading all.
+CREATE TABLE dead_letter_rules (
+    rule TEXT NOT NULL,
+    id   INTEGER NOT NULL,
+    PRIMARY KEY (rule, id)
+) WITHOUT ROWID;
 
 -- Dropped seqs, as ranges; adjacent ranges of one reason are one row.
 CREATE TABLE ledger (

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tributary_shared::ids::{LaneKey, LaneNo};
 use tributary_shared::wire::BatchContent;
 
@@ -19,7 +19,7 @@ use super::queries;
 /// File name within the aggregator's directory.
 pub const LOG_FILE: &str = "log.db";
 /// What this program writes, and the newest that it reads.
-pub const FORMAT_VERSION: i64 = 1;
+pub const FORMAT_VERSION: i64 = 2;
 /// Measured with bodies of 300 KB, one a transaction: 16 KiB pages take 0.8 ms of CPU a commit, 4 KiB pages
 /// 1.1 ms (checksums and copies go by the page). Larger pages gain nothing more, and a small commit writes
 /// each of its four or five pages whole.
@@ -34,6 +34,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Loaded {
     pub lanes: Vec<Lane>,
     pub newest: LogPos,
+    /// Lane numbers up to this one are taken, whether or not a lane has them.
+    pub reserved_lanes: u32,
+    /// Retention has deleted the entries up to here.
+    pub floor: LogPos,
 }
 
 /// How a checkpoint went.
@@ -82,6 +86,7 @@ impl LogStore {
         let rows = queries::lanes(&self.db)?;
         for row in &rows {
             invariants::conservation(row)?;
+            invariants::floor_within_mark(row)?;
             let last = queries::last_seq(&self.db, row.lane_no)?;
             invariants::log_ends_at_mark(row, last)?;
         }
@@ -89,6 +94,8 @@ impl LogStore {
         Ok(Loaded {
             lanes,
             newest: queries::newest(&self.db)?,
+            reserved_lanes: queries::meta_number(&self.db, queries::LANE_FLOOR)?.unwrap_or(0),
+            floor: queries::floor(&self.db)?,
         })
     }
 
@@ -98,15 +105,29 @@ impl LogStore {
         &self.db
     }
 
+    pub(super) fn begin(&mut self, behavior: TransactionBehavior) -> Result<Transaction<'_>, CommitError> {
+        Ok(self.db.transaction_with_behavior(behavior)?)
+    }
+
+    /// Writes and removes as many bytes as a write that failed: whether there is room again. Durable, like a
+    /// commit, so that a disk which only seems to take them is found out.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn probe(&mut self, bytes: usize) -> Result<(), CommitError> {
+        let put = "INSERT OR REPLACE INTO meta (key, value) VALUES ('probe', zeroblob(?1))";
+        self.db.execute(put, [bytes])?;
+        self.db.execute("DELETE FROM meta WHERE key = 'probe'", [])?;
+        Ok(())
+    }
+
     /// Writes a group in one transaction. It is durable when this returns `Ok`; after `Err` the file must be
     /// opened again, because nothing is known.
     ///
     /// # Errors
     /// Those of SQLite: disk full, IO error.
     pub fn write(&mut self, group: &Group) -> Result<(), CommitError> {
-        let transaction = self
-            .db
-            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let transaction = self.begin(TransactionBehavior::Immediate)?;
         for lane in &group.opened {
             insert_lane(&transaction, &lane.key, lane.no, group.committed_at)?;
         }
@@ -182,22 +203,28 @@ fn create(db: &Connection) -> Result<(), CommitError> {
         ))?;
         return Ok(());
     }
-    let found: Option<String> = db
-        .query_row("SELECT value FROM meta WHERE key = 'format_version'", [], |row| {
-            row.get(0)
-        })
-        .optional()?;
-    let found = found.and_then(|text| text.parse::<i64>().ok());
-    match found {
-        Some(FORMAT_VERSION) => Ok(()),
-        Some(found) => Err(CommitError::FormatTooNew {
+    match format(db)? {
+        FORMAT_VERSION => Ok(()),
+        1 => {
+            tracing::info!("log.db is of format 1 and becomes format 2");
+            Ok(db.execute_batch(include_str!("schema_1_to_2.sql"))?)
+        }
+        found => Err(CommitError::FormatTooNew {
             found,
             known: FORMAT_VERSION,
         }),
-        None => Err(CommitError::Damaged {
-            what: "log.db has no format version".to_owned(),
-        }),
     }
+}
+
+/// The format that the file says it has.
+pub(super) fn format(db: &Connection) -> Result<i64, CommitError> {
+    let found: Option<String> = queries::meta(db, "format_version")?;
+    let version = found.and_then(|text| text.parse().ok());
+    version
+        .filter(|version| *version >= 1)
+        .ok_or_else(|| CommitError::Damaged {
+            what: "log.db has no format version".to_owned(),
+        })
 }
 
 fn insert_lane(db: &Connection, key: &LaneKey, no: LaneNo, now: i64) -> rusqlite::Result<()> {
@@ -262,6 +289,8 @@ fn insert_dead_letters(db: &Connection, entry: &GroupEntry, now: i64) -> Result<
         "INSERT INTO dead_letters (lane, seq, pos, at, schema_id, schema_version, reasons, payload)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
+    let mut insert_rule =
+        db.prepare_cached("INSERT OR IGNORE INTO dead_letter_rules (rule, id) VALUES (?1, ?2)")?;
     for letter in &batch.dead {
         let reasons = queries::encode_reasons(&letter.reasons)?;
         insert.execute(params![
@@ -274,6 +303,10 @@ fn insert_dead_letters(db: &Connection, entry: &GroupEntry, now: i64) -> Result<
             reasons,
             letter.payload
         ])?;
+        let id = db.last_insert_rowid();
+        for reason in &letter.reasons {
+            insert_rule.execute(params![reason.rule, id])?;
+        }
     }
     Ok(())
 }

@@ -26,8 +26,8 @@ pub use messages::{
     MAX_SCHEMA_BYTES, MAX_SUBJECT, Registered, RegistryError, SchemaChange, SchemaFormat, SubjectVersion,
     Version,
 };
-pub use store::REGISTRY_FILE;
 use store::Store;
+pub use store::{REGISTRY_FILE, reserve_ids};
 
 /// Changes that a session may have missed before it must read the whole [`SchemaCache`] again. People
 /// register schemas, so even a deployment script stays below this.

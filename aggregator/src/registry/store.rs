@@ -31,6 +31,25 @@ const SCHEMA: &str = "
     PRAGMA user_version = 1;
     COMMIT;";
 
+/// More schemas than anybody registers between a backup and a restore.
+const RESERVED_IDS: i64 = 10_000;
+
+/// Leaves out ids that a later state of this registry may have given to other schemas; for a directory that was
+/// restored from a copy. A directory without a registry stays without.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn reserve_ids(dir: &Path) -> Result<(), RegistryError> {
+    let path = dir.join(REGISTRY_FILE);
+    if path.exists() {
+        Connection::open(path)?.execute(
+            "UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name = 'schemas'",
+            [RESERVED_IDS],
+        )?;
+    }
+    Ok(())
+}
+
 const COLUMNS: &str = "subject, version, registered_at, s.id, s.format, s.text
     FROM versions v JOIN schemas s ON s.id = v.schema_id";
 

@@ -40,6 +40,10 @@ const CHUNK_ENTRIES: usize = 64;
 const CHUNK_BYTES: usize = 4 << 20;
 /// Between two snapshots: what a restart has to replay at most.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
+/// A snapshot stores what changed since the one before. When that is much, batches wait meanwhile; the next one then
+/// comes so many times later than it took: snapshots take a tenth of the time at most, and a restart replays a
+/// little more.
+const SNAPSHOT_REST: u32 = 9;
 /// Between two rounds of changed rows to the watchers: a small part of the quarter second within which an event
 /// must be seen, and a row that every batch changes is told twenty times a second, not hundreds of times.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
@@ -97,6 +101,7 @@ pub fn start(
         ready,
         dirty: true,
         unsaved: None,
+        covered: LogPos(0),
         gauges: Gauges::new(),
     };
     let work = move |questions| run_on_this_thread(runner, &commit, questions);
@@ -170,6 +175,8 @@ pub(super) struct Runner {
     ready: watch::Sender<bool>,
     /// A snapshot that could not be stored. No later one may be stored before it.
     unsaved: Option<Snapshot>,
+    /// No view needs the log up to here to recover.
+    covered: LogPos,
     gauges: Gauges,
 }
 
@@ -189,7 +196,7 @@ impl Runner {
             // nobody needs to hear it
             let _ = self.ready.send(true);
             tracing::info!(position = %self.engine.position(), "the views have caught up with the log");
-            self.follow(feed, &mut questions).await?;
+            self.follow(commit, feed, &mut questions).await?;
         }
         self.snapshot();
         Ok(())
@@ -212,6 +219,9 @@ impl Runner {
         let from = commit.attach(sender).await?;
         while self.engine.position() < from {
             if !self.replay_chunk()? {
+                if self.skip_deleted()? {
+                    continue;
+                }
                 let what = format!("the log ends at {}, before {from}", self.engine.position());
                 return Err(CommitError::Damaged { what }.into());
             }
@@ -222,17 +232,26 @@ impl Runner {
     /// Until asked to stop: live entries, questions, back-filling, and what is done now and then.
     async fn follow(
         &mut self,
+        commit: &CommitHandle,
         mut feed: mpsc::Receiver<Arc<Committed>>,
         questions: &mut mpsc::Receiver<Question>,
     ) -> Result<(), EngineError> {
         let (mut snapshot, mut publish) = (ticks(SNAPSHOT_EVERY), ticks(PUBLISH_EVERY));
+        let mut rested = Instant::now();
         let mut committing = true;
         loop {
             let behind = self.engine.behind().is_some();
             // in order of urgency; the ticks come first because they are rare and would starve behind a full feed
             tokio::select! {
                 biased;
-                _ = snapshot.tick() => self.snapshot(),
+                _ = snapshot.tick() => {
+                    let started = Instant::now();
+                    if started >= rested {
+                        self.snapshot();
+                        rested = Instant::now() + SNAPSHOT_REST * started.elapsed();
+                    }
+                    commit.covered(self.covered);
+                }
                 _ = publish.tick(), if !self.changes.is_empty() => self.publish(),
                 question = questions.recv() => match question.map(|question| self.answer(question)) {
                     Some(Go::On) => {}
@@ -251,6 +270,20 @@ impl Runner {
             self.fold(&entry);
         }
         Ok(())
+    }
+
+    /// Goes on behind what retention has deleted: views.db is older than that, or new. False when nothing is.
+    fn skip_deleted(&mut self) -> Result<bool, EngineError> {
+        let floor = self.log.floor()?;
+        let position = self.engine.position();
+        if floor <= position {
+            return Ok(false);
+        }
+        tracing::warn!(%position, %floor, "the log does not reach back to where the views stand; they miss entries");
+        self.engine.skip_to(floor);
+        self.applied.send_replace(floor);
+        self.dirty = true;
+        Ok(true)
     }
 
     /// Applies one chunk of the log. False at its end.
@@ -377,6 +410,7 @@ impl Runner {
             self.unsaved = Some(snapshot);
             return;
         }
+        self.covered = covered(&snapshot);
         self.gauges
             .snapshot_seconds
             .observe(started.elapsed().as_secs_f64());
@@ -385,6 +419,12 @@ impl Runner {
             metrics::gauge(MetricName::WindowRows, &[("view", plan.name())]).set(groups as f64);
         }
     }
+}
+
+/// Where the log must begin so that this snapshot can go on.
+fn covered(snapshot: &Snapshot) -> LogPos {
+    let views = snapshot.views.iter().map(|view| view.position);
+    views.fold(snapshot.position, LogPos::min)
 }
 
 fn batch(entry: &Committed) -> AppliedBatch<'_> {

@@ -13,28 +13,34 @@ use tributary_shared::wire::{BatchContent, CommitHeader, SegmentOrigin};
 
 use super::*;
 use crate::commit::{
-    CommitAnswer, CommitHandle, CommitOptions, CommitRequest, CommitThread, LogPos, LogReader, open, prepare,
+    CommitAnswer, CommitHandle, CommitOptions, CommitRequest, CommitThread, LogPos, LogReader, Retention,
+    open_with_retention, prepare,
 };
 use crate::registry::SchemaCache;
 
-const VIEW: &str = "SELECT window_start, window_end, k, count(*) AS n, sum(k) AS total
+pub(crate) const VIEW: &str = "SELECT window_start, window_end, k, count(*) AS n, sum(k) AS total
     FROM TUMBLE(s, ts, INTERVAL '1 second') GROUP BY window_start, window_end, k";
 
-struct Running {
-    commit: CommitHandle,
+pub(crate) struct Running {
+    pub commit: CommitHandle,
     committer: CommitThread,
-    log: LogReader,
-    engine: EngineHandle,
+    pub log: LogReader,
+    pub engine: EngineHandle,
     thread: EngineThread,
 }
 
 impl Running {
-    fn start(dir: &Path) -> Self {
+    pub(crate) fn start(dir: &Path) -> Self {
+        Self::start_keeping(dir, Retention::EVERYTHING)
+    }
+
+    pub(crate) fn start_keeping(dir: &Path, keep: Retention) -> Self {
         let options = CommitOptions {
             dir: dir.to_owned(),
             require_schema: false,
         };
-        let (commit, log, committer) = open(options, SchemaCache::default()).expect("log");
+        let (commit, log, committer) =
+            open_with_retention(options, keep, SchemaCache::default()).expect("log");
         let options = EngineOptions {
             dir: dir.to_owned(),
             config: EngineConfig::default(),
@@ -50,12 +56,8 @@ impl Running {
     }
 
     /// Commits `count` events behind the mark.
-    async fn commit(&self, count: u32) -> LogPos {
-        let key = LaneKey {
-            agent: AgentId::new("a").expect("valid"),
-            stream: StreamName::new("s").expect("valid"),
-            epoch: Epoch(1),
-        };
+    pub(crate) async fn commit(&self, count: u32) -> LogPos {
+        let key = lane_key();
         let lane = self.commit.open_lane(key.clone(), u64::MAX).await.expect("opens");
         let seqs: Vec<Seq> = (lane.mark + 1..=lane.mark + u64::from(count)).collect();
         let body = columns(&seqs);
@@ -97,7 +99,7 @@ impl Running {
         pos
     }
 
-    async fn applied(&self, pos: LogPos) {
+    pub(crate) async fn applied(&self, pos: LogPos) {
         self.engine
             .applied_changes()
             .wait_for(|applied| *applied >= pos)
@@ -105,7 +107,7 @@ impl Running {
             .expect("the engine runs");
     }
 
-    async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         self.engine
             .ready_changes()
             .wait_for(|ready| *ready)
@@ -114,7 +116,7 @@ impl Running {
     }
 
     /// Waits for a view that is back-filled.
-    async fn windows(&self, view: &str) -> WindowPage {
+    pub(crate) async fn windows(&self, view: &str) -> WindowPage {
         loop {
             let views = self.engine.views().await.expect("the engine runs");
             if views.iter().any(|info| info.name == view && info.stats.live) {
@@ -127,11 +129,21 @@ impl Running {
         }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
+        // an aggregator is not stopped while it replays either
+        self.ready().await;
         self.commit.stop().await;
         self.engine.stop().await;
         self.committer.join().expect("the commit thread ends well");
         self.thread.join().await.expect("the engine ends well");
+    }
+}
+
+pub(crate) fn lane_key() -> LaneKey {
+    LaneKey {
+        agent: AgentId::new("a").expect("valid"),
+        stream: StreamName::new("s").expect("valid"),
+        epoch: Epoch(1),
     }
 }
 
@@ -154,7 +166,7 @@ fn columns(seqs: &[Seq]) -> Vec<u8> {
     writer.into_inner().expect("writes")
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("creates");
     for file in std::fs::read_dir(from).expect("lists") {
         let file = file.expect("lists");

@@ -144,8 +144,18 @@ impl Engine {
     /// Must follow the last retained entry, with no `apply` in between.
     pub fn skip_missing(&mut self, view: &str) {
         if let Some(state) = self.views.get_mut(view) {
-            state.position = self.position;
+            state.miss_until(self.position);
             state.live = true;
+        }
+    }
+
+    /// Goes on behind entries that the log does not retain any more; every view notes that it missed them.
+    pub fn skip_to(&mut self, pos: LogPos) {
+        if pos > self.position {
+            self.position = pos;
+            for state in self.views.values_mut().filter(|state| state.live) {
+                state.miss_until(pos);
+            }
         }
     }
 

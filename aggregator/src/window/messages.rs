@@ -189,6 +189,10 @@ pub struct ViewCounters {
     pub without_time: u64,
     /// Operations that gave NULL: division by zero, overflow, a cast that does not fit.
     pub arithmetic: u64,
+    /// Log entries, of whatever stream, that the view never saw, because the log did not have them any more.
+    pub missed_entries: u64,
+    /// The last of them: the view counts all that was committed after this log position.
+    pub counts_after: LogPos,
 }
 
 /// A view's state in numbers.

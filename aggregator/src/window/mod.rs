@@ -11,12 +11,14 @@
 
 mod actor;
 #[cfg(test)]
-mod actor_tests;
+pub(crate) mod actor_tests;
 mod answers;
 mod cells;
 mod changes;
 mod clocks;
 mod codec;
+#[cfg(test)]
+mod crash_tests;
 mod engine;
 mod groups;
 mod handle;
@@ -41,7 +43,7 @@ pub use messages::{
     AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, QueryError, Snapshot, StateError,
     ViewCounters, ViewSnapshot, ViewStats, WindowChange, WindowHit, WindowPage, WindowQuery, WindowRow,
 };
-pub use store::{LoadReport, StoreError, ViewStore};
+pub use store::{LoadReport, StoreError, ViewFacts, ViewStore, inspect};
 
 /// Rows of one page of windows when the reader names no limit.
 pub const DEFAULT_WINDOW_LIMIT: usize = 10_000;

@@ -49,12 +49,23 @@ impl ViewState {
 
     /// Folds one log entry into the windows. Returns the changed slots.
     pub(super) fn apply(&mut self, batch: &AppliedBatch<'_>, config: &EngineConfig) -> Vec<u32> {
+        // positions have no holes: what lies between was deleted before the view could see it
+        self.miss_until(LogPos(batch.pos.0.saturating_sub(1)));
         self.position = batch.pos;
         match batch.records {
             Some(records) if *batch.stream == self.plan.stream && records.num_rows() > 0 => {
                 self.fold(records, config)
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// The entries between the view's position and this one, included, are gone.
+    pub(super) fn miss_until(&mut self, last: LogPos) {
+        if last > self.position {
+            self.counters.missed_entries += last.0 - self.position.0;
+            self.counters.counts_after = last;
+            self.position = last;
         }
     }
 

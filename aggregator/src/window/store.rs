@@ -68,6 +68,34 @@ pub struct LoadReport {
     pub refused: Vec<(String, ViewError)>,
 }
 
+/// What views.db says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ViewFacts {
+    /// The log position of the snapshot.
+    pub position: LogPos,
+    pub views: u64,
+}
+
+/// Reads and checks what is in views.db, without changing anything.
+///
+/// # Errors
+/// When SQLite fails, or another program wrote it.
+pub fn inspect(db: &Connection) -> Result<ViewFacts, StoreError> {
+    let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found != FORMAT {
+        return Err(StoreError::Format { found });
+    }
+    let position: Option<i64> = db
+        .query_row("SELECT value FROM meta WHERE key = 'position'", [], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(ViewFacts {
+        position: LogPos(position.unwrap_or(0).cast_unsigned()),
+        views: db.query_row("SELECT count(*) FROM view_defs", [], |row| row.get(0))?,
+    })
+}
+
 /// Owns the connection to views.db.
 #[derive(Debug)]
 pub struct ViewStore {

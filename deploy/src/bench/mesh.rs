@@ -3,17 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use tributary_shared::identity::{Authority, TlsPaths};
 use tributary_shared::ids::StreamName;
 use tributary_shared::ready::{Ready, write_atomically};
-use tributary_shared::time::now_millis;
 
 use super::STREAM;
 use crate::role::Role;
+use crate::site::Site;
 use crate::supervise::ready::address;
 use crate::supervise::{Child, ChildSpec, DRAIN};
 use crate::up::configs::{AgentSettings, AggregatorSettings, GatewaySettings, Tail};
-use crate::up::identity;
 
 const ANY_PORT: &str = "127.0.0.1:0";
 
@@ -121,11 +119,8 @@ impl Mesh {
 
     async fn launch(&mut self, site: &Site, role: Role, name: &str, config: &str) -> anyhow::Result<Ready> {
         let spec = ChildSpec {
-            name: name.to_owned(),
-            role,
-            program: site.program.clone(),
-            config: site.root.join(format!("{name}.toml")),
-            ready_file: site.ready(name),
+            log: None,
+            ..site.child(role, name)
         };
         write_atomically(&spec.config, config.as_bytes())?;
         let (child, ready) = Child::start(&spec).await?;
@@ -167,43 +162,4 @@ async fn first<F: Future + Unpin>(mut futures: Vec<F>) -> F::Output {
             .unwrap_or(std::task::Poll::Pending)
     })
     .await
-}
-
-/// The directory of a run, and what its processes share.
-struct Site {
-    root: PathBuf,
-    program: PathBuf,
-    authority: Authority,
-}
-
-impl Site {
-    fn new(root: &Path) -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("cannot find this program's own file")?;
-        let root = std::path::absolute(root)?;
-        let authority = Authority::create(&root.join("ca"), now_millis())?;
-        Ok(Self {
-            root,
-            program,
-            authority,
-        })
-    }
-
-    fn dir(&self, name: &str) -> std::io::Result<PathBuf> {
-        let dir = self.root.join(name);
-        std::fs::create_dir_all(&dir)?;
-        Ok(dir)
-    }
-
-    fn ready(&self, name: &str) -> PathBuf {
-        self.root.join(format!("{name}.ready.json"))
-    }
-
-    fn identity(&self, role: Role, id: &str) -> anyhow::Result<TlsPaths> {
-        Ok(identity::ensure(
-            &self.authority,
-            &self.root.join("pki").join(id),
-            role,
-            id,
-        )?)
-    }
 }

@@ -6,12 +6,12 @@
 //! 2. `latency`: lines are appended at a tenth of that rate, some of them markers; the clock of a marker stops
 //!    when a subscriber of a view sees it.
 
-mod api;
+pub(crate) mod api;
 mod input;
 mod latency;
 mod mesh;
-mod openmetrics;
-mod procfs;
+pub(crate) mod openmetrics;
+pub(crate) mod procfs;
 mod report;
 mod throughput;
 

@@ -34,32 +34,34 @@ pub enum Answer {
     },
     /// Certainly nothing was taken, and a later try may succeed.
     NotTaken(String),
+    /// The answer was lost: nobody here knows whether the request was taken, so that to repeat it may be wrong.
+    Lost(String),
+    /// The intake refuses the events themselves.
+    Refused(String),
 }
 
 /// Posts NDJSON.
-///
-/// # Errors
-/// When a repetition would be wrong: the intake refuses the events themselves, or the answer was lost, so that
-/// nobody here knows whether they were taken.
-pub fn post(client: &Agent, url: &str, body: &[u8]) -> anyhow::Result<Answer> {
+pub fn post(client: &Agent, url: &str, body: &[u8]) -> Answer {
     let mut response = match client.post(url).content_type("application/x-ndjson").send(body) {
         Ok(response) => response,
         Err(ureq::Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => {
-            return Ok(Answer::NotTaken(error.to_string()));
+            return Answer::NotTaken(error.to_string());
         }
-        Err(error) => anyhow::bail!("{url}: {error}; whether the last request was taken is not known"),
+        Err(ureq::Error::ConnectionFailed) => return Answer::NotTaken("no connection".to_owned()),
+        Err(error) => return Answer::Lost(error.to_string()),
     };
     let status = response.status().as_u16();
+    let retry_after = retry_after(&response);
+    if status == 200 {
+        // half an answer does not say which events it is about
+        return http::json(url, &mut response)
+            .map_or_else(|error| Answer::Lost(error.to_string()), Answer::Accepted);
+    }
+    let reason = http::text(&mut response).map_or_else(|error| error.to_string(), |text| reason(&text));
     match status {
-        200 => Ok(Answer::Accepted(http::json(url, &mut response)?)),
-        429 => Ok(Answer::Full {
-            retry_after: retry_after(&response),
-        }),
-        503 => Ok(Answer::NotTaken(reason(&http::text(&mut response)?))),
-        _ => anyhow::bail!(
-            "{url}: the intake answers {status}: {}",
-            reason(&http::text(&mut response)?)
-        ),
+        429 => Answer::Full { retry_after },
+        503 => Answer::NotTaken(reason),
+        _ => Answer::Refused(format!("the intake answers {status}: {reason}")),
     }
 }
 
@@ -119,7 +121,7 @@ mod tests {
     #[test]
     fn an_answer_says_what_was_taken() {
         let body = r#"{"accepted":2,"agent":"a","stream":"s","epoch":7,"first_seq":11,"last_seq":12}"#;
-        let answer = post(&http::client(), &intake("200 OK", body), b"{}\n{}\n").expect("taken");
+        let answer = post(&http::client(), &intake("200 OK", body), b"{}\n{}\n");
         assert!(
             matches!(
                 answer,
@@ -136,7 +138,7 @@ mod tests {
     #[test]
     fn a_full_spool_says_when_to_come_back() {
         let full = intake("429 Too Many Requests\r\nretry-after: 3", "");
-        let answer = post(&http::client(), &full, b"{}\n").expect("refused for now");
+        let answer = post(&http::client(), &full, b"{}\n");
         assert!(
             matches!(answer, Answer::Full { retry_after } if retry_after == Duration::from_secs(3)),
             "{answer:?}"
@@ -144,14 +146,16 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_answer_and_a_refused_event_are_not_repeated() {
-        let error = post(&http::client(), &intake("", ""), b"{}\n").expect_err("lost");
-        assert!(error.to_string().contains("not known"), "{error}");
+    fn a_lost_answer_and_a_refused_event_are_told_apart() {
+        let answer = post(&http::client(), &intake("", ""), b"{}\n");
+        assert!(matches!(answer, Answer::Lost(_)), "{answer:?}");
+        let half = post(&http::client(), &intake("200 OK", "{"), b"{}\n");
+        assert!(matches!(half, Answer::Lost(_)), "{half:?}");
         let body = r#"{"error":{"code":"malformed","message":"line 1: no JSON"}}"#;
-        let error = post(&http::client(), &intake("400 Bad Request", body), b"{\n").expect_err("refused");
+        let answer = post(&http::client(), &intake("400 Bad Request", body), b"{\n");
         assert!(
-            error.to_string().contains("line 1: no JSON (malformed)"),
-            "{error}"
+            matches!(&answer, Answer::Refused(why) if why.contains("line 1: no JSON (malformed)")),
+            "{answer:?}"
         );
     }
 
@@ -162,7 +166,7 @@ mod tests {
         drop(listener);
         assert!(matches!(
             post(&http::client(), &url, b"{}\n"),
-            Ok(Answer::NotTaken(_))
+            Answer::NotTaken(_)
         ));
     }
 }

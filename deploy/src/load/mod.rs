@@ -1,6 +1,6 @@
 //! `tributary load`: posts generated events to an agent's intake, and tells what was accepted, exactly.
 
-mod answer;
+pub(crate) mod answer;
 mod pace;
 mod ranges;
 
@@ -97,7 +97,7 @@ impl Sender {
     fn deliver(&mut self, body: &[u8], count: u64) -> anyhow::Result<()> {
         let first_try = Instant::now();
         loop {
-            let (wait, reason) = match post(&self.client, &self.url, body)? {
+            let (wait, reason) = match post(&self.client, &self.url, body) {
                 Answer::Accepted(accepted) => {
                     anyhow::ensure!(
                         accepted.accepted == count,
@@ -114,6 +114,13 @@ impl Sender {
                     continue;
                 }
                 Answer::NotTaken(reason) => (RETRY, reason),
+                Answer::Lost(reason) => {
+                    anyhow::bail!(
+                        "{}: {reason}; whether the last request was taken is not known",
+                        self.url
+                    )
+                }
+                Answer::Refused(reason) => anyhow::bail!("{}: {reason}", self.url),
             };
             anyhow::ensure!(first_try.elapsed() < PATIENCE, "{}: {reason}", self.url);
             sleep(wait);

@@ -32,6 +32,8 @@ pub struct ChildSpec {
     pub config: PathBuf,
     /// Where the configuration tells the role to report that it serves.
     pub ready_file: PathBuf,
+    /// Where its log is appended; this process's standard error when there is none.
+    pub log: Option<PathBuf>,
 }
 
 /// Why a child does not serve.
@@ -70,6 +72,13 @@ impl Child {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
+        let log = match &spec.log {
+            Some(path) => {
+                let mut append = std::fs::OpenOptions::new();
+                Stdio::from(append.create(true).append(true).open(path).map_err(failed)?)
+            }
+            None => Stdio::inherit(),
+        };
         let mut process = Command::new(&spec.program)
             .arg(spec.role.as_str())
             .arg("--config")
@@ -77,6 +86,7 @@ impl Child {
             .arg("--parent-pipe")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
+            .stderr(log)
             .process_group(0)
             .kill_on_drop(true)
             .spawn()

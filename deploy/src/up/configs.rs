@@ -7,6 +7,10 @@ use toml::{Table, Value};
 use tributary_shared::identity::TlsPaths;
 use tributary_shared::ids::StreamName;
 
+/// What the log of `up` keeps: this is somebody's own machine, and a weekend is 60 hours.
+const LOG_KEEP_FOR: &str = "72h";
+const LOG_KEEP_BYTES: &str = "2GiB";
+
 /// Files to follow for one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tail {
@@ -164,6 +168,14 @@ impl AggregatorSettings {
             ("listen", self.listen.clone().into()),
             ("http", self.http.clone().into()),
             ("registry", self.registry.clone().into()),
+            (
+                "log",
+                table([
+                    ("keep_for", LOG_KEEP_FOR.into()),
+                    ("keep_bytes", LOG_KEEP_BYTES.into()),
+                ])
+                .into(),
+            ),
             ("ready_file", text_of(&self.ready_file).into()),
             ("tls", tls(&self.tls)),
         ]))

@@ -203,6 +203,7 @@ impl Mesh {
             program: self.program.clone(),
             config: self.layout.config(role),
             ready_file: self.layout.ready(role),
+            log: None,
         };
         let mut write = |ready: Option<&Ready>| {
             write_atomically(&spec.config, format!("{GENERATED}{}", config(ready)?).as_bytes())

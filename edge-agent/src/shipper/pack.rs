@@ -2,14 +2,12 @@
 
 use bytes::Bytes;
 use tributary_shared::ids::{Seq, SeqRange};
-use tributary_shared::protocol::UNDELIVERABLE;
+use tributary_shared::protocol::{FORGOTTEN, UNDELIVERABLE};
 use tributary_shared::time::Millis;
 use tributary_shared::wire::{BatchContent, BatchHeader, Limits, Segment};
 
 use crate::spool::Block;
 
-/// What the aggregator forgot (it was restored from an older copy) and this agent has already deleted.
-pub const FORGOTTEN: &str = "forgotten_by_aggregator";
 /// Segments of one batch: their header entries must fit [`tributary_shared::wire::MAX_BATCH_HEADER`] also with
 /// long origins.
 const MAX_SEGMENTS: usize = 256;

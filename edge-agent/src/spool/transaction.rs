@@ -34,7 +34,7 @@ pub const DROPPED_NEWEST: &str = "drop_newest";
 pub const DROPPED_THINNED: &str = "thin";
 pub const DROPPED_BY_PRIORITY: &str = "evicted_by_priority";
 pub const DROPPED_TOO_OLD: &str = "max_age";
-pub const DROPPED_REWOUND: &str = "aggregator_rewound";
+pub const DROPPED_REWOUND: &str = tributary_shared::protocol::FORGOTTEN;
 pub const DROPPED_DAMAGED: &str = "damaged";
 
 /// A command's outcome within a transaction that goes on: the outer error ends the transaction.

@@ -53,6 +53,8 @@ metric_names! {
     ApplySeconds = "tributary_apply_seconds": "Duration of folding one batch into every view";
     AppliedPosition = "tributary_applied_position": "Log position up to which the views are current";
     CommittedPosition = "tributary_committed_position": "Newest log position";
+    LogFloor = "tributary_log_floor_position": "Log position up to which retention has deleted entries";
+    LogFailing = "tributary_log_failing": "1 while the log cannot store, and batches are refused";
     WindowRows = "tributary_window_rows": "Window rows in memory, by view";
     SnapshotSeconds = "tributary_snapshot_seconds": "Duration of a window snapshot";
     AggregatorRefused = "tributary_aggregator_refused": "Gateway connections and batches refused, by reason";

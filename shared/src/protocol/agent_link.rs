@@ -15,6 +15,9 @@ use crate::wire::{
 const MALFORMED_TRIES: u32 = 5;
 /// What such a drop is called in the ledger.
 pub const UNDELIVERABLE: &str = "undeliverable";
+/// Reason of events that the aggregator had committed and forgot (it was restored from an older copy), and that
+/// their agent has already deleted.
+pub const FORGOTTEN: &str = "forgotten_by_aggregator";
 
 /// A lane as the spool shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

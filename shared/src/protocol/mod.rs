@@ -27,7 +27,7 @@ mod upstream_link;
 #[cfg(test)]
 mod tests;
 
-pub use agent_link::{AgentLink, AgentOutput, LaneView, Shipment, UNDELIVERABLE};
+pub use agent_link::{AgentLink, AgentOutput, FORGOTTEN, LaneView, Shipment, UNDELIVERABLE};
 pub use aggregator_link::{AggregatorLink, AggregatorOutput, CommitOutcome, Generation};
 pub use gateway_link::{GatewayLink, GatewayOutput};
 pub use sequencer::Sequencer;

@@ -15,7 +15,7 @@ use std::io::IsTerminal as _;
 
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
-use tracing_subscriber::filter::{EnvFilter, FilterFn};
+use tracing_subscriber::filter::{FilterFn, LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -60,12 +60,14 @@ pub fn init_with(otlp: Option<&Otlp>, role: &'static str, instance: &str) -> Gua
 }
 
 fn subscribe(logs: Option<&SdkLoggerProvider>) {
-    let (filter, problem) = match std::env::var(EnvFilter::DEFAULT_ENV) {
-        Ok(text) if !text.is_empty() => match EnvFilter::try_new(&text) {
+    // levels by target: the whole language of `EnvFilter` would bring a regular expression engine to every agent
+    let info = || Targets::new().with_default(LevelFilter::INFO);
+    let (filter, problem) = match std::env::var("RUST_LOG") {
+        Ok(text) if !text.is_empty() => match text.parse::<Targets>() {
             Ok(filter) => (filter, None),
-            Err(error) => (EnvFilter::new("info"), Some(error)),
+            Err(error) => (info(), Some(error)),
         },
-        _ => (EnvFilter::new("info"), None),
+        _ => (info(), None),
     };
     let stderr = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)

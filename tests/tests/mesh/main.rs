@@ -5,11 +5,17 @@ mod bad_peers;
 mod bad_requests;
 mod browser;
 mod dead_letters;
+mod disk_full;
+mod flow;
 mod host;
 mod kills;
+mod namespaces;
 mod offline;
 mod raw_agent;
 mod restart;
+mod restored;
+mod stopped;
+mod surgery;
 mod tail;
 mod trace;
 
@@ -39,6 +45,11 @@ fn temp_dir() -> TempDir {
 /// A mesh without host metrics. It must end before its directory does: bind the directory first.
 fn mesh(dir: &TempDir) -> Mesh {
     Mesh::start(program(), dir.path(), &Options::default())
+}
+
+/// Notes how many faults of a kind a test has injected.
+fn injected(test: &str, kind: &str, times: u64) {
+    tributary_tests::note_faults(tools(), test, kind, times);
 }
 
 /// The integer in a column of a row.

@@ -85,10 +85,9 @@ fn an_agent_takes_events_with_no_gateway_in_sight_and_delivers_them_when_one_app
             .then(|| ledger.clone())
             .ok_or_else(|| ledger.to_string())
     });
-    assert_eq!(
-        ledger["totals"],
-        json!({ "produced": 500, "valid": 500, "dead": 0, "dropped": 0 })
-    );
+    for (total, count) in [("valid", 500), ("dead", 0), ("dropped", 0)] {
+        assert_eq!(ledger["totals"][total], count, "{total}: {ledger}");
+    }
     assert_eq!(ledger["lanes"].as_array().map(Vec::len), Some(1), "{ledger}");
     wait_until(SOON, "the agent has let go of it", || {
         let status = status(&intake)?;

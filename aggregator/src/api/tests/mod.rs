@@ -1,5 +1,6 @@
 //! The API over a real log, a real registry and a real engine in a temporary directory.
 
+mod disk_full;
 mod registry;
 
 use std::pin::pin;
@@ -18,7 +19,9 @@ use tokio::sync::watch;
 use tributary_shared::ids::{AgentId, Epoch, GatewayId, LaneKey, LaneNo, LineageId, Seq, StreamName};
 use tributary_shared::wire::batch::EVENT_TIME_COLUMN;
 use tributary_shared::wire::frame::checksum;
-use tributary_shared::wire::{BatchContent, CommitHeader, DeadLetter, Reason, SegmentOrigin};
+use tributary_shared::wire::{
+    BatchContent, CommitHeader, DeadLetter, LaneReport, NodeReport, Reason, SegmentOrigin,
+};
 
 use super::*;
 use crate::agents::AgentDirectory;
@@ -38,21 +41,29 @@ struct Mesh {
     commit: CommitHandle,
     threads: (CommitThread, EngineThread),
     _stop: watch::Sender<bool>,
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
 }
 
 impl Mesh {
     fn start() -> Self {
         let dir = tempfile::tempdir().expect("dir");
-        let registry = Registry::open(dir.path()).expect("registry");
+        let mesh = Self::start_in(dir.path());
+        Self {
+            _dir: Some(dir),
+            ..mesh
+        }
+    }
+
+    fn start_in(dir: &std::path::Path) -> Self {
+        let registry = Registry::open(dir).expect("registry");
         let options = CommitOptions {
-            dir: dir.path().to_owned(),
+            dir: dir.to_owned(),
             require_schema: false,
         };
         let (commit, log, committer) = crate::commit::open(options, registry.cache()).expect("log");
         let throughput = Arc::new(Throughput::default());
         let options = EngineOptions {
-            dir: dir.path().to_owned(),
+            dir: dir.to_owned(),
             config: EngineConfig::default(),
         };
         let (engine, thread) =
@@ -72,7 +83,7 @@ impl Mesh {
             commit,
             threads: (committer, thread),
             _stop: stop,
-            _dir: dir,
+            _dir: None,
         }
     }
 
@@ -313,9 +324,14 @@ async fn the_books_agree() {
     let mesh = Mesh::start();
     let app = app(mesh.state.clone()).await;
     mesh.commit(1, 4).await;
-    let totals = json!({ "produced": 4, "valid": 3, "dead": 1, "dropped": 0 });
+    let totals = json!({ "produced": 4, "valid": 3, "dead": 1, "dropped": 0, "dropped_by_reason": {},
+        "held": 0, "unreported_drops": 0, "lanes_not_reported": 1 });
     let (_, ledger) = call(&app, get("/api/v1/ledger")).await;
     assert_eq!((&ledger["totals"], &ledger["balanced"]), (&totals, &json!(true)));
+    assert_eq!(
+        (&ledger["violations"], &ledger["lanes"][0]["held"]),
+        (&json!([]), &Value::Null)
+    );
     assert_eq!(ledger["lanes"][0]["agent"], json!("edge-1"));
     let (_, streams) = call(&app, get("/api/v1/streams")).await;
     assert_eq!(streams["streams"][0]["stream"], json!("readings"));
@@ -340,6 +356,43 @@ async fn the_books_agree() {
     assert_eq!(
         seen["buckets"].as_array().map(Vec::len),
         Some(crate::throughput::SECONDS - 1)
+    );
+    mesh.close().await;
+}
+
+#[actix_web::test]
+async fn the_ledger_tells_what_agents_still_hold() {
+    let mesh = Mesh::start();
+    let app = app(mesh.state.clone()).await;
+    mesh.commit(1, 4).await;
+    let (key, gateway) = (lane_key(), GatewayId::new("gw-1").expect("valid"));
+    mesh.state.agents.connected(&key.agent, &gateway, "r", "x", 1_000);
+    // 10 produced, 4 committed (the agent has heard of 2), 2 dropped in between and not yet told, 4 held
+    let lane = LaneReport {
+        stream: key.stream.clone(),
+        epoch: key.epoch,
+        next_seq: 11,
+        committed_seq: 2,
+        held_events: 4,
+        held_bytes: 400,
+    };
+    let report = NodeReport {
+        now: 1_000,
+        spool_bytes: 4096,
+        spool_limit: 8192,
+        lanes: vec![lane],
+    };
+    mesh.state.agents.report(&key.agent, report, 1_500);
+    let (_, ledger) = call(&app, get("/api/v1/ledger")).await;
+    let line = &ledger["lanes"][0];
+    assert_eq!(
+        (&line["held"], &line["unreported_drops"], &line["reported_at"]),
+        (&json!(4), &json!(2), &json!("1970-01-01T00:00:01.500Z")),
+        "{ledger}"
+    );
+    assert_eq!(
+        (&ledger["totals"]["held"], &ledger["totals"]["lanes_not_reported"]),
+        (&json!(4), &json!(0))
     );
     mesh.close().await;
 }

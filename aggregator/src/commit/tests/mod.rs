@@ -1,7 +1,10 @@
 //! The commit log from outside: batches in, answers, ledger and replay out.
 
+mod crash;
 mod faults;
+mod formats;
 mod model;
+mod retained;
 mod trimming;
 
 use std::collections::BTreeMap;

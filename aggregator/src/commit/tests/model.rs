@@ -10,16 +10,16 @@ use tributary_shared::wire::RefuseCode;
 use super::*;
 
 /// Lanes of the model; two of them share a stream.
-const LANES: [(&str, u64); 3] = [("a", 1), ("a", 2), ("b", 1)];
+pub(super) const LANES: [(&str, u64); 3] = [("a", 1), ("a", 2), ("b", 1)];
 
 #[derive(Debug, Clone)]
-struct Submit {
-    lane: usize,
+pub(super) struct Submit {
+    pub lane: usize,
     /// First seq, relative to the seq that is expected when the group begins.
-    offset: i64,
-    count: u32,
+    pub offset: i64,
+    pub count: u32,
     /// `Some` for a batch that reports drops.
-    dropped: Option<&'static str>,
+    pub dropped: Option<&'static str>,
 }
 
 #[derive(Debug, Clone)]
@@ -56,7 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-type Model = [String; LANES.len()];
+pub(super) type Model = [String; LANES.len()];
 
 /// What the contract demands of one submission: `Ok(mark)` or `Err(expected)`.
 fn expect(model: &mut Model, submit: &Submit, first: Seq) -> Result<Seq, Seq> {
@@ -77,7 +77,7 @@ fn expect(model: &mut Model, submit: &Submit, first: Seq) -> Result<Seq, Seq> {
     Ok(lane.len() as Seq)
 }
 
-async fn run_group(log: &Log, model: &mut Model, group: &[Submit]) {
+pub(super) async fn run_group(log: &Log, model: &mut Model, group: &[Submit]) {
     let bases: Vec<i64> = model.iter().map(|lane| lane.len() as i64 + 1).collect();
     let mut pending = Vec::new();
     for submit in group {
@@ -113,7 +113,7 @@ async fn run_group(log: &Log, model: &mut Model, group: &[Submit]) {
 }
 
 /// The books, the replay and the event lookups of a log say the same as the texts.
-fn check(reader: &LogReader, texts: &Model) {
+pub(super) fn check(reader: &LogReader, texts: &Model) {
     reader.verify().expect("every invariant holds");
     let replayed = replay(reader);
     let ledger = reader.ledger().expect("reads");

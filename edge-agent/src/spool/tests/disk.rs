@@ -35,7 +35,9 @@ impl SmallDisk {
         }
         let must = std::env::var("CI").as_deref() == Ok("true") && rustix::process::geteuid().is_root();
         assert!(!must, "cannot mount a tmpfs as root in CI: {mounted:?}");
-        say(&format!("SKIPPED, NOTHING WAS TESTED: no tmpfs can be mounted here: {mounted:?}"));
+        say(&format!(
+            "SKIPPED, NOTHING WAS TESTED: no tmpfs can be mounted here: {mounted:?}"
+        ));
         None
     }
 

@@ -143,7 +143,7 @@ fn an_aggregator_that_forgot_gets_a_drop_record_for_what_is_gone() {
     );
     assert_eq!(
         texts(&mut spool, &rewound),
-        ["<aggregator_rewound>", "<aggregator_rewound>", "c", "d"]
+        ["<forgotten_by_aggregator>", "<forgotten_by_aggregator>", "c", "d"]
     );
     spool.crash();
     assert_eq!(spool.lane("s"), rewound);

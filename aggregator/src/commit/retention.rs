@@ -1,0 +1,203 @@
+//! How long the log keeps its entries: what may go now. Pure.
+//!
+//! Entries go from the oldest on, whole: columns and hop record. Lanes, marks, counts, the ledger and windows stay
+//! for ever, dead letters for a time of their own. Nothing goes before the stored snapshot of every view has it,
+//! however old or large the log is.
+
+use tributary_shared::time::Millis;
+
+use super::messages::LogPos;
+
+/// Entries that one transaction deletes at most, and about how many bytes: commits wait for it, so it takes some
+/// milliseconds.
+pub(super) const CHUNK_ENTRIES: usize = 64;
+const CHUNK_BYTES: u64 = 8 << 20;
+/// Dead letters that one transaction deletes at most.
+pub(super) const CHUNK_LETTERS: usize = 256;
+
+/// What to keep. What is older, or too much, goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Entries that were committed longer ago may go, in ms.
+    pub keep_for: Millis,
+    /// The oldest entries may go while log.db uses more bytes. Free space within the file does not count: it is
+    /// used again, the file does not shrink.
+    pub keep_bytes: u64,
+    /// Dead letters that were committed longer ago go, once their entries are gone, in ms.
+    pub keep_dead_letters_for: Millis,
+}
+
+impl Retention {
+    /// Nothing is ever deleted.
+    pub const EVERYTHING: Self = Self {
+        keep_for: Millis::MAX,
+        keep_bytes: u64::MAX,
+        keep_dead_letters_for: Millis::MAX,
+    };
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            // a view that somebody thinks of on Monday counts the week before
+            keep_for: 7 * 86_400_000,
+            keep_bytes: 10 << 30,
+            // a person must find the time to repair and replay them
+            keep_dead_letters_for: 30 * 86_400_000,
+        }
+    }
+}
+
+/// One of the oldest entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Oldest {
+    pub pos: LogPos,
+    pub committed_at: Millis,
+    /// What deleting it frees, about.
+    pub bytes: u64,
+}
+
+/// The log at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    pub now: Millis,
+    /// Bytes of log.db that are in use.
+    pub used: u64,
+    /// Every view's stored snapshot has the entries up to here.
+    pub covered: LogPos,
+}
+
+/// The position up to which entries go in the next transaction, given the oldest ones in order. `None`: nothing is
+/// to go now.
+#[must_use]
+pub(super) fn next_chunk(keep: &Retention, size: Size, oldest: &[Oldest]) -> Option<LogPos> {
+    let (mut used, mut freed, mut last) = (size.used, 0, None);
+    for entry in oldest.iter().take(CHUNK_ENTRIES) {
+        let expired = is_older(entry.committed_at, keep.keep_for, size.now);
+        let room = freed < CHUNK_BYTES;
+        if entry.pos > size.covered || !room || !(expired || used > keep.keep_bytes) {
+            break;
+        }
+        last = Some(entry.pos);
+        used = used.saturating_sub(entry.bytes);
+        freed += entry.bytes;
+    }
+    last
+}
+
+/// Whether something of this time is kept no longer. A time in the future is not old.
+#[must_use]
+pub(super) fn is_older(at: Millis, keep_for: Millis, now: Millis) -> bool {
+    now.saturating_sub(at) > keep_for
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEEP: Retention = Retention {
+        keep_for: 1_000,
+        keep_bytes: 10_000,
+        keep_dead_letters_for: 5_000,
+    };
+
+    /// Entry `n` was committed at `100 * n` and has 500 bytes.
+    fn entries(count: u64) -> Vec<Oldest> {
+        let entry = |n: u64| Oldest {
+            pos: LogPos(n),
+            committed_at: 100 * n as Millis,
+            bytes: 500,
+        };
+        (1..=count).map(entry).collect()
+    }
+
+    fn size(now: Millis, used: u64, covered: u64) -> Size {
+        let covered = LogPos(covered);
+        Size { now, used, covered }
+    }
+
+    #[test]
+    fn entries_go_by_age() {
+        let log = entries(20);
+        assert_eq!(
+            next_chunk(&KEEP, size(1_100, 0, 99), &log),
+            None,
+            "exactly as old is kept"
+        );
+        assert_eq!(next_chunk(&KEEP, size(1_101, 0, 99), &log), Some(LogPos(1)));
+        assert_eq!(next_chunk(&KEEP, size(1_501, 0, 99), &log), Some(LogPos(5)));
+        assert_eq!(
+            next_chunk(&KEEP, size(-5_000, 0, 99), &log),
+            None,
+            "a clock that fell back"
+        );
+        assert_eq!(next_chunk(&KEEP, size(1_501, 0, 99), &[]), None);
+    }
+
+    #[test]
+    fn entries_go_by_bytes_until_the_rest_fits() {
+        let log = entries(20);
+        assert_eq!(next_chunk(&KEEP, size(0, 10_000, 99), &log), None);
+        assert_eq!(next_chunk(&KEEP, size(0, 10_001, 99), &log), Some(LogPos(1)));
+        assert_eq!(next_chunk(&KEEP, size(0, 11_001, 99), &log), Some(LogPos(3)));
+    }
+
+    #[test]
+    fn nothing_goes_that_the_snapshots_have_not_covered() {
+        let log = entries(20);
+        assert_eq!(next_chunk(&KEEP, size(99_999, u64::MAX, 0), &log), None);
+        assert_eq!(
+            next_chunk(&KEEP, size(99_999, u64::MAX, 7), &log),
+            Some(LogPos(7))
+        );
+    }
+
+    #[test]
+    fn a_transaction_stays_small_and_gets_on() {
+        let many = entries(1_000);
+        let chunk = next_chunk(&KEEP, size(Millis::MAX, u64::MAX, 2_000), &many);
+        assert_eq!(chunk, Some(LogPos(CHUNK_ENTRIES as u64)));
+        let large: Vec<Oldest> = many.iter().map(|e| Oldest { bytes: 3 << 20, ..*e }).collect();
+        let chunk = next_chunk(&KEEP, size(Millis::MAX, u64::MAX, 2_000), &large);
+        assert_eq!(chunk, Some(LogPos(3)));
+        let huge: Vec<Oldest> = many.iter().map(|e| Oldest { bytes: 1 << 40, ..*e }).collect();
+        assert_eq!(
+            next_chunk(&KEEP, size(Millis::MAX, u64::MAX, 2_000), &huge),
+            Some(LogPos(1))
+        );
+    }
+
+    #[test]
+    fn everything_is_kept_when_that_is_asked_for() {
+        let all = next_chunk(
+            &Retention::EVERYTHING,
+            size(Millis::MAX, u64::MAX, 99),
+            &entries(9),
+        );
+        assert_eq!(all, None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_is_covered_and_was_too_old_or_too_much(
+            now in 0i64..5_000, used in 0u64..40_000, covered in 0u64..90, count in 0u64..90,
+        ) {
+            let log = entries(count);
+            let size = size(now, used, covered);
+            let gone = next_chunk(&KEEP, size, &log).map_or(0, |pos| pos.0);
+            prop_assert!(gone <= covered.min(count));
+            for entry in &log[..gone as usize] {
+                let before = 500 * (entry.pos.0 - 1);
+                prop_assert!(entry.committed_at < now - 1_000 || used.saturating_sub(before) > 10_000);
+            }
+            // and nothing stays that should have gone with it
+            if let Some(next) = log.get(gone as usize)
+                && gone < covered && gone < CHUNK_ENTRIES as u64
+            {
+                prop_assert!(next.committed_at >= now - 1_000 && used.saturating_sub(500 * gone) <= 10_000);
+            }
+        }
+    }
+}
