@@ -56,7 +56,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => Just(Action::Crash),
         2 => (requests(), 0.0..=1.2).prop_map(|(requests, share)| Action::PowerCut(requests, share)),
         1 => Just(Action::Clone),
-        2 => (1..40u64).prop_map(Action::Pass),
+        3 => (10..100u64).prop_map(Action::Pass),
     ]
 }
 
@@ -245,6 +245,15 @@ impl Run<'_> {
         }
     }
 
+    /// Steps after which somebody's oldest were gone, and after which something had grown too old.
+    fn count_given_way(&mut self) {
+        let lanes = self.spool.status().lanes;
+        let records = || lanes.iter().flat_map(|lane| lane.dropped.iter());
+        let any = |reasons: &[&str]| u32::from(records().any(|record| reasons.contains(&&*record.reason)));
+        self.faults.evicted += any(&[DROPPED_OLDEST, DROPPED_BY_PRIORITY]);
+        self.faults.expired += any(&[DROPPED_TOO_OLD]);
+    }
+
     fn step(&mut self, action: &Action) {
         match action {
             Action::Append(requests) => self.append(requests),
@@ -297,14 +306,8 @@ fn run(actions: &[Action], policies: [StreamPolicy; 3], faults: &mut Faults) {
             "{} bytes on disk",
             run.spool.disk_bytes()
         );
+        run.count_given_way();
     }
-    let seen = |reason: &str, lanes: &[LaneInfo]| {
-        let records = lanes.iter().flat_map(|lane| lane.dropped.iter());
-        u32::from(records.into_iter().any(|record| &*record.reason == reason))
-    };
-    let lanes = run.spool.status().lanes;
-    run.faults.evicted += seen(DROPPED_OLDEST, &lanes) + seen(DROPPED_BY_PRIORITY, &lanes);
-    run.faults.expired += seen(DROPPED_TOO_OLD, &lanes);
     run.model.check(&mut run.spool);
     run.spool.crash();
     run.model.check(&mut run.spool);
@@ -360,7 +363,7 @@ fn what_gives_way_is_in_the_ledger() {
         ..policy(WhenFull::DropOldest)
     };
     let faults = check([policy(WhenFull::DropOldest), policy(WhenFull::DropOldest), aged]);
-    assert!(faults.evicted > 2 && faults.expired > 2, "{faults:?}");
+    assert!(faults.evicted > 0 && faults.expired > 0, "{faults:?}");
 }
 
 /// The same when the newest are dropped or thinned as they come, and the important takes from the unimportant.
