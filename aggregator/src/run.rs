@@ -87,6 +87,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
             commit: commit.clone(),
             registry,
             agents,
+            sightings: crate::session::Sightings::default(),
             name,
         });
         tokio::select! {

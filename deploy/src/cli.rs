@@ -42,6 +42,9 @@ pub enum Command {
     Aggregator(RunArgs),
     /// Check a configuration file and print every problem
     Check(CheckArgs),
+    /// Look at an agent's spool, check it, copy events out, give events up; the agent must not run
+    #[command(subcommand)]
+    Spool(SpoolCommand),
     /// Post generated events to an agent's intake
     Load(LoadArgs),
     /// Prove on this machine that faults of every kind lose nothing and double nothing
@@ -55,6 +58,8 @@ pub enum Command {
     Backup(BackupArgs),
     /// Put a backup into the directory of a stopped aggregator
     Restore(RestoreArgs),
+    /// Simulate a whole mesh under faults, seed by seed, and check every promise after each step
+    Sim(SimArgs),
     /// Make a certificate authority, and certificates for roles
     #[command(subcommand)]
     Cert(CertCommand),
@@ -189,6 +194,25 @@ pub struct LedgerArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Nothing is started, read or written: processes, disks, clocks and networks are models, the protocol
+is the real one. A broken promise is printed with its seed, which shows it again, and ends with exit code 1.")]
+pub struct SimArgs {
+    /// How many seeds
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: u64,
+    /// The first seed
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub from: u64,
+    /// Steps with faults in each run; then faults end and everything must arrive
+    #[arg(long, value_name = "K", default_value_t = tributary_shared::sim::DEFAULT_STEPS, value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: u64,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 #[command(group = ArgGroup::new("source").required(true).args(["http", "dir"]), after_help = "\
 The copy is of one moment: windows after a restore are what the log says. It is checked before the
 command ends. It needs as much room as log.db, and the log's WAL grows while it is copied.")]
@@ -263,6 +287,52 @@ pub struct SoakArgs {
     /// Where to make the temporary directory [default: the system's]
     #[arg(long)]
     pub dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SpoolCommand {
+    /// What it holds: lanes, seqs, events, bytes, drops
+    Stat(SpoolDir),
+    /// Check every structure, block and lane; exits 1 and says what is wrong, and repairs nothing
+    Fsck(SpoolDir),
+    /// Print held events with their identities, one JSON object a line
+    Export {
+        #[command(flatten)]
+        dir: SpoolDir,
+        /// Only this stream
+        #[arg(long)]
+        stream: Option<StreamName>,
+    },
+    /// Give held events up for ever; the ledger will name them, with the reason `operator`
+    Drop(SpoolDropArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct SpoolDir {
+    /// The agent's directory: `dir` of its configuration
+    #[arg(long)]
+    pub dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without --yes it only says what it would give up, and exits 1. Events lie in blocks: a block that goes on beyond
+--to stays whole. To keep a copy, run `tributary spool export` first.")]
+pub struct SpoolDropArgs {
+    #[command(flatten)]
+    pub dir: SpoolDir,
+    /// Events of this stream
+    #[arg(long)]
+    pub stream: StreamName,
+    /// Of this epoch [default: of every epoch]
+    #[arg(long, value_name = "E")]
+    pub epoch: Option<u64>,
+    /// Up to this seq [default: all]
+    #[arg(long, value_name = "SEQ")]
+    pub to: Option<u64>,
+    /// Do it
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -12,8 +12,10 @@ mod out;
 pub mod process;
 pub mod role;
 mod signals;
+pub mod sim;
 mod site;
 pub mod soak;
+mod spool;
 pub mod supervise;
 pub mod up;
 pub mod workload;
@@ -51,7 +53,15 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => supervising("up", up::run(args)).map(done),
         Command::Soak(args) => supervising("soak", soak::run(args)).map(done),
         Command::Bench(BenchCommand::E2e(args)) => supervising("bench", bench::run(args)).map(done),
+        Command::Spool(command) => spool::run(&command),
         Command::Check(args) => check(&args).map(done),
+        Command::Sim(args) => sim::run(&args).map(|held| {
+            if held {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(EXIT_FAILED)
+            }
+        }),
         Command::Load(args) => load::run(&args).map(done),
         Command::Ledger(args) => ledger::run(&args),
         Command::Backup(args) => backup::backup(&args).map(done),

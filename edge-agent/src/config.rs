@@ -24,6 +24,7 @@ use tributary_shared::identity::TlsPaths;
 use tributary_shared::ids::{AgentId, StreamName};
 use tributary_shared::wire::MAX_EVENT_BYTES;
 
+use crate::shipper::ShipConfig;
 use crate::spool::{MAX_APPEND_BYTES, SpoolConfig};
 use crate::tail::{FilesConfig, ReadFrom};
 
@@ -40,7 +41,7 @@ pub const DEFAULT_HOST_METRICS_EVERY: Duration = Duration::from_secs(10);
 pub const MIN_HOST_METRICS_EVERY: Duration = Duration::from_millis(500);
 
 /// Everything an agent needs to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AgentConfig {
     /// Must be the id that the certificate names.
     pub id: AgentId,
@@ -53,6 +54,7 @@ pub struct AgentConfig {
     pub tls: TlsPaths,
     pub intake: IntakeConfig,
     pub spool: SpoolConfig,
+    pub ship: ShipConfig,
     pub host_metrics: HostMetricsConfig,
     /// At most one entry a stream.
     pub files: Vec<FilesConfig>,
@@ -85,6 +87,7 @@ impl AgentConfig {
         let intake = top.section("intake", IntakeConfig::from_section);
         // the problems of [spool] are to be found even if there is no dir to put it in
         let spool = SpoolConfig::from_top(top, dir.as_deref().unwrap_or_else(|| "".as_ref()));
+        let ship = top.section("ship", ShipConfig::from_section);
         let host_metrics = top.section("host_metrics", HostMetricsConfig::from_section);
         let files = read_files(top);
         Some(Self {
@@ -95,6 +98,7 @@ impl AgentConfig {
             tls: tls?,
             intake,
             spool,
+            ship,
             host_metrics,
             files,
         })

@@ -98,6 +98,7 @@ fn start_shipper(
         endpoint,
         identity: Arc::clone(identity),
         software: concat!("tributary-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
+        ship: config.ship,
         status,
     });
     let factory = move |death| Shipper::new(Arc::clone(&setup), death).start();

@@ -10,6 +10,9 @@ use tributary_shared::identity::TlsPaths;
 const DEFAULT_LISTEN: &str = "127.0.0.1:8602";
 /// One session costs some tens of KiB when idle; a gateway on a small machine serves so many.
 const DEFAULT_MAX_SESSIONS: u64 = 4_096;
+/// A session costs a TLS handshake of about two milliseconds, and then its backlog: at this rate a fleet that
+/// comes back together takes a fifth of a core, and ten thousand agents are back within two minutes.
+const DEFAULT_SESSIONS_PER_S: u64 = 100;
 /// Batch bodies that are received and not yet handed on, all sessions together. Sixteen of the largest
 /// batches; when it is used up, streams are not read and QUIC's flow control slows the agents.
 const DEFAULT_ADMISSION_BUDGET: u64 = 64 << 20;
@@ -31,6 +34,8 @@ pub struct GatewayConfig {
 #[derive(Debug, Clone, Copy)]
 pub struct LimitsConfig {
     pub max_sessions: usize,
+    /// Sessions that may begin a second, and at once; whoever comes too early is told when to come back.
+    pub sessions_per_s: u32,
     /// Bytes of batch bodies in work.
     pub admission_budget: u32,
     /// Events a second that one agent may send; `None` for no limit.
@@ -88,9 +93,13 @@ impl LimitsConfig {
                 Some("from 4MiB to 3GiB"),
             );
         }
+        let sessions_per_s = section
+            .integer("sessions_per_s", 1, 100_000)
+            .unwrap_or(DEFAULT_SESSIONS_PER_S);
         let events_per_s = section.integer("events_per_s", 1, u64::from(u32::MAX));
         Self {
             max_sessions: usize::try_from(max_sessions).unwrap_or(usize::MAX),
+            sessions_per_s: u32::try_from(sessions_per_s).unwrap_or(u32::MAX),
             admission_budget: u32::try_from(budget).unwrap_or(u32::MAX),
             events_per_s: events_per_s.and_then(|rate| u32::try_from(rate).ok()),
         }

@@ -1,8 +1,8 @@
 //! Accepts agents: handshake, role check, one session actor each.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -12,10 +12,10 @@ use tributary_shared::actors::Supervised;
 use tributary_shared::identity::{Identity, Peer, explain};
 use tributary_shared::ids::{AgentId, GatewayId};
 use tributary_shared::metrics::{self, MetricName};
-use tributary_shared::protocol::{GatewayLink, HELLO_TIMEOUT};
+use tributary_shared::protocol::{GatewayLink, HELLO_TIMEOUT, Ramp};
 use tributary_shared::time::Monotonic;
 use tributary_shared::transport::{CONTROL_QUEUE, ControlReader, TransportError, write_control};
-use tributary_shared::wire::{Limits, ToGateway};
+use tributary_shared::wire::{Bye, ByeCode, Limits, MAX_CONTROL_FRAME, ToAgent, ToGateway, frame};
 
 use crate::config::LimitsConfig;
 use crate::pool::DecodePool;
@@ -26,6 +26,8 @@ use crate::upstream::{Link, SessionId, Upstream};
 
 /// A draining gateway asks its agents to wait about so long before they look for another.
 const DRAIN_RETRY_MS: u32 = 200;
+/// An agent that is turned away gets so long to take the answer in.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long a stopping gateway waits for its sessions to end.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -40,6 +42,17 @@ pub struct Shared {
     pub pool: DecodePool,
     pub budget: Arc<Semaphore>,
     pub limits: LimitsConfig,
+    /// How fast sessions begin, all agents together.
+    pub ramp: std::sync::Mutex<Ramp>,
+    pub clock: Monotonic,
+}
+
+impl Shared {
+    /// Whether a session may begin now; else the milliseconds after which its agent should come back.
+    fn admit(&self) -> Result<(), u32> {
+        let mut ramp = self.ramp.lock().unwrap_or_else(PoisonError::into_inner);
+        ramp.admit(self.clock.tick())
+    }
 }
 
 type Sessions = Arc<Mutex<HashMap<SessionId, Addr<Session>>>>;
@@ -126,6 +139,12 @@ async fn session(
         connection.close(quinn::VarInt::from_u32(1), b"no control stream in time");
         return;
     };
+    if let Err(retry_after_ms) = shared.admit() {
+        metrics::counter(MetricName::GatewayRefused, &[("reason", "ramp")]).inc();
+        tracing::debug!(%agent, retry_after_ms, "asked an agent to come back later");
+        turn_away(&connection, send, retry_after_ms).await;
+        return;
+    }
     let Some(upstream) = shared.upstream.addr() else {
         connection.close(quinn::VarInt::from_u32(2), b"not ready");
         return;
@@ -169,6 +188,25 @@ async fn session(
     }
     connection.closed().await;
     sessions.lock().await.remove(&id);
+}
+
+/// Too many sessions begin at once: says when to come back, whatever the hello is.
+async fn turn_away(connection: &quinn::Connection, mut send: quinn::SendStream, retry_after_ms: u32) {
+    let bye = Bye {
+        code: ByeCode::Busy,
+        message: "too many agents connect at once".to_owned(),
+        retry_after_ms,
+    };
+    if let Ok(frame) = frame::encode("control message", &ToAgent::Bye(bye), MAX_CONTROL_FRAME) {
+        let said = async {
+            send.write_chunk(frame).await.ok()?;
+            send.finish().ok()?;
+            send.stopped().await.ok()
+        };
+        // an agent that does not listen is closed without its answer
+        let _ = tokio::time::timeout(LAST_WORDS, said).await;
+    }
+    connection.close(quinn::VarInt::from_u32(0), b"busy");
 }
 
 async fn read_control(mut reader: ControlReader, addr: &Addr<Session>) -> Ended {

@@ -10,7 +10,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tributary_shared::actors::{Policy, supervise};
 use tributary_shared::identity::{Identity, Role};
+use tributary_shared::protocol::Ramp;
 use tributary_shared::ready::Ready;
+use tributary_shared::time::Monotonic;
 use tributary_shared::wire::DEFAULT_MAX_IN_FLIGHT;
 
 use crate::config::GatewayConfig;
@@ -53,7 +55,10 @@ pub async fn run(config: GatewayConfig, shutdown: watch::Receiver<bool>) -> anyh
     actix::spawn(ask_for_schemas(wants, upstream.clone()));
 
     let threads = available_parallelism().map_or(1, usize::from);
+    let (clock, rate) = (Monotonic::start(), config.limits.sessions_per_s);
     let shared = Arc::new(Shared {
+        ramp: std::sync::Mutex::new(Ramp::new(rate, rate, clock.tick())),
+        clock,
         gateway,
         identity,
         upstream,

@@ -105,7 +105,22 @@ pub async fn send_batch(
     header: Bytes,
     body: &mut [Bytes],
 ) -> Result<(), TransportError> {
+    send_batch_ranked(connection, header, body, 0).await
+}
+
+/// As [`send_batch`]; of the streams that wait to be written, those of a higher priority go first.
+///
+/// # Errors
+/// When the connection is gone.
+pub async fn send_batch_ranked(
+    connection: &Connection,
+    header: Bytes,
+    body: &mut [Bytes],
+    priority: i32,
+) -> Result<(), TransportError> {
     let mut stream = connection.open_uni().await?;
+    // an error here means that the peer has stopped the stream already: the write tells
+    let _ = stream.set_priority(priority);
     stream.write_chunk(header).await?;
     stream.write_all_chunks(body).await?;
     stream

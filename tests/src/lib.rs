@@ -5,6 +5,7 @@
 //! failing by then. Nothing here waits for time to pass: [`wait_until`] asks until an answer is right.
 
 mod faults;
+pub mod fuzz;
 pub mod http;
 mod log;
 mod mesh;

@@ -80,6 +80,11 @@ impl Process {
         })
     }
 
+    /// Sends it a signal: to stand still, say, or to go on.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal);
+    }
+
     /// Ends it at once.
     pub fn kill(&mut self) {
         // it may have ended by itself

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, web};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tributary_shared::time::{now_millis, to_rfc3339};
 
@@ -89,26 +90,23 @@ async fn ledger(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
         .map(|lane| ledger_row(lane, told.get(&lane.lane.key), &mut outside))
         .collect();
     let violations: Vec<String> = ledger.lanes.iter().filter_map(violation).collect();
-    let mut sums = totals(ledger.totals);
-    sums["dropped_by_reason"] = json!(by_reason(&ledger.lanes));
-    sums["held"] = json!(outside.held);
-    sums["unreported_drops"] = json!(outside.unreported_drops);
-    sums["lanes_not_reported"] = json!(outside.unknown);
     Ok(HttpResponse::Ok().json(json!({
         "lanes": lanes,
-        "totals": sums,
+        "totals": totals(ledger.totals),
+        "dropped_by_reason": by_reason(&ledger.lanes),
+        "at_agents": outside,
         "balanced": violations.is_empty(),
         "violations": violations,
     })))
 }
 
 /// What agents reported beyond the marks, summed.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 struct Outside {
     held: u64,
     unreported_drops: u64,
     /// Lanes that no agent has reported since this process started.
-    unknown: u64,
+    lanes_not_reported: u64,
 }
 
 fn ledger_row(line: &LedgerLane, told: Option<&LaneAtAgent>, outside: &mut Outside) -> Value {
@@ -130,7 +128,7 @@ fn ledger_row(line: &LedgerLane, told: Option<&LaneAtAgent>, outside: &mut Outsi
             outside.held = outside.held.saturating_add(held);
             outside.unreported_drops = outside.unreported_drops.saturating_add(drops);
         }
-        None => outside.unknown += 1,
+        None => outside.lanes_not_reported += 1,
     }
     json!({
         "lane": lane.lane_no,

@@ -2,33 +2,8 @@
 
 use std::collections::HashMap;
 
-use tributary_shared::ids::{LaneKey, LaneNo, Seq, SeqRange};
-
-/// What to do with a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
-    /// Commit it without its first `trim` events, which are committed already.
-    Apply { trim: u64 },
-    /// All of it is committed already.
-    Duplicate,
-    /// It starts after `expected`, the only seq that may follow.
-    Gap { expected: Seq },
-}
-
-/// A lane's mark moves by whole, contiguous ranges only.
-#[must_use]
-pub fn decide(mark: Seq, range: SeqRange) -> Decision {
-    let expected = mark.saturating_add(1);
-    if range.last <= mark {
-        Decision::Duplicate
-    } else if range.first > expected {
-        Decision::Gap { expected }
-    } else {
-        Decision::Apply {
-            trim: expected - range.first,
-        }
-    }
-}
+use tributary_shared::ids::{LaneKey, LaneNo, Seq};
+pub use tributary_shared::protocol::{Decision, decide};
 
 /// One lane's counts. `mark == valid + dead + dropped` at all times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -174,7 +149,7 @@ impl LaneBook {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use tributary_shared::ids::{AgentId, Epoch, StreamName};
+    use tributary_shared::ids::{AgentId, Epoch, SeqRange, StreamName};
 
     use super::*;
 

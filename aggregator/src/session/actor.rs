@@ -12,12 +12,12 @@ use tributary_shared::metrics::{self, MetricName};
 use tributary_shared::protocol::{AggregatorLink, AggregatorOutput, CommitOutcome};
 use tributary_shared::time::{Monotonic, now_millis};
 use tributary_shared::wire::{
-    Bye, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, NodeReport, RefuseCode, frame,
+    Bye, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, NodeReport, RefuseCode, SessionKey, frame,
 };
 
 use super::messages::{Answered, Arrived, Ended, FromGateway, KeyOf, Opened, SchemaChanged, Stop};
 use super::submit::{Submission, submit};
-use super::{MAX_IN_FLIGHT, Shared};
+use super::{MAX_IN_FLIGHT, Shared, Supersede};
 
 /// How often the link is given the time.
 const TICK_EVERY: Duration = Duration::from_millis(500);
@@ -95,12 +95,11 @@ impl Session {
             }
             AggregatorOutput::Agent {
                 agent,
+                session,
                 remote,
                 software,
                 report,
-            } => {
-                self.agent(&agent, &remote, &software, report);
-            }
+            } => self.agent(&agent, session, (&remote, &software), report),
             AggregatorOutput::Close { bye } => self.close(bye, ctx),
         }
     }
@@ -124,13 +123,25 @@ impl Session {
         });
     }
 
-    fn agent(&mut self, agent: &AgentId, remote: &str, software: &str, report: Option<NodeReport>) {
+    fn agent(
+        &mut self,
+        agent: &AgentId,
+        session: SessionKey,
+        (remote, software): (&str, &str),
+        report: Option<NodeReport>,
+    ) {
         let (directory, gateway) = (&self.setup.shared.agents, self.setup.link.gateway());
+        let sightings = &self.setup.shared.sightings;
         let now = now_millis();
         match report {
             None => {
+                if sightings.left(agent, session) {
+                    self.agents.remove(agent);
+                    directory.disconnected(agent, gateway, now);
+                }
+            }
+            Some(_) if !sightings.seen(agent, gateway, session) => {
                 self.agents.remove(agent);
-                directory.disconnected(agent, gateway, now);
             }
             Some(report) => {
                 if self.agents.insert(agent.clone()) {
@@ -186,6 +197,11 @@ impl Actor for Session {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+        let gateway = self.setup.link.gateway().clone();
+        self.setup
+            .shared
+            .sightings
+            .gateway_up(gateway, ctx.address().recipient());
         let (sender, queue) = mpsc::channel(2 * MAX_IN_FLIGHT as usize);
         self.submissions = Some(sender);
         actix::spawn(submit(queue, self.setup.shared.commit.clone(), ctx.address()));
@@ -196,7 +212,12 @@ impl Actor for Session {
         });
     }
 
-    fn stopped(&mut self, _: &mut Self::Context) {
+    fn stopped(&mut self, ctx: &mut Self::Context) {
+        let gateway = self.setup.link.gateway();
+        self.setup
+            .shared
+            .sightings
+            .gateway_down(gateway, &ctx.address().recipient());
         tracing::info!(gateway = %self.setup.link.gateway(), "gateway left");
         self.setup.shared.agents.gateway_lost(self.setup.link.gateway());
         self.setup.connection.close(quinn::VarInt::from_u32(0), b"");
@@ -286,6 +307,15 @@ impl Handler<SchemaChanged> for Session {
             self.push_schema(stream);
             self.pump(ctx);
         }
+    }
+}
+
+impl Handler<Supersede> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Supersede { agent, session }: Supersede, ctx: &mut Self::Context) {
+        self.setup.link.supersede(agent, session);
+        self.pump(ctx);
     }
 }
 

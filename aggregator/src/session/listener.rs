@@ -29,6 +29,7 @@ pub struct Shared {
     pub commit: CommitHandle,
     pub registry: Registry,
     pub agents: Arc<AgentDirectory>,
+    pub sightings: super::Sightings,
     /// Our own name, as gateways see it.
     pub name: String,
 }

@@ -7,11 +7,13 @@ mod actor;
 mod listener;
 mod messages;
 mod receive;
+mod sightings;
 mod submit;
 
 pub use actor::{Session, SessionSetup};
 pub use listener::{Shared, listen};
 pub use messages::{SchemaChanged, Stop};
+pub use sightings::{Sightings, Supersede};
 
 /// Batches that one gateway may have sent and not yet seen answered. Enough to keep the commit busy while
 /// acknowledgements travel; at the usual batch size some tens of MiB.

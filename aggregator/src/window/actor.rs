@@ -44,6 +44,8 @@ const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
 /// comes so many times later than it took: snapshots take a tenth of the time at most, and a restart replays a
 /// little more.
 const SNAPSHOT_REST: u32 = 9;
+/// However long a snapshot takes: what is replayed after a crash stays a matter of seconds.
+const LONGEST_REST: Duration = Duration::from_secs(60);
 /// Between two rounds of changed rows to the watchers: a small part of the quarter second within which an event
 /// must be seen, and a row that every batch changes is told twenty times a second, not hundreds of times.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
@@ -248,7 +250,7 @@ impl Runner {
                     let started = Instant::now();
                     if started >= rested {
                         self.snapshot();
-                        rested = Instant::now() + SNAPSHOT_REST * started.elapsed();
+                        rested = Instant::now() + rest_after(started.elapsed());
                     }
                     commit.covered(self.covered);
                 }
@@ -419,6 +421,11 @@ impl Runner {
             metrics::gauge(MetricName::WindowRows, &[("view", plan.name())]).set(groups as f64);
         }
     }
+}
+
+/// How long after a snapshot there is none, at least; the ticks come on top.
+pub(super) fn rest_after(took: Duration) -> Duration {
+    (SNAPSHOT_REST * took).min(LONGEST_REST)
 }
 
 /// Where the log must begin so that this snapshot can go on.

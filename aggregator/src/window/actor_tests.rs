@@ -315,3 +315,12 @@ async fn the_default_views_are_made_once() {
     assert_eq!(running.log.stats().expect("reads").newest, LogPos(0));
     running.stop().await;
 }
+
+#[test]
+fn snapshots_take_a_tenth_of_the_time_and_are_never_far_apart() {
+    let rest = |ms| super::actor::rest_after(std::time::Duration::from_millis(ms)).as_millis();
+    assert_eq!(
+        [rest(0), rest(20), rest(2_000), rest(60_000)],
+        [0, 180, 18_000, 60_000]
+    );
+}

@@ -55,4 +55,6 @@ pub enum ConnectionState {
     Connecting,
     /// A back-off lies before the next attempt.
     Waiting,
+    /// Another process has this agent's identity and took the session: a longer back-off.
+    Superseded,
 }

@@ -10,14 +10,21 @@ use tokio::sync::{mpsc, watch};
 use tributary_shared::actors::{Backoff, DeathWatch};
 use tributary_shared::identity::Identity;
 use tributary_shared::metrics::{self, Counter, Gauge, MetricName};
-use tributary_shared::protocol::{AgentLink, AgentOutput, LaneView, Shipment};
+use tributary_shared::protocol::{AgentLink, AgentOutput, LaneView, Shipment, Tick};
 use tributary_shared::time::{Monotonic, now_millis};
-use tributary_shared::transport::{CONTROL_QUEUE, ControlReader, TransportError, send_batch, write_control};
-use tributary_shared::wire::{Limits, MAX_BATCH_HEADER, MAX_CONTROL_FRAME, ToAgent, ToGateway, frame};
+use tributary_shared::transport::{
+    CONTROL_QUEUE, ControlReader, TransportError, send_batch_ranked, write_control,
+};
+use tributary_shared::wire::{
+    ByeCode, Limits, MAX_BATCH_HEADER, MAX_CONTROL_FRAME, SessionKey, ToAgent, ToGateway, frame,
+};
 
-use super::dial::{Rota, dial};
+use super::config::ShipConfig;
+use super::dial::{Rota, dial, when_asked};
+use super::forks::{OpenedLane, leave_shared_epochs, open_lane};
 use super::messages::{Lost, Received, SpoolChanged, Stop};
 use super::pack::{Packed, pack};
+use super::rival::Rivalry;
 use super::trace::BatchTraces;
 use crate::intake::{ConnectionState, ConnectionStatus};
 use crate::spool::{Block, LaneId, LaneInfo, SpoolError, SpoolHandle, SpoolStatus};
@@ -26,9 +33,14 @@ use crate::spool::{Block, LaneId, LaneInfo, SpoolError, SpoolHandle, SpoolStatus
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 /// How often the link is given the time when nothing else happens.
 const TICK_EVERY: Duration = Duration::from_millis(500);
+/// A gateway that does not answer the handshake by then is stopped or cut off, and the next one is asked. Time
+/// for two lost packets on a slow link, and half of what the transport itself would wait.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(6);
 /// One read of the spool: about what one batch holds, so that little is read in vain.
 const READ_ROWS: u32 = 8_192;
 const READ_BYTES: usize = 512 << 10;
+/// Below that of live data, which is below that of control messages.
+const BACKLOG_PRIORITY: i32 = -1;
 /// Messages that wait for this actor: acks of the batches in flight and the spool's changes.
 const MAILBOX: usize = 256;
 
@@ -40,6 +52,7 @@ pub struct ShipperSetup {
     pub endpoint: quinn::Endpoint,
     pub identity: Arc<Identity>,
     pub software: String,
+    pub ship: ShipConfig,
     pub status: watch::Sender<ConnectionStatus>,
 }
 
@@ -50,6 +63,7 @@ struct Session {
     control: mpsc::Sender<Bytes>,
     limits: Limits,
     serial: u64,
+    opened: Tick,
     address: String,
 }
 
@@ -75,6 +89,9 @@ pub struct Shipper {
     /// Newest marks on their way into the spool; a lane's next one waits until the last is stored.
     marks: HashMap<u32, (u64, bool)>,
     traces: BatchTraces,
+    rivalry: Rivalry,
+    /// Active lanes that were begun after a rival was met.
+    own_lanes: Vec<LaneId>,
     meters: Meters,
     stopping: bool,
     _death: DeathWatch,
@@ -94,6 +111,8 @@ impl Shipper {
             failures: 0,
             shipping: false,
             marks: HashMap::new(),
+            rivalry: Rivalry::default(),
+            own_lanes: Vec::new(),
             meters: Meters {
                 connected: metrics::gauge(MetricName::ShipperConnected, &[]),
                 batches: metrics::counter(MetricName::ShipperBatches, &[]),
@@ -109,6 +128,10 @@ impl Shipper {
         self.publish(ConnectionState::Connecting, Some(&address), None);
         let (endpoint, identity) = (self.setup.endpoint.clone(), Arc::clone(&self.setup.identity));
         let attempt = dial(endpoint, identity, address.clone());
+        let attempt = async move {
+            let answer = tokio::time::timeout(DIAL_TIMEOUT, attempt).await;
+            answer.unwrap_or_else(|_| Err(format!("no answer within {} s", DIAL_TIMEOUT.as_secs())))
+        };
         ctx.spawn(
             attempt
                 .into_actor(self)
@@ -144,8 +167,38 @@ impl Shipper {
         self.failures = self.failures.saturating_add(1);
         self.publish(ConnectionState::Waiting, None, reason);
         let pause = BACKOFF.delay(self.failures, rand::random());
-        let asked = Duration::from_millis(at_least).mul_f64(1.0 + rand::random::<f64>());
+        let asked = when_asked(at_least, rand::random());
         ctx.run_later(pause.max(asked), |actor, ctx| actor.dial(ctx));
+    }
+
+    /// Another process has this agent's identity. It has the session now; this one backs off, and stops writing
+    /// to epochs that the other may have a copy of.
+    fn superseded(&mut self, reason: String, ctx: &mut Context<Self>) {
+        let Some(session) = self.end_session(&reason) else {
+            return;
+        };
+        let pause = self
+            .rivalry
+            .lost(session.opened, self.clock.tick(), rand::random());
+        tracing::error!(
+            gateway = session.address,
+            reason,
+            pause_s = pause.as_secs(),
+            "another process lives with this agent's identity: give each host an id and a spool of its own"
+        );
+        self.failures = self.failures.saturating_add(1);
+        self.publish(ConnectionState::Superseded, None, Some(reason));
+        let spool = self.setup.spool.clone();
+        let lanes = spool.watch().borrow().lanes.clone();
+        self.own_lanes
+            .retain(|own| lanes.iter().any(|lane| lane.lane == *own));
+        let own = self.own_lanes.clone();
+        let leave = async move { leave_shared_epochs(&spool, &own).await };
+        ctx.spawn(leave.into_actor(self).map(|begun, actor, _| match begun {
+            Ok(begun) => actor.own_lanes.extend(begun),
+            Err(error) => tracing::warn!(%error, "cannot begin epochs of this agent's own"),
+        }));
+        ctx.run_later(pause, |actor, ctx| actor.dial(ctx));
     }
 
     fn publish(&self, state: ConnectionState, gateway: Option<&str>, error: Option<String>) {
@@ -170,7 +223,20 @@ impl Shipper {
         let serial = self.serial;
         let (control, frames) = mpsc::channel(CONTROL_QUEUE);
         let agent = self.setup.spool.agent();
-        let link = AgentLink::new(agent, &self.setup.software, self.instance, self.clock.tick());
+        let (key, opened) = (
+            SessionKey {
+                instance: self.instance,
+                session: serial,
+            },
+            self.clock.tick(),
+        );
+        let link = AgentLink::new(
+            agent,
+            &self.setup.software,
+            key,
+            self.setup.ship.schedule(),
+            opened,
+        );
         let (quic, addr) = (connection.clone(), ctx.address());
         self.session = Some(Session {
             link,
@@ -178,6 +244,7 @@ impl Shipper {
             control,
             limits: Limits::default(),
             serial,
+            opened,
             address,
         });
         actix::spawn(async move {
@@ -231,7 +298,14 @@ impl Shipper {
                 tracing::warn!(lane, ?code, message, "a batch was refused: it is sent again");
                 self.traces.refused(lane, &format!("{code:?}"), now_millis());
             }
-            AgentOutput::Close { reason, retry_after } => self.lose(reason, retry_after, ctx),
+            AgentOutput::Close {
+                reason,
+                code: Some(ByeCode::Superseded),
+                ..
+            } => self.superseded(reason, ctx),
+            AgentOutput::Close {
+                reason, retry_after, ..
+            } => self.lose(reason, retry_after, ctx),
         }
     }
 
@@ -253,16 +327,21 @@ impl Shipper {
     /// The spool judges the aggregator's mark before the first batch of the lane.
     fn resume(&mut self, lane: u32, mark: u64, ctx: &mut Context<Self>) {
         let (spool, serial) = (self.setup.spool.clone(), self.serial);
-        let ask = async move { spool.lane_opened(LaneId(i64::from(lane)), mark).await };
+        let rule = self.setup.ship.backlog;
+        let ask = async move { open_lane(&spool, LaneId(i64::from(lane)), mark, rule, now_millis()).await };
         ctx.spawn(ask.into_actor(self).map(move |answer, actor, ctx| {
             match answer {
-                Ok(info) if info.lane == LaneId(i64::from(lane)) => {
+                Ok(OpenedLane { info, forked }) if info.lane == LaneId(i64::from(lane)) => {
+                    if forked {
+                        tracing::info!(stream = %info.stream, epoch = %info.epoch, held_events = info.held_events,
+                            "live data goes on in a new epoch, the backlog drains beside it");
+                    }
                     actor.spool_changed();
                     if let Some(session) = actor.session.as_mut().filter(|session| session.serial == serial) {
                         session.link.resume(lane, mark);
                     }
                 }
-                Ok(info) => {
+                Ok(OpenedLane { info, .. }) => {
                     tracing::warn!(stream = %info.stream, epoch = %info.epoch, mark,
                         "the spool is behind its own past: the stream goes on in a new epoch");
                     actor.spool_changed();
@@ -316,6 +395,14 @@ impl Shipper {
             spool.read(LaneId(i64::from(lane)), from_seq, rows, bytes).await
         };
         ctx.spawn(read.into_actor(self).map(move |blocks, actor, ctx| {
+            let now = actor.clock.tick();
+            let session = actor.session.as_ref().filter(|session| session.serial == serial);
+            if session.is_some_and(|session| !session.link.is_next(now, &shipment)) {
+                // a refusal came while this was read: the lane goes on elsewhere
+                actor.shipping = false;
+                actor.ship(ctx);
+                return;
+            }
             let sent = match blocks {
                 Ok(blocks) => actor.dispatch(serial, shipment, &blocks, ctx),
                 Err(error) => {
@@ -345,6 +432,7 @@ impl Shipper {
             lane,
             from_seq,
             give_up,
+            fresh,
         } = shipment;
         let Some(mut packed) = pack(lane, from_seq, blocks, give_up, &session.limits, now_millis()) else {
             return false;
@@ -354,13 +442,15 @@ impl Shipper {
         }
         let range = packed.range();
         packed.header.traceparent = self.traces.begin(&packed.header, session.link.lane(lane));
-        session.link.shipped(now, lane, range);
+        session
+            .link
+            .shipped(now, lane, range, u64::from(packed.header.body_len));
         self.setup
             .spool
             .set_in_flight(LaneId(i64::from(lane)), range.last);
         self.meters.batches.inc();
         self.meters.bytes.inc_by(u64::from(packed.header.body_len));
-        let write = write_batch(session.connection.clone(), packed);
+        let write = write_batch(session.connection.clone(), packed, fresh);
         ctx.spawn(write.into_actor(self).map(move |written, actor, ctx| {
             actor.shipping = false;
             if let Err(error) = written {
@@ -382,12 +472,9 @@ impl Shipper {
     }
 
     fn lose(&mut self, reason: String, retry_after: u64, ctx: &mut Context<Self>) {
-        let Some(session) = self.session.take() else {
+        let Some(session) = self.end_session(&reason) else {
             return;
         };
-        session.connection.close(quinn::VarInt::from_u32(0), b"");
-        self.setup.spool.clear_in_flight();
-        self.traces.lost(&reason, now_millis());
         if !self.stopping {
             tracing::warn!(
                 gateway = session.address,
@@ -396,6 +483,14 @@ impl Shipper {
             );
         }
         self.dial_later(retry_after, Some(reason), ctx);
+    }
+
+    fn end_session(&mut self, reason: &str) -> Option<Session> {
+        let session = self.session.take()?;
+        session.connection.close(quinn::VarInt::from_u32(0), b"");
+        self.setup.spool.clear_in_flight();
+        self.traces.lost(reason, now_millis());
+        Some(session)
     }
 }
 
@@ -408,12 +503,19 @@ fn view(lane: &LaneInfo) -> Option<LaneView> {
         committed_seq: lane.committed_seq,
         held_events: lane.held_events,
         held_bytes: lane.held_bytes,
+        fresh: lane.active,
     })
 }
 
-async fn write_batch(connection: quinn::Connection, mut packed: Packed) -> Result<(), TransportError> {
+async fn write_batch(
+    connection: quinn::Connection,
+    mut packed: Packed,
+    fresh: bool,
+) -> Result<(), TransportError> {
     let header = frame::encode("batch header", &packed.header, MAX_BATCH_HEADER)?;
-    send_batch(&connection, header, &mut packed.body).await
+    // live data passes by the backlog that QUIC still holds
+    let priority = if fresh { 0 } else { BACKLOG_PRIORITY };
+    send_batch_ranked(&connection, header, &mut packed.body, priority).await
 }
 
 /// Runs one connection's control stream until it ends; the reason is for people.

@@ -1,6 +1,7 @@
 //! Reaching a gateway: the configured addresses in turn.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tributary_shared::identity::{Identity, Peer, Role, explain};
 
@@ -28,6 +29,13 @@ impl Rota {
         self.next = (self.next + 1) % self.addresses.len();
         Some(address)
     }
+}
+
+/// How long to stay away when a gateway asked for `at_least` milliseconds: all whom it asked were asked at about
+/// the same time, so full jitter lies on top. `random` is drawn evenly from [0, 1).
+#[must_use]
+pub fn when_asked(at_least: u64, random: f64) -> Duration {
+    Duration::from_millis(at_least).mul_f64(1.0 + random.clamp(0.0, 1.0))
 }
 
 /// Connects once and checks that a gateway answered.
@@ -65,7 +73,15 @@ pub async fn dial(
 
 #[cfg(test)]
 mod tests {
-    use super::Rota;
+    use super::{Rota, when_asked};
+    use std::time::Duration;
+
+    #[test]
+    fn an_agent_never_comes_before_it_was_asked_to_and_not_with_all_the_others() {
+        let pauses = [0.0, 0.5, 1.0].map(|random| when_asked(4_000, random));
+        assert_eq!(pauses, [4, 6, 8].map(Duration::from_secs));
+        assert_eq!(when_asked(0, 0.9), Duration::ZERO);
+    }
 
     #[test]
     fn addresses_are_tried_in_turn_from_a_random_one() {

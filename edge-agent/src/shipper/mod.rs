@@ -5,10 +5,14 @@
 //! own; nothing but what the transport's send window holds is in memory.
 
 mod actor;
+mod config;
 mod dial;
+mod forks;
 mod messages;
 mod pack;
+mod rival;
 mod trace;
 
 pub use actor::{Shipper, ShipperSetup};
+pub use config::{BacklogRule, ShipConfig};
 pub use messages::Stop;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tributary_shared::ids::{Epoch, Seq, SeqRange, StreamName};
+use tributary_shared::ids::{Epoch, Seq, StreamName};
+pub(super) use tributary_shared::protocol::SpoolVerdict as Verdict;
+use tributary_shared::protocol::judge;
 
 use super::messages::{DropRecord, LaneId, LaneInfo};
 
@@ -22,18 +24,6 @@ pub(super) struct Lane {
     pub held_bytes: u64,
     pub dropped_events: u64,
     pub dropped: Arc<[DropRecord]>,
-}
-
-/// What the mark that the aggregator answered to a lane's opening means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Ship from `mark + 1`.
-    Resume,
-    /// The aggregator has forgotten seqs that it had committed: they are gone.
-    Rewound { lost: SeqRange },
-    /// The spool is behind its own past. Held seqs below `keep_below` are the very events that the aggregator
-    /// has; those from it on are other events and need new seqs.
-    BehindPast { keep_below: Seq },
 }
 
 impl Lane {
@@ -77,27 +67,8 @@ impl Lane {
     }
 
     /// Judges the aggregator's mark.
-    ///
-    /// A disk image that was restored goes on from an old `next_seq`, offline perhaps for days, while the
-    /// aggregator has other events under the same seqs. That shows when the mark covers a seq that this spool
-    /// never sent: one at or above `unsent_from` (an image is only restored under a new process), or one that
-    /// it never gave out.
     pub(super) fn judge(&self, mark: Seq) -> Verdict {
-        match self.unsent_from {
-            Some(unsent) if mark >= unsent => Verdict::BehindPast { keep_below: unsent },
-            // another process lives with a copy of this spool: which held events it has sent is not known, and
-            // counting one twice is better than losing one
-            None if mark >= self.next_seq => Verdict::BehindPast {
-                keep_below: self.committed_seq + 1,
-            },
-            _ if mark < self.committed_seq => Verdict::Rewound {
-                lost: SeqRange {
-                    first: mark + 1,
-                    last: self.committed_seq,
-                },
-            },
-            _ => Verdict::Resume,
-        }
+        judge(self.unsent_from, self.committed_seq, self.next_seq, mark)
     }
 }
 
@@ -157,6 +128,8 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
+    use tributary_shared::ids::SeqRange;
+
     use super::*;
 
     fn lane(committed_seq: Seq, next_seq: Seq, unsent_from: Option<Seq>) -> Lane {

@@ -18,6 +18,8 @@
 //! then reads. [`policy`] decides what gives way when the spool is full, [`lane`] what an aggregator's mark
 //! means. When the disk fails, the thread says why ([`SpoolHealth`]) and tries again until it is back.
 //!
+//! [`offline`] is the same file without its thread: what an operator does while the agent does not run.
+//!
 //! **Not here.** Shrinking the file after a backlog: free pages are used again and do not count towards the
 //! limit. Removing databases that were moved aside.
 //!
@@ -37,6 +39,7 @@ mod handle;
 mod host;
 mod lane;
 mod messages;
+pub mod offline;
 mod open;
 mod policy;
 mod queue;
@@ -46,6 +49,7 @@ mod salvage;
 mod source;
 mod standby;
 mod store;
+mod store_host;
 mod thin;
 mod transaction;
 

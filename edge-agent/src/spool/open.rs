@@ -15,7 +15,8 @@ use super::lane::Lanes;
 use super::messages::LaneId;
 use super::policy::{Budget, Usage};
 use super::salvage;
-use super::store::{SalvageRow, Store, StoreError, TABLES, TABLES_OF_FORMAT_2, Trouble};
+use super::store::{Store, StoreError, TABLES, Trouble};
+use super::store_host::{SalvageRow, TABLES_OF_FORMAT_2};
 use super::transaction::list_drops;
 
 /// The newest format, which this build writes. Format 1 had none of [`TABLES_OF_FORMAT_2`]; it is brought up to

@@ -22,7 +22,8 @@ use super::messages::LaneId;
 use super::open::{Database, PAGE_SIZE};
 use super::policy::{Budget, Usage};
 use super::source::{DamagedBlock, Scan, Source};
-use super::store::{SalvageRow, StoreError};
+use super::store::{Store, StoreError};
+use super::store_host::SalvageRow;
 use super::transaction::{DROPPED_DAMAGED, Transaction};
 
 /// Bodies of one step: live events wait no longer than for a group commit of others.
@@ -150,7 +151,7 @@ fn open_source(fresh: &Path, aside: &Path) -> Result<Source, StoreError> {
 /// Puts the part of `range` that lies in a hole of the lane there with `put`. Nothing where no hole has room for
 /// all of it: then its place is taken, or it is committed.
 fn fill_hole(
-    store: &super::store::Store,
+    store: &Store,
     old: i64,
     range: SeqRange,
     put: impl FnOnce(LaneId, SeqRange) -> Result<(), StoreError>,

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tributary_shared::metrics::{self, MetricName};
 use tributary_shared::protocol::{GatewayLink, GatewayOutput};
 use tributary_shared::time::{Monotonic, now_millis};
-use tributary_shared::wire::{BatchContent, Bye, MAX_CONTROL_FRAME, RefuseCode, ToAgent, frame};
+use tributary_shared::wire::{BatchContent, Bye, MAX_CONTROL_FRAME, RefuseCode, SessionKey, ToAgent, frame};
 
 use super::messages::{Admission, Admit, Ended, FromAgent, RefuseBatch, Stop};
 use crate::rate::TokenBucket;
@@ -37,19 +37,19 @@ pub struct SessionSetup {
 #[derive(Debug)]
 pub struct Session {
     setup: SessionSetup,
-    remote: String,
     software: String,
+    /// Known once the agent has said hello.
+    key: Option<SessionKey>,
     closing: bool,
 }
 
 impl Session {
     #[must_use]
     pub fn new(setup: SessionSetup) -> Self {
-        let remote = setup.connection.remote_address().to_string();
         Self {
             setup,
-            remote,
             software: String::new(),
+            key: None,
             closing: false,
         }
     }
@@ -63,9 +63,12 @@ impl Session {
     fn act(&mut self, output: GatewayOutput, ctx: &mut Context<Self>) {
         match output {
             GatewayOutput::Send(message) => self.send(&message, ctx),
-            GatewayOutput::AgentUp { software, .. } => {
-                tracing::info!(agent = %self.setup.link.agent(), remote = self.remote, "agent connected");
+            GatewayOutput::AgentUp { software, session } => {
+                metrics::counter(MetricName::GatewaySessionsOpened, &[]).inc();
+                let remote = self.setup.connection.remote_address();
+                tracing::info!(agent = %self.setup.link.agent(), %remote, "agent connected");
                 self.software = software;
+                self.key = Some(session);
             }
             GatewayOutput::Report(report) => self.report(Some(report), ctx),
             GatewayOutput::OpenUpstream { lane, key, next_seq } => {
@@ -82,11 +85,15 @@ impl Session {
     }
 
     fn report(&mut self, report: Option<tributary_shared::wire::NodeReport>, ctx: &mut Context<Self>) {
+        let Some(session) = self.key else { return };
         let agent = self.setup.link.agent().clone();
-        let (remote, software) = (self.remote.clone(), self.software.clone());
+        // it changes when the agent roams: QUIC takes the session along
+        let remote = self.setup.connection.remote_address().to_string();
+        let software = self.software.clone();
         self.ask_upstream(
             ReportAgent {
                 agent,
+                session,
                 remote,
                 software,
                 report,
@@ -236,6 +243,7 @@ impl Handler<ToSession> for Session {
             ToSession::Lost => link.upstream_lost(),
             ToSession::Restored => link.upstream_restored(),
             ToSession::Superseded => link.superseded(),
+            ToSession::SupersededElsewhere(session) => link.superseded_elsewhere(session),
         }
         self.pump(ctx);
     }

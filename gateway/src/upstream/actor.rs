@@ -204,6 +204,12 @@ impl Upstream {
                 self.tell(refuse.lane, |lane| ToSession::Refuse(Refuse { lane, ..refuse }));
             }
             UpstreamOutput::Schema { stream, schema } => self.setup.schemas.put(stream, schema.as_ref()),
+            UpstreamOutput::Superseded { agent, session } => {
+                // the session itself knows whether it is meant
+                for (_, events) in self.sessions.values().filter(|(of, _)| *of == agent) {
+                    let _ = events.try_send(ToSession::SupersededElsewhere(session));
+                }
+            }
             UpstreamOutput::Close { reason } => self.lose(&reason, ctx),
         }
     }
@@ -455,7 +461,12 @@ impl Handler<ReportAgent> for Upstream {
     fn handle(&mut self, report: ReportAgent, ctx: &mut Self::Context) {
         if report.report.is_some() {
             self.reports.insert(report.agent.clone(), report.clone());
-        } else {
+        } else if self
+            .reports
+            .get(&report.agent)
+            .is_some_and(|last| last.session == report.session)
+        {
+            // not when an older session of the agent ends after the newer one has begun
             self.reports.remove(&report.agent);
         }
         if let Some(session) = &mut self.current {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::{Message, Recipient};
 use tokio::sync::{Semaphore, watch};
 use tributary_shared::ids::{AgentId, LaneKey, Seq};
-use tributary_shared::wire::{Ack, LaneOpened, NodeReport, Refuse, ToAggregator};
+use tributary_shared::wire::{Ack, LaneOpened, NodeReport, Refuse, SessionKey, ToAggregator};
 
 /// Numbers the sessions of this process.
 pub type SessionId = u64;
@@ -65,6 +65,7 @@ pub struct Sent {
 #[rtype(result = "()")]
 pub struct ReportAgent {
     pub agent: AgentId,
+    pub session: SessionKey,
     pub remote: String,
     pub software: String,
     pub report: Option<NodeReport>,
@@ -74,12 +75,14 @@ impl From<ReportAgent> for ToAggregator {
     fn from(report: ReportAgent) -> Self {
         let ReportAgent {
             agent,
+            session,
             remote,
             software,
             report,
         } = report;
         Self::Agent {
             agent,
+            session,
             remote,
             software,
             report,
@@ -98,6 +101,8 @@ pub enum ToSession {
     Lost,
     /// The aggregator is back: ask for the lanes anew.
     Restored,
-    /// A newer session of the same agent was opened.
+    /// A newer session of the same agent was opened here.
     Superseded,
+    /// The agent has a newer session than this one at another gateway.
+    SupersededElsewhere(SessionKey),
 }

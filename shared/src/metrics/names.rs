@@ -39,6 +39,7 @@ metric_names! {
     ShipperReconnects = "tributary_shipper_connect_attempts": "Attempts to reach a gateway, by outcome";
     // gateway
     GatewaySessions = "tributary_gateway_sessions": "Open agent sessions";
+    GatewaySessionsOpened = "tributary_gateway_sessions_opened": "Agent sessions begun since the gateway started";
     GatewayBatches = "tributary_gateway_batches": "Batches admitted";
     GatewayValid = "tributary_gateway_valid_events": "Events that fit their schema, by stream";
     GatewayRejected = "tributary_gateway_rejected_events": "Events sent to the dead letters, by stream";

@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{ACK_TIMEOUT, HEARTBEAT_EVERY, HELLO_TIMEOUT, Tick};
+use super::{ACK_TIMEOUT, FreshShare, HEARTBEAT_EVERY, HELLO_TIMEOUT, SILENCE_TIMEOUT, Tick};
 use crate::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
 use crate::time::Millis;
 use crate::wire::{
-    Ack, Bye, Hello, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport, OpenLane, Refuse, RefuseCode,
-    ToAgent, ToGateway, VERSION, Welcome,
+    Ack, Bye, ByeCode, Hello, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport, OpenLane, Refuse,
+    RefuseCode, SessionKey, ToAgent, ToGateway, VERSION, Welcome,
 };
 
 /// After so many refusals as malformed at one seq, the batch there is given up and reported as dropped: the
 /// bytes on disk are damaged, and everything behind them waits.
 const MALFORMED_TRIES: u32 = 5;
+/// One part in so many of the credit is kept for live data while there are both kinds of lanes.
+const KEPT_FOR_LIVE: usize = 4;
 /// What such a drop is called in the ledger.
 pub const UNDELIVERABLE: &str = "undeliverable";
 /// Reason of events that the aggregator had committed and forgot (it was restored from an older copy), and that
@@ -31,6 +33,8 @@ pub struct LaneView {
     pub committed_seq: Seq,
     pub held_events: u64,
     pub held_bytes: u64,
+    /// New events of the stream go here; the other lanes of the stream are backlog.
+    pub fresh: bool,
 }
 
 /// The next batch to read from the spool and send.
@@ -40,6 +44,8 @@ pub struct Shipment {
     pub from_seq: Seq,
     /// The batch there cannot be delivered: report it as dropped instead.
     pub give_up: bool,
+    /// Live data: the transport should let it pass by backlog that waits.
+    pub fresh: bool,
 }
 
 /// What the caller must do.
@@ -70,10 +76,12 @@ pub enum AgentOutput {
         code: RefuseCode,
         message: String,
     },
-    /// The session is over. Come back after `retry_after` ms at the earliest.
+    /// The session is over. Come back after `retry_after` ms at the earliest. `code` is the gateway's word, when
+    /// it closed with one.
     Close {
         reason: String,
         retry_after: Tick,
+        code: Option<ByeCode>,
     },
 }
 
@@ -110,24 +118,33 @@ pub struct AgentLink {
     state: State,
     lanes: BTreeMap<u32, Lane>,
     limits: Limits,
-    /// The lane that sent last; the next one in turn goes first.
-    turn: u32,
+    schedule: FreshShare,
+    /// The live and the backlog lane that sent last; the next one in turn goes first.
+    turns: (u32, u32),
     spool: (u64, u64),
     next_report: Tick,
     last_progress: Tick,
+    last_heard: Tick,
     outputs: VecDeque<AgentOutput>,
 }
 
 impl AgentLink {
     /// A session over a connection that was just established.
     #[must_use]
-    pub fn new(agent: &AgentId, software: &str, instance: u64, now: Tick) -> Self {
+    pub fn new(
+        agent: &AgentId,
+        software: &str,
+        session: SessionKey,
+        schedule: FreshShare,
+        now: Tick,
+    ) -> Self {
         let hello = Hello {
             min_version: MIN_VERSION,
             max_version: VERSION,
             node: agent.to_string(),
             software: software.to_owned(),
-            instance,
+            instance: session.instance,
+            session: session.session,
         };
         Self {
             state: State::AwaitWelcome {
@@ -135,10 +152,12 @@ impl AgentLink {
             },
             lanes: BTreeMap::new(),
             limits: Limits::default(),
-            turn: 0,
+            schedule,
+            turns: (0, 0),
             spool: (0, 0),
             next_report: now,
             last_progress: now,
+            last_heard: now,
             outputs: VecDeque::from([AgentOutput::Send(ToGateway::Hello(hello))]),
         }
     }
@@ -157,6 +176,9 @@ impl AgentLink {
     }
 
     fn add_lane(&mut self, now: Tick, view: &LaneView) {
+        if !self.waits() {
+            self.last_progress = now;
+        }
         let lane = Lane {
             view: view.clone(),
             state: LaneState::Opening,
@@ -173,11 +195,10 @@ impl AgentLink {
 
     /// A message from the gateway.
     pub fn receive(&mut self, now: Tick, message: ToAgent) {
+        self.last_heard = self.last_heard.max(now);
         match (message, &self.state) {
             (_, State::Closed) => {}
-            (ToAgent::Bye(Bye { code, message }), _) => {
-                self.close(format!("the gateway closed the session ({code:?}): {message}"), 0);
-            }
+            (ToAgent::Bye(bye), _) => self.dismissed(bye),
             (ToAgent::Welcome(welcome), State::AwaitWelcome { .. }) => self.welcomed(now, welcome),
             (_, State::AwaitWelcome { .. }) => {
                 self.close("the gateway did not begin with a welcome".to_owned(), 0);
@@ -194,6 +215,20 @@ impl AgentLink {
             }
             (ToAgent::Heartbeat { .. }, State::Open) => {}
         }
+    }
+
+    fn dismissed(&mut self, bye: Bye) {
+        let Bye {
+            code,
+            message,
+            retry_after_ms,
+        } = bye;
+        self.state = State::Closed;
+        self.outputs.push_back(AgentOutput::Close {
+            reason: format!("the gateway closed the session ({code:?}): {message}"),
+            retry_after: Tick::from(retry_after_ms),
+            code: Some(code),
+        });
     }
 
     fn welcomed(&mut self, now: Tick, welcome: Welcome) {
@@ -300,40 +335,88 @@ impl AgentLink {
             .push_back(AgentOutput::Refused { lane, code, message });
     }
 
-    /// The next batch that may be sent now: lanes in turn, within the gateway's credit.
+    /// The next batch that may be sent now, within the gateway's credit: live lanes up to their share, then
+    /// backlog; lanes of a kind in turn.
     pub fn next_shipment(&mut self, now: Tick) -> Option<Shipment> {
-        if self.state != State::Open || self.in_flight() >= self.limits.max_in_flight as usize {
+        if self.state != State::Open {
             return None;
         }
-        let ready = |lane: &Lane| {
-            lane.state == LaneState::Open
-                && now >= lane.not_before
-                && lane.sent_up_to + 1 < lane.view.next_seq
-        };
-        let after = self.lanes.range(self.turn + 1..);
-        let (&id, lane) = after
-            .chain(self.lanes.range(..=self.turn))
-            .find(|(_, lane)| ready(lane))?;
-        self.turn = id;
+        let live = self.next_ready(true, now);
+        let backlog = self.next_ready(false, now);
+        let contended = live.is_some() && backlog.is_some();
+        let fresh = self.schedule.live_first(live.is_some(), backlog.is_some())?;
+        let id = if fresh { live? } else { backlog? };
+        self.schedule.contended(contended);
+        if fresh {
+            self.turns.0 = id;
+        } else {
+            self.turns.1 = id;
+        }
+        let lane = self.lanes.get(&id)?;
         let from_seq = lane.sent_up_to + 1;
-        let give_up = lane.malformed.0 == from_seq && lane.malformed.1 >= MALFORMED_TRIES;
         Some(Shipment {
             lane: id,
             from_seq,
-            give_up,
+            give_up: lane.malformed.0 == from_seq && lane.malformed.1 >= MALFORMED_TRIES,
+            fresh,
         })
     }
 
-    /// A batch of this range was handed to the transport.
-    pub fn shipped(&mut self, now: Tick, lane: u32, range: SeqRange) {
+    /// The lane of a kind whose turn it is, if the credit has room for it. A part of the credit is kept for live
+    /// data, or its first batch would wait for an answer to the backlog's.
+    fn next_ready(&self, fresh: bool, now: Tick) -> Option<u32> {
+        let credit = self.limits.max_in_flight as usize;
+        let both = || self.lanes.values().any(|lane| lane.view.fresh);
+        let kept = if !fresh && both() {
+            credit / KEPT_FOR_LIVE
+        } else {
+            0
+        };
+        if self.in_flight() >= credit - kept {
+            return None;
+        }
+        let ready = |lane: &Lane| {
+            lane.view.fresh == fresh
+                && lane.state == LaneState::Open
+                && now >= lane.not_before
+                && lane.sent_up_to + 1 < lane.view.next_seq
+        };
+        let turn = if fresh { self.turns.0 } else { self.turns.1 };
+        let after = self.lanes.range(turn + 1..);
+        after
+            .chain(self.lanes.range(..=turn))
+            .find(|(_, lane)| ready(lane))
+            .map(|(&id, _)| id)
+    }
+
+    /// Whether a shipment is still the next of its lane, asked when it was read from the spool: meanwhile a refusal
+    /// may have sent the lane back, and what lies behind it must not go out before it.
+    #[must_use]
+    pub fn is_next(&self, now: Tick, shipment: &Shipment) -> bool {
+        self.lanes.get(&shipment.lane).is_some_and(|lane| {
+            lane.state == LaneState::Open
+                && now >= lane.not_before
+                && lane.sent_up_to + 1 == shipment.from_seq
+        })
+    }
+
+    /// A batch of this range, with a body of so many bytes, was handed to the transport.
+    pub fn shipped(&mut self, now: Tick, lane: u32, range: SeqRange, bytes: u64) {
         let idle = self.in_flight() == 0;
         if let Some(lane) = self.lanes.get_mut(&lane) {
             lane.sent_up_to = lane.sent_up_to.max(range.last);
             lane.in_flight.push_back(range);
+            self.schedule.sent(lane.view.fresh, bytes);
         }
         if idle {
             self.last_progress = now;
         }
+    }
+
+    /// The highest seq of the lane that this session has sent, or knows to be committed.
+    #[must_use]
+    pub fn sent_up_to(&self, lane: u32) -> Seq {
+        self.lanes.get(&lane).map_or(0, |lane| lane.sent_up_to)
     }
 
     /// Batches sent and not yet acknowledged.
@@ -358,16 +441,22 @@ impl AgentLink {
                 }
             }
             State::Open => {
-                if self.in_flight() > 0 && now >= self.last_progress + ACK_TIMEOUT {
-                    self.close(
-                        "batches are in flight and the gateway acknowledges nothing".to_owned(),
-                        0,
-                    );
+                if now >= self.last_heard + SILENCE_TIMEOUT {
+                    self.close("the gateway has gone silent".to_owned(), 0);
+                } else if self.waits() && now >= self.last_progress + ACK_TIMEOUT {
+                    let reason = "the gateway answers neither batches nor the opening of lanes";
+                    self.close(reason.to_owned(), 0);
                 } else if now >= self.next_report {
                     self.report(now, wall);
                 }
             }
         }
+    }
+
+    /// Something is asked that only the aggregator can answer.
+    fn waits(&self) -> bool {
+        let opening = |lane: &Lane| lane.state == LaneState::Opening;
+        self.in_flight() > 0 || self.lanes.values().any(opening)
     }
 
     fn report(&mut self, now: Tick, wall: Millis) {
@@ -417,7 +506,11 @@ impl AgentLink {
 
     fn close(&mut self, reason: String, retry_after: Tick) {
         self.state = State::Closed;
-        self.outputs.push_back(AgentOutput::Close { reason, retry_after });
+        self.outputs.push_back(AgentOutput::Close {
+            reason,
+            retry_after,
+            code: None,
+        });
     }
 
     /// What to do next, in order.

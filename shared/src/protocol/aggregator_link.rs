@@ -7,7 +7,7 @@ use crate::ids::{AgentId, GatewayId, LaneKey, LaneNo, Seq, StreamName};
 use crate::time::Millis;
 use crate::wire::{
     Ack, Bye, ByeCode, CommitHeader, FromAggregator, Hello, LaneOpened, Limits, NodeReport, Refuse,
-    RefuseCode, SchemaInfo, ToAggregator, Welcome,
+    RefuseCode, SchemaInfo, SessionKey, ToAggregator, Welcome,
 };
 
 /// A refusal gives all of a lane's credit back while some of its batches still travel, and a lane whose agent
@@ -58,6 +58,7 @@ pub enum AggregatorOutput<B> {
     },
     Agent {
         agent: AgentId,
+        session: SessionKey,
         remote: String,
         software: String,
         report: Option<NodeReport>,
@@ -137,6 +138,7 @@ impl<B> AggregatorLink<B> {
             (
                 ToAggregator::Agent {
                     agent,
+                    session,
                     remote,
                     software,
                     report,
@@ -145,6 +147,7 @@ impl<B> AggregatorLink<B> {
             ) => {
                 self.outputs.push_back(AggregatorOutput::Agent {
                     agent,
+                    session,
                     remote,
                     software,
                     report,
@@ -164,10 +167,7 @@ impl<B> AggregatorLink<B> {
                 "the certificate names gateway {}, the hello {:?}: use one id",
                 self.gateway, hello.node
             );
-            self.close(Bye {
-                code: ByeCode::IdentityMismatch,
-                message,
-            });
+            self.close(Bye::new(ByeCode::IdentityMismatch, message));
             return;
         }
         match negotiate(&hello) {
@@ -255,7 +255,8 @@ impl<B> AggregatorLink<B> {
     }
 
     /// Batches that came too early, all lanes together.
-    pub(super) fn waiting(&self) -> usize {
+    #[must_use]
+    pub fn waiting(&self) -> usize {
         self.lanes.values().map(|lane| lane.sequencer.waiting()).sum()
     }
 
@@ -341,6 +342,17 @@ impl<B> AggregatorLink<B> {
         }
     }
 
+    /// A session of an agent behind this gateway is older than one elsewhere.
+    pub fn supersede(&mut self, agent: AgentId, session: SessionKey) {
+        if self.state == State::Open {
+            self.outputs
+                .push_back(AggregatorOutput::Send(FromAggregator::Superseded {
+                    agent,
+                    session,
+                }));
+        }
+    }
+
     /// Time passed: heartbeats, and lanes whose hole did not close are rewound.
     pub fn tick(&mut self, now: Tick, wall: Millis) {
         match self.state {
@@ -389,18 +401,12 @@ impl<B> AggregatorLink<B> {
     /// The aggregator stops.
     pub fn drain(&mut self) {
         let message = "the aggregator is stopping".to_owned();
-        self.close(Bye {
-            code: ByeCode::ShuttingDown,
-            message,
-        });
+        self.close(Bye::new(ByeCode::ShuttingDown, message));
     }
 
     /// Something that a correct gateway never does.
     pub fn protocol_error(&mut self, message: &str) {
-        self.close(Bye {
-            code: ByeCode::ProtocolError,
-            message: message.to_owned(),
-        });
+        self.close(Bye::new(ByeCode::ProtocolError, message));
     }
 
     fn close(&mut self, bye: Bye) {

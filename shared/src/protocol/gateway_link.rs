@@ -7,7 +7,7 @@ use crate::ids::{AgentId, GatewayId, LaneKey, LaneNo, Seq};
 use crate::time::Millis;
 use crate::wire::{
     Ack, BatchContent, BatchHeader, Bye, ByeCode, Drain, Hello, LaneOpened, Limits, NodeReport, OpenLane,
-    Refuse, RefuseCode, ToAgent, ToGateway, Welcome,
+    Refuse, RefuseCode, SessionKey, ToAgent, ToGateway, Welcome,
 };
 
 /// What the caller must do.
@@ -17,7 +17,7 @@ pub enum GatewayOutput {
     /// The agent is who it says: show it.
     AgentUp {
         software: String,
-        instance: u64,
+        session: SessionKey,
     },
     /// Pass on to the aggregator.
     Report(NodeReport),
@@ -58,6 +58,8 @@ pub struct GatewayLink {
     gateway: GatewayId,
     limits: Limits,
     state: State,
+    /// Known from the hello on.
+    session: Option<SessionKey>,
     lanes: BTreeMap<u32, Lane>,
     next_heartbeat: Tick,
     outputs: VecDeque<GatewayOutput>,
@@ -73,6 +75,7 @@ impl GatewayLink {
             state: State::AwaitHello {
                 until: now + HELLO_TIMEOUT,
             },
+            session: None,
             lanes: BTreeMap::new(),
             next_heartbeat: now + HEARTBEAT_EVERY,
             outputs: VecDeque::new(),
@@ -106,10 +109,7 @@ impl GatewayLink {
                 "the certificate names agent {}, the hello {:?}: use one id",
                 self.agent, hello.node
             );
-            self.close(Bye {
-                code: ByeCode::IdentityMismatch,
-                message,
-            });
+            self.close(Bye::new(ByeCode::IdentityMismatch, message));
             return;
         }
         match negotiate(&hello) {
@@ -126,10 +126,15 @@ impl GatewayLink {
                 self.outputs
                     .push_back(GatewayOutput::Send(ToAgent::Welcome(welcome)));
                 let Hello {
-                    software, instance, ..
+                    software,
+                    instance,
+                    session,
+                    ..
                 } = hello;
+                let session = SessionKey { instance, session };
+                self.session = Some(session);
                 self.outputs
-                    .push_back(GatewayOutput::AgentUp { software, instance });
+                    .push_back(GatewayOutput::AgentUp { software, session });
             }
         }
     }
@@ -137,10 +142,7 @@ impl GatewayLink {
     fn open_lane(&mut self, open: OpenLane) {
         if self.lanes.len() >= self.limits.max_lanes as usize && !self.lanes.contains_key(&open.lane) {
             let message = format!("more than {} lanes in one session", self.limits.max_lanes);
-            self.close(Bye {
-                code: ByeCode::LimitExceeded,
-                message,
-            });
+            self.close(Bye::new(ByeCode::LimitExceeded, message));
             return;
         }
         let key = LaneKey {
@@ -213,10 +215,7 @@ impl GatewayLink {
             return None;
         }
         if let Err(message) = self.check_sizes(header) {
-            self.close(Bye {
-                code: ByeCode::LimitExceeded,
-                message,
-            });
+            self.close(Bye::new(ByeCode::LimitExceeded, message));
             return None;
         }
         let Some(lane) = self.lanes.get_mut(&header.lane) else {
@@ -324,18 +323,20 @@ impl GatewayLink {
     /// A newer session of the same agent took over.
     pub fn superseded(&mut self) {
         let message = format!("agent {} opened a newer session", self.agent);
-        self.close(Bye {
-            code: ByeCode::Superseded,
-            message,
-        });
+        self.close(Bye::new(ByeCode::Superseded, message));
+    }
+
+    /// The aggregator saw a newer session of the agent at another gateway than `older`.
+    pub fn superseded_elsewhere(&mut self, older: SessionKey) {
+        if self.session == Some(older) {
+            let message = format!("agent {} opened a newer session at another gateway", self.agent);
+            self.close(Bye::new(ByeCode::Superseded, message));
+        }
     }
 
     /// Something that a correct agent never does.
     pub fn protocol_error(&mut self, message: &str) {
-        self.close(Bye {
-            code: ByeCode::ProtocolError,
-            message: message.to_owned(),
-        });
+        self.close(Bye::new(ByeCode::ProtocolError, message));
     }
 
     fn close(&mut self, bye: Bye) {

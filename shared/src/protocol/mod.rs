@@ -21,6 +21,10 @@
 mod agent_link;
 mod aggregator_link;
 mod gateway_link;
+mod lane_rule;
+mod presence;
+mod ramp;
+mod schedule;
 mod sequencer;
 mod upstream_link;
 
@@ -30,6 +34,10 @@ mod tests;
 pub use agent_link::{AgentLink, AgentOutput, FORGOTTEN, LaneView, Shipment, UNDELIVERABLE};
 pub use aggregator_link::{AggregatorLink, AggregatorOutput, CommitOutcome, Generation};
 pub use gateway_link::{GatewayLink, GatewayOutput};
+pub use lane_rule::{Decision, SpoolVerdict, decide, judge};
+pub use presence::{Presence, Sighting};
+pub use ramp::Ramp;
+pub use schedule::{DEFAULT_FRESH_SHARE, FreshShare};
 pub use sequencer::Sequencer;
 pub use upstream_link::{UpstreamLink, UpstreamOutput};
 
@@ -45,6 +53,9 @@ pub const HELLO_TIMEOUT: Tick = 10_000;
 pub const HEARTBEAT_EVERY: Tick = 2_000;
 /// Batches in flight and no acknowledgement for so long: the session is given up and opened anew.
 pub const ACK_TIMEOUT: Tick = 30_000;
+/// A gateway says something every [`HEARTBEAT_EVERY`]; one that is silent for three of them is stopped, cut off
+/// or gone, and its agents go elsewhere. The transport's own idle timeout is longer.
+pub const SILENCE_TIMEOUT: Tick = 6_000;
 /// A hole in a lane's arrivals that lasts so long will not close by itself: the lane is rewound.
 pub const STALL_TIMEOUT: Tick = 5_000;
 
@@ -58,10 +69,10 @@ pub fn negotiate(hello: &Hello) -> Result<u16, Bye> {
         return Ok(version);
     }
     let (low, high) = (hello.min_version, hello.max_version);
-    Err(Bye {
-        code: ByeCode::VersionMismatch,
-        message: format!(
+    Err(Bye::new(
+        ByeCode::VersionMismatch,
+        format!(
             "you speak protocol {low} to {high}, this side {MIN_VERSION} to {VERSION}: upgrade the older program"
         ),
-    })
+    ))
 }

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{HEARTBEAT_EVERY, HELLO_TIMEOUT, Tick};
-use crate::ids::{GatewayId, LaneKey, Seq, StreamName};
+use crate::ids::{AgentId, GatewayId, LaneKey, Seq, StreamName};
 use crate::time::Millis;
 use crate::wire::{
-    Ack, FromAggregator, Hello, LaneOpened, Limits, MIN_VERSION, Refuse, SchemaInfo, ToAggregator, VERSION,
+    Ack, FromAggregator, Hello, LaneOpened, Limits, MIN_VERSION, Refuse, SchemaInfo, SessionKey,
+    ToAggregator, VERSION,
 };
 
 /// What the caller must do.
@@ -31,6 +32,11 @@ pub enum UpstreamOutput {
     Schema {
         stream: StreamName,
         schema: Option<SchemaInfo>,
+    },
+    /// This session of the agent is over: it has a newer one elsewhere.
+    Superseded {
+        agent: AgentId,
+        session: SessionKey,
     },
     Close {
         reason: String,
@@ -63,6 +69,7 @@ impl UpstreamLink {
             node: gateway.to_string(),
             software: software.to_owned(),
             instance,
+            session: 0,
         };
         Self {
             state: State::AwaitWelcome {
@@ -110,6 +117,10 @@ impl UpstreamLink {
             (FromAggregator::Refuse(refuse), State::Open) => self.refused(refuse),
             (FromAggregator::Schema { stream, schema }, State::Open) => {
                 self.outputs.push_back(UpstreamOutput::Schema { stream, schema });
+            }
+            (FromAggregator::Superseded { agent, session }, State::Open) => {
+                self.outputs
+                    .push_back(UpstreamOutput::Superseded { agent, session });
             }
             (FromAggregator::Drain(_), State::Open) => self.close("the aggregator is stopping".to_owned()),
             (FromAggregator::Heartbeat { .. }, State::Open) => {}

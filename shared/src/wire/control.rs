@@ -14,8 +14,11 @@ pub struct Hello {
     pub node: String,
     /// Program and version, for people.
     pub software: String,
-    /// Random, new for each start of the process: two live sessions of one identity are told apart by it.
+    /// Random, new for each start of the process: two live processes of one identity are told apart by it.
     pub instance: u64,
+    /// Counts the sessions of that process, upwards: of two, the higher is the newer.
+    #[serde(default)]
+    pub session: u64,
 }
 
 /// First answer to a [`Hello`].
@@ -89,6 +92,9 @@ pub enum ToAggregator {
     /// An agent connected, reported, or (`report` is `None`) left.
     Agent {
         agent: AgentId,
+        /// Which session of the agent this is about, as its hello said.
+        #[serde(default)]
+        session: SessionKey,
         remote: String,
         software: String,
         report: Option<NodeReport>,
@@ -111,11 +117,23 @@ pub enum FromAggregator {
         stream: StreamName,
         schema: Option<SchemaInfo>,
     },
+    /// The agent has a newer session elsewhere: close this one.
+    Superseded {
+        agent: AgentId,
+        session: SessionKey,
+    },
     Drain(Drain),
     Heartbeat {
         now: Millis,
     },
     Bye(Bye),
+}
+
+/// Names one session of an agent; see [`Hello`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SessionKey {
+    pub instance: u64,
+    pub session: u64,
 }
 
 /// A lane that the agent wants to ship. `next_seq` is the seq that it will give its next event: at or below
@@ -183,6 +201,21 @@ pub struct Drain {
 pub struct Bye {
     pub code: ByeCode,
     pub message: String,
+    /// Come back after this time at the earliest.
+    #[serde(default)]
+    pub retry_after_ms: u32,
+}
+
+impl Bye {
+    /// A last word without a wish for when to come back.
+    #[must_use]
+    pub fn new(code: ByeCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            retry_after_ms: 0,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,6 +228,8 @@ pub enum ByeCode {
     LimitExceeded,
     ShuttingDown,
     UpstreamLost,
+    /// Too many sessions at once: come back when it says.
+    Busy,
 }
 
 /// What an agent says of itself with every heartbeat, so that the centre shows lag and held events.

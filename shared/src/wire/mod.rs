@@ -29,7 +29,7 @@ pub use batch::{
 };
 pub use control::{
     Ack, Bye, ByeCode, Drain, FromAggregator, Hello, LaneOpened, LaneReport, Limits, NodeReport, OpenLane,
-    Refuse, RefuseCode, SchemaInfo, ToAgent, ToAggregator, ToGateway, Welcome,
+    Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToAggregator, ToGateway, Welcome,
 };
 pub use frame::WireError;
 

@@ -291,6 +291,7 @@ fn hello_of(node: &str) -> tributary_shared::wire::Hello {
         node: node.to_owned(),
         software: "by hand".to_owned(),
         instance: 2,
+        session: 1,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tributary::up::configs::{AgentSettings, AggregatorSettings, GatewaySettings};
 use tributary_shared::identity::Role;
 use tributary_tests::{LONG, Pki, RoleProcess, SOON, free_udp_port, http, wait_until};

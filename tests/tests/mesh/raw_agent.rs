@@ -11,7 +11,7 @@ use tributary_shared::ids::{Epoch, Seq, StreamName};
 use tributary_shared::time::now_millis;
 use tributary_shared::transport::{ControlReader, send_batch, write_control};
 use tributary_shared::wire::{
-    BatchContent, BatchHeader, Codec, Hello, MAX_BATCH_HEADER, MAX_CONTROL_FRAME, MIN_VERSION, OpenLane,
+    BatchContent, BatchHeader, Bye, Codec, Hello, MAX_BATCH_HEADER, MAX_CONTROL_FRAME, MIN_VERSION, OpenLane,
     Segment, ToAgent, ToGateway, VERSION, frame, rows,
 };
 
@@ -45,6 +45,12 @@ pub struct RawAgent {
 impl RawAgent {
     /// Says hello and is welcomed.
     pub async fn open(connection: Connection, id: &str) -> Self {
+        let opened = Self::try_open(connection, id).await;
+        opened.unwrap_or_else(|bye| panic!("a welcome: {bye:?} came instead"))
+    }
+
+    /// Says hello; the gateway's last word when it is not welcomed.
+    pub async fn try_open(connection: Connection, id: &str) -> Result<Self, Bye> {
         let (send, receive) = connection.open_bi().await.expect("a control stream");
         let (control, queue) = mpsc::channel(16);
         tokio::spawn(write_control(send, queue));
@@ -59,12 +65,14 @@ impl RawAgent {
             node: id.to_owned(),
             software: "by hand".to_owned(),
             instance: 1,
+            session: 1,
         };
         agent.say(&ToGateway::Hello(hello)).await;
-        agent
-            .wait_for("a welcome", |answer| matches!(answer, ToAgent::Welcome(_)))
-            .await;
-        agent
+        let first = |answer: &ToAgent| matches!(answer, ToAgent::Welcome(_) | ToAgent::Bye(_));
+        match agent.wait_for("a welcome", first).await {
+            ToAgent::Bye(bye) => Err(bye),
+            _ => Ok(agent),
+        }
     }
 
     pub async fn say(&self, message: &ToGateway) {

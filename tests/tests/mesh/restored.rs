@@ -101,9 +101,9 @@ fn conservation_holds_after_the_aggregator_is_restored_from_an_older_backup() {
     );
     let as_json = tributary(&["ledger", "--http", &http, "--json"]);
     let as_json: serde_json::Value = serde_json::from_slice(&as_json.stdout).expect("json");
-    assert_eq!(as_json["totals"]["dropped_by_reason"][FORGOTTEN], 58, "{as_json}");
+    assert_eq!(as_json["dropped_by_reason"][FORGOTTEN], 58, "{as_json}");
     assert_eq!(
-        (&as_json["totals"]["held"], &as_json["balanced"]),
+        (&as_json["at_agents"]["held"], &as_json["balanced"]),
         (&json!(0), &json!(true))
     );
     assert_eq!(second.terminate().code(), Some(0));
