@@ -4,7 +4,7 @@ use serde::Serialize;
 use tributary_shared::ids::{AgentId, Epoch, Seq, StreamName};
 
 use super::messages::ConnectionStatus;
-use crate::spool::{LaneInfo, SpoolHealth, SpoolStatus};
+use crate::spool::{LaneInfo, Salvage, SpoolHealth, SpoolStatus};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Status<'a> {
@@ -49,6 +49,8 @@ struct Spool<'a> {
     /// Where a damaged database was put aside.
     #[serde(skip_serializing_if = "Option::is_none")]
     quarantined: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    salvage: Option<&'a Salvage>,
 }
 
 impl<'a> Status<'a> {
@@ -67,6 +69,7 @@ impl<'a> Status<'a> {
             trouble,
             reason,
             quarantined,
+            salvage: spool.salvage.as_deref(),
         };
         Self {
             agent,

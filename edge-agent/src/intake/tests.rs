@@ -1,7 +1,7 @@
 //! Real requests over a loopback socket, and a real spool.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{ConnectionStatus, IntakeContext, serve};
-use crate::spool::{self, MIN_LIMIT, SpoolConfig, SpoolHandle};
+use crate::spool::{self, MIN_LIMIT, SpoolConfig, SpoolHandle, WhenFull};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const EVENTS: &str = "/v1/streams/readings/events";
@@ -38,10 +38,13 @@ struct Answer {
 impl Bench {
     async fn new(max_request: usize) -> Self {
         let dir = tempfile::tempdir().expect("dir");
-        let config = SpoolConfig {
+        let mut config = SpoolConfig {
             limit: MIN_LIMIT,
             ..SpoolConfig::new(dir.path())
         };
+        for (name, policy) in [("rejecting", WhenFull::Reject), ("newest", WhenFull::DropNewest)] {
+            config.streams.insert(name.parse().expect("name"), policy.into());
+        }
         let spool = spool::open(config, "press-7".parse().expect("id")).expect("spool");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("address");
@@ -278,6 +281,35 @@ async fn a_full_spool_is_a_429_and_the_intake_lives_on() {
     );
     assert!(full.headers.contains("retry-after: "), "{}", full.headers);
     assert_eq!(bench.get("/readyz").await.status, 200);
+    assert_eq!(bench.get("/v1/status").await.body["spool"]["full"], true);
+
+    let body: String = (0..40_000).map(|_| noise()).collect();
+    let asked = Instant::now();
+    let rejected = bench
+        .post("/v1/streams/rejecting/events", LINES, body.as_bytes())
+        .await;
+    assert_eq!(rejected.status, 429);
+    assert!(
+        asked.elapsed() < Duration::from_secs(2),
+        "at once: it does not wait for room"
+    );
+    let dropped = bench
+        .post("/v1/streams/newest/events", LINES, body.as_bytes())
+        .await;
+    assert_eq!((dropped.status, &dropped.body["dropped"]), (200, &40_000.into()));
+    assert_eq!(
+        bench.post(EVENTS, LINES, body.as_bytes()).await.status,
+        429,
+        "it waits in vain"
+    );
+    // a request of a stream that blocks goes on as soon as there is room
+    let lane = bench.spool.watch().borrow().lanes[0].clone();
+    let (waiting, marked) = tokio::join!(
+        bench.post(EVENTS, LINES, body.as_bytes()),
+        bench.spool.commit_mark(lane.lane, lane.next_seq - 1)
+    );
+    marked.expect("stored");
+    assert_eq!(waiting.status, 200, "{:?}", waiting.body);
 }
 
 #[tokio::test]

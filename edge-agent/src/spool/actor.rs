@@ -20,6 +20,7 @@ use super::open::{Database, First, OpenError, Opened, Place, lock};
 use super::policy::Usage;
 use super::queue::{Batch, Control, Queue, Queued, Read};
 use super::reader::{self, Found};
+use super::source::Source;
 use super::standby;
 use super::store::{StoreError, Trouble};
 use super::transaction::Transaction;
@@ -63,6 +64,8 @@ pub(super) struct Actor {
     /// The database was open in this process.
     opened: bool,
     standby: bool,
+    /// The damaged database, while it is read.
+    source: Option<Source>,
     next_tick: Instant,
     status: watch::Sender<SpoolStatus>,
     stopping: Vec<Waiter<()>>,
@@ -100,6 +103,7 @@ impl Actor {
             full: false,
             health: SpoolHealth::Healthy,
             quarantined: None,
+            salvage: None,
         };
         let (status, watch) = watch::channel(initial);
         let gauges = Gauges {
@@ -119,6 +123,7 @@ impl Actor {
             clock: WallClock::new(Vec::new(), at, now),
             opened: false,
             standby: false,
+            source: None,
             next_tick: at,
             status,
             stopping: Vec::new(),
@@ -162,6 +167,9 @@ impl Actor {
         let retry = self.setback.as_ref().map(|setback| setback.retry_at);
         let ticks = self.config.any_max_age() || !self.standby;
         let tick = ticks.then_some(self.next_tick);
+        if retry.is_none() && self.salvaging() {
+            return Some(Duration::ZERO);
+        }
         let next = retry.into_iter().chain(tick).min()?;
         Some(next.saturating_duration_since(at))
     }
@@ -355,9 +363,54 @@ impl Actor {
         {
             self.recover_from(&error, at, now);
         }
+        if self.setback.is_none() && self.salvaging() {
+            self.salvage(at, now);
+        }
         if at >= self.next_tick {
             self.next_tick = at + TICK;
             self.tick(at, now);
+        }
+    }
+
+    fn salvaging(&self) -> bool {
+        let salvage = self
+            .database
+            .as_ref()
+            .and_then(|database| database.salvage.as_ref());
+        salvage.is_some_and(|salvage| !salvage.done)
+    }
+
+    /// Reads some more of a damaged database.
+    fn salvage(&mut self, at: Instant, now: Millis) {
+        let Some(mut row) = self
+            .database
+            .as_ref()
+            .and_then(|database| database.salvage.clone())
+        else {
+            return;
+        };
+        let source = match self.source.take() {
+            Some(source) => Ok(source),
+            None => Source::open(&self.place.dir.join(&row.file)),
+        };
+        let step = self.transact(at, now, |tx| match &source {
+            Ok(source) => tx.salvage_some(source, &mut row),
+            Err(error) => {
+                row.problems.push(format!("it cannot be opened: {error}"));
+                tx.give_up_salvage(&mut row)
+            }
+        });
+        if step.is_ok()
+            && let Some(database) = &mut self.database
+        {
+            self.source = source.ok().filter(|_| !row.done);
+            if row.done {
+                database.hidden.clear();
+                // the source's index; the damaged file and its WAL stay
+                let _ = std::fs::remove_file(self.place.dir.join(format!("{}-shm", row.file)));
+            }
+            database.salvage = Some(row);
+            self.publish();
         }
     }
 
@@ -390,13 +443,18 @@ impl Actor {
             // deleting needs room as well: this is what it was kept for
             self.give_up_standby();
         }
-        if trouble == Trouble::Damage {
-            match self.place.quarantine(now, error) {
-                Ok(aside) => self.quarantined = Some(aside.display().to_string().into()),
-                Err(error) => tracing::error!(error = %error, "damaged spool cannot be moved aside"),
-            }
-        }
-        match self.try_open(at, now) {
+        self.source = None;
+        let opened = match trouble {
+            // it may look whole when it is opened again: what showed the damage is known here only
+            Trouble::Damage => self
+                .place
+                .quarantine_and_salvage(now, error, First::No)
+                .map(|opened| {
+                    self.quarantined = opened.aside.map(|aside| aside.display().to_string().into());
+                }),
+            _ => Ok(()),
+        };
+        match opened.and_then(|()| self.try_open(at, now)) {
             Err(error) => self.set_back(error.to_string(), error.trouble(), at),
             Ok(()) if trouble == Trouble::DiskFull => self.set_back(error.to_string(), trouble, at),
             Ok(()) => {}
@@ -440,9 +498,8 @@ impl Actor {
         if let Some(aside) = aside {
             self.quarantined = Some(aside.display().to_string().into());
         }
-        if !self.opened {
-            self.opened = true;
-            self.clock = WallClock::new(database.store.clock_steps()?, at, now);
+        if !std::mem::replace(&mut self.opened, true) {
+            self.clock = WallClock::new(database.clock_steps.clone(), at, now);
         }
         // writing everything to the database file and syncing it makes what was read a fact, also when an
         // earlier sync has failed and the kernel has called its pages clean
@@ -503,7 +560,11 @@ impl Actor {
         let (lanes, bytes): (Arc<[LaneInfo]>, _) = match &self.database {
             Some(database) => {
                 let bytes = database.usage().map_or(self.status.borrow().bytes, Usage::total);
-                (database.lanes.iter().map(Lane::info).collect(), bytes)
+                let shown = database
+                    .lanes
+                    .iter()
+                    .filter(|lane| !database.hidden.contains(&lane.id));
+                (shown.map(Lane::info).collect(), bytes)
             }
             None => (
                 Arc::clone(&self.status.borrow().lanes),
@@ -525,6 +586,11 @@ impl Actor {
             .held
             .set(lanes.iter().map(|lane| lane.held_events).sum::<u64>() as f64);
         let (limit, full, quarantined) = (self.config.limit, self.full, self.quarantined.clone());
+        let salvage = self
+            .database
+            .as_ref()
+            .and_then(|database| database.salvage.as_ref());
+        let salvage = salvage.map(|row| Arc::new(row.report(&self.place.dir)));
         self.status.send_replace(SpoolStatus {
             lanes,
             bytes,
@@ -532,6 +598,7 @@ impl Actor {
             full,
             health,
             quarantined,
+            salvage,
         });
     }
 

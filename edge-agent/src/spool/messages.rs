@@ -171,8 +171,25 @@ pub struct SpoolStatus {
     /// An append was refused for lack of room, and nothing has changed since.
     pub full: bool,
     pub health: SpoolHealth,
-    /// Where a damaged database went that this process has found. What it held is in that file only.
+    /// Where a damaged database went that this process has found.
     pub quarantined: Option<Arc<str>>,
+    /// What became of the events in the damaged database that was found last, by this process or an earlier one.
+    pub salvage: Option<Arc<Salvage>>,
+}
+
+/// The salvage of a damaged database.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Salvage {
+    /// The damaged file.
+    pub file: String,
+    pub running: bool,
+    /// Events that kept their identity and are shipped once it has ended.
+    pub saved_events: u64,
+    pub saved_bytes: u64,
+    /// Events whose seqs are known and which could not be read: the ledger will name them as `damaged`.
+    pub lost_events: u64,
+    /// What could not be read, for people.
+    pub problems: Vec<String>,
 }
 
 /// Can the spool take and give events?

@@ -9,18 +9,19 @@
 //! **Format.** One SQLite database, `spool.db` ([`store`] has the tables). A block holds up to
 //! [`MAX_BLOCK_ROWS`] events of one lane as one compressed wire segment, and travels as it is. Within a lane
 //! blocks and drop records cover the seqs from the mark to the newest without gaps; opening proves it. A
-//! database that fails the proof is moved aside and a fresh one begun, with new epochs. `spool.lock` keeps a
-//! second agent out.
+//! database that fails the proof is moved aside and a fresh one begun, with new epochs; what the damaged one
+//! still holds is brought over under its old identity ([`salvage`]). A copied file begins new epochs ([`host`]).
+//! `spool.lock` keeps a second agent out. `spool.reserve` is room for a full disk ([`standby`]).
 //!
 //! **Operations.** One thread ([`actor`]) owns the connection. It takes all that is queued, merges appends of
 //! a stream into blocks ([`group`]), carries everything out in one transaction ([`transaction`]), answers, and
 //! then reads. [`policy`] decides what gives way when the spool is full, [`lane`] what an aggregator's mark
-//! means.
+//! means. When the disk fails, the thread says why ([`SpoolHealth`]) and tries again until it is back.
 //!
 //! [`offline`] is the same file without its thread: what an operator does while the agent does not run.
 //!
-//! **Not here.** Salvage of a damaged database, and shrinking the file after a backlog: free pages are used
-//! again and do not count towards the limit.
+//! **Not here.** Shrinking the file after a backlog: free pages are used again and do not count towards the
+//! limit. Removing databases that were moved aside.
 //!
 //! ```text
 //! inputs ──append (8 MiB of rows)──►┐
@@ -35,6 +36,7 @@ mod config;
 mod fork;
 mod group;
 mod handle;
+mod host;
 mod lane;
 mod messages;
 pub mod offline;
@@ -43,8 +45,11 @@ mod policy;
 mod queue;
 mod reader;
 mod room;
+mod salvage;
+mod source;
 mod standby;
 mod store;
+mod store_host;
 mod thin;
 mod transaction;
 
@@ -62,7 +67,7 @@ pub use group::{MAX_BLOCK_BYTES, MAX_BLOCK_ROWS};
 pub use handle::{MAX_APPEND_BYTES, SpoolHandle};
 pub use messages::{
     Accepted, Block, DropRecord, ForkReason, InputPosition, LaneId, LaneInfo, NewDropped, NewEvents,
-    RowsBlock, SpoolError, SpoolHealth, SpoolStatus,
+    RowsBlock, Salvage, SpoolError, SpoolHealth, SpoolStatus,
 };
 pub use open::{FORMAT_VERSION, OpenError, StoreFailure};
 pub use policy::{Priority, StreamPolicy, UnknownPolicy, UnknownPriority, WhenFull};
@@ -81,6 +86,7 @@ pub fn open(config: SpoolConfig, agent: AgentId) -> Result<SpoolHandle, OpenErro
         dir: config.dir.clone(),
         agent: agent.clone(),
         budget: policy::Budget::new(config.limit),
+        host: host::Host::of,
     };
     let in_flight = handle::InFlight::default();
     let queue = Arc::new(queue::Queue::default());

@@ -9,10 +9,14 @@ use rustix::fs::FlockOperation;
 use tributary_shared::ids::{AgentId, Seq};
 use tributary_shared::time::{Millis, to_rfc3339};
 
+use super::age::Step;
+use super::host::Host;
 use super::lane::Lanes;
 use super::messages::LaneId;
 use super::policy::{Budget, Usage};
-use super::store::{Store, StoreError, TABLES, TABLES_OF_FORMAT_2, Trouble};
+use super::salvage;
+use super::store::{Store, StoreError, TABLES, Trouble};
+use super::store_host::{SalvageRow, TABLES_OF_FORMAT_2};
 use super::transaction::list_drops;
 
 /// The newest format, which this build writes. Format 1 had none of [`TABLES_OF_FORMAT_2`]; it is brought up to
@@ -22,7 +26,7 @@ pub const FORMAT_VERSION: i64 = 2;
 const APPLICATION_ID: i64 = 0x5452_4253;
 /// Measured with blocks of tens of kilobytes and with single events: 4 KiB pages cost a seventh more CPU (long
 /// overflow chains), 16 KiB pages write a fifth more bytes, and twice as many for single events.
-const PAGE_SIZE: u32 = 8 << 10;
+pub(super) const PAGE_SIZE: u32 = 8 << 10;
 /// The page cache, in KiB. The working set is the right edge of three trees; bodies are written once.
 const CACHE_KIB: i32 = 1_024;
 /// How long to wait for a reader or writer from outside (`sqlite3 spool.db`) before a statement fails.
@@ -98,6 +102,12 @@ pub(super) struct Opened {
 pub(super) struct Database {
     pub store: Store,
     pub lanes: Lanes,
+    /// As they were when it was opened.
+    pub clock_steps: Vec<Step>,
+    /// The latest salvage.
+    pub salvage: Option<SalvageRow>,
+    /// Lanes that are being salvaged: the shipper does not see them yet.
+    pub hidden: Vec<LaneId>,
     wal: PathBuf,
 }
 
@@ -107,6 +117,8 @@ pub(super) struct Place {
     pub dir: PathBuf,
     pub agent: AgentId,
     pub budget: Budget,
+    /// [`Host::of`], unless a test decides what is a copy.
+    pub host: fn(&Path) -> Host,
 }
 
 /// Takes the directory for this process, until the file is dropped.
@@ -165,14 +177,34 @@ impl Place {
             migrate(&store)?;
         }
         if first == First::InProcess {
-            store.note_process_start()?;
+            store.transaction(|| {
+                store.note_process_start()?;
+                self.note_host(&store)
+            })?;
         }
-        let lanes = load(&store)?;
+        let (lanes, clock_steps) = (load(&store)?, store.clock_steps()?);
+        let (salvage, hidden) = (store.salvage()?, store.salvaged_lanes()?);
         Ok(Database {
             store,
+            salvage,
+            hidden,
             lanes,
+            clock_steps,
             wal: self.wal(),
         })
+    }
+
+    /// A copy begins new epochs; see [`super::host`].
+    fn note_host(&self, store: &Store) -> Result<(), StoreError> {
+        let (then, now) = (store.host()?, (self.host)(&self.file()));
+        if then.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        if then.is_some_and(|then| then.differs(&now)) {
+            let lanes = store.retire_lanes()?;
+            tracing::warn!(lanes, "spool was copied or moved here, new epochs begun");
+        }
+        store.put_host(&now)
     }
 
     fn set_up(&self, conn: &Connection) -> Result<(), StoreError> {
@@ -247,16 +279,31 @@ impl Place {
                 aside: None,
             }),
             Err(OpenError::Database(StoreFailure(error))) if error.trouble() == Trouble::Damage => {
-                let aside = Some(self.quarantine(now, &error)?);
-                let database = self.open(now, first)?;
-                Ok(Opened { database, aside })
+                self.quarantine_and_salvage(now, &error, first)
             }
             Err(error) => Err(error),
         }
     }
 
+    /// Moves the database aside and begins a fresh one, with the lanes of the damaged one to be filled.
+    pub(super) fn quarantine_and_salvage(
+        &self,
+        now: Millis,
+        why: &StoreError,
+        first: First,
+    ) -> Result<Opened, OpenError> {
+        let aside = self.quarantine(now, why)?;
+        let mut database = self.open(now, first)?;
+        salvage::begin(&mut database, &self.file(), &aside)?;
+        drop(database);
+        // again: with the lanes of the damaged one
+        let database = self.open(now, First::No)?;
+        let aside = Some(aside);
+        Ok(Opened { database, aside })
+    }
+
     /// Moves the database aside, under a name with the time. The caller has closed it.
-    pub(super) fn quarantine(&self, now: Millis, why: &StoreError) -> Result<PathBuf, OpenError> {
+    fn quarantine(&self, now: Millis, why: &StoreError) -> Result<PathBuf, OpenError> {
         let stamp: String = to_rfc3339(now)
             .chars()
             .filter(|c| !matches!(c, '-' | ':' | '.'))

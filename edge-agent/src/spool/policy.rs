@@ -244,6 +244,12 @@ impl Budget {
         self.used(usage) < self.for_records()
     }
 
+    /// Is there room for `need` more bytes of events?
+    #[must_use]
+    pub fn rows_fit(self, usage: Usage, need: u64) -> bool {
+        self.used(usage) + need <= self.for_rows()
+    }
+
     /// What is to become of an append? `usage` is what the current transaction leaves.
     #[must_use]
     pub fn decide(self, ask: Ask, usage: Usage) -> Decision {

@@ -6,19 +6,20 @@
 //! blocks  one row a compressed block; blocks and drops of a lane cover (committed_seq, next_seq) without gaps
 //! drops   seqs that stand for no event any more, until the aggregator has committed the loss
 //! inputs  how far each input has read
-//! clock_steps  when this host's clock was set, and by how much
 //! ```
+//!
+//! What format 2 added is in [`super::store_host`].
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tributary_shared::ids::{Epoch, Seq, SeqRange, StreamName};
 use tributary_shared::time::Millis;
 use tributary_shared::wire::Codec;
 use tributary_shared::wire::frame::checksum;
 
-use super::age::{MAX_STEPS, Step};
 use super::group::Packed;
 use super::lane::Lane;
 use super::messages::{DropRecord, InputPosition, LaneId, RowsBlock};
@@ -39,12 +40,6 @@ CREATE TABLE drops(
   lane INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, reason TEXT NOT NULL,
   PRIMARY KEY(lane, first_seq)) WITHOUT ROWID;
 CREATE TABLE inputs(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-";
-
-/// What format 2 adds to [`TABLES`], which are those of format 1. Added last, so that the root pages of the
-/// others are the same in a file that was migrated.
-pub(super) const TABLES_OF_FORMAT_2: &str = "
-CREATE TABLE clock_steps(from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, delta_ms INTEGER NOT NULL);
 ";
 
 /// A statement that failed, or content that contradicts itself.
@@ -104,6 +99,10 @@ impl StoreError {
                     Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Trouble::Damage,
                     // the statements here are constant: one that does not compile finds foreign tables
                     Some(ErrorCode::Unknown) => Trouble::Damage,
+                    // the WAL's index cannot grow: sqlite has no other word for a full disk there
+                    Some(ErrorCode::SystemIoFailure) if extended(other) == SQLITE_IOERR_SHMSIZE => {
+                        Trouble::DiskFull
+                    }
                     Some(ErrorCode::DiskFull) => Trouble::DiskFull,
                     Some(ErrorCode::ReadOnly) => Trouble::ReadOnly,
                     _ => Trouble::Other,
@@ -113,19 +112,23 @@ impl StoreError {
     }
 }
 
-type Result<T> = std::result::Result<T, StoreError>;
+fn extended(error: &rusqlite::Error) -> i32 {
+    error.sqlite_error().map_or(0, |error| error.extended_code)
+}
+
+pub(super) type Result<T> = std::result::Result<T, StoreError>;
 
 /// Seqs are far below 2^63: they start at 1 and rise by one an event.
-fn to_db(seq: Seq) -> i64 {
+pub(super) fn to_db(seq: Seq) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
-fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Seq> {
+pub(super) fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Seq> {
     let value: i64 = row.get(column)?;
     u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }
 
-fn range(row: &Row<'_>, first: usize) -> rusqlite::Result<SeqRange> {
+pub(super) fn range(row: &Row<'_>, first: usize) -> rusqlite::Result<SeqRange> {
     let range = SeqRange {
         first: seq(row, first)?,
         last: seq(row, first + 1)?,
@@ -405,7 +408,7 @@ impl Store {
         Ok(())
     }
 
-    fn delete_drop(&self, lane: LaneId, first: Seq) -> Result<()> {
+    pub(super) fn delete_drop(&self, lane: LaneId, first: Seq) -> Result<()> {
         self.conn
             .prepare_cached("DELETE FROM drops WHERE lane = ?1 AND first_seq = ?2")?
             .execute([lane.0, to_db(first)])?;
@@ -460,30 +463,6 @@ impl Store {
             .prepare_cached("DELETE FROM inputs WHERE key = ?1")?
             .execute([key])?;
         Ok(())
-    }
-
-    pub(super) fn clock_steps(&self) -> Result<Vec<Step>> {
-        let sql = "SELECT from_ms, to_ms, delta_ms FROM clock_steps ORDER BY rowid";
-        let mut statement = self.conn.prepare(sql)?;
-        let rows = statement.query_map([], |row| {
-            Ok(Step {
-                from: row.get(0)?,
-                to: row.get(1)?,
-                delta: row.get(2)?,
-            })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// Adds a step, and forgets the oldest beyond [`MAX_STEPS`].
-    pub(super) fn add_clock_step(&self, step: Step) -> Result<()> {
-        self.transaction(|| {
-            let sql = "INSERT INTO clock_steps(from_ms, to_ms, delta_ms) VALUES (?1, ?2, ?3)";
-            self.conn.execute(sql, [step.from, step.to, step.delta])?;
-            let sql = "DELETE FROM clock_steps WHERE rowid <= (SELECT max(rowid) FROM clock_steps) - ?1";
-            self.conn.execute(sql, [to_db(MAX_STEPS as u64)])?;
-            Ok(())
-        })
     }
 
     pub(super) fn position(&self, key: &str) -> Result<Option<Vec<u8>>> {

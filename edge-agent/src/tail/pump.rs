@@ -158,12 +158,19 @@ impl Pump {
     async fn deliver(&self, mut item: Item) -> Result<Landed, TailError> {
         let file = item.file();
         let mut stop = self.stop.clone();
-        let mut waiting = false;
+        let (mut waiting, mut unsure) = (false, false);
         loop {
-            let wait = match self.attempt(&mut item).await {
+            let outcome = match unsure {
+                true => self.attempt_unless_landed(&mut item).await,
+                false => self.attempt(&mut item).await,
+            };
+            let wait = match outcome {
                 Ok(()) => return Ok(Landed::Done(file)),
                 Err(SpoolError::Full { retry_after }) => retry_after,
-                Err(SpoolError::Unavailable(_)) => UNAVAILABLE_WAIT,
+                Err(SpoolError::Unavailable(_)) => {
+                    unsure = true;
+                    UNAVAILABLE_WAIT
+                }
                 Err(SpoolError::Closed) => return Ok(Landed::Stopped),
                 Err(source) => {
                     return Err(TailError::Refused {
@@ -181,6 +188,18 @@ impl Pump {
                 () = stopped(&mut stop) => return Ok(Landed::Stopped),
             }
         }
+    }
+
+    /// A commit that failed may be on disk all the same: when only its sync failed, the database has it once it
+    /// opens again. The position that moves with the lines tells.
+    async fn attempt_unless_landed(&self, item: &mut Item) -> Result<(), SpoolError> {
+        if let Item::Lines { position, .. } | Item::TooLong { position } = item {
+            let InputPosition { key, value } = saved(&self.stream, position);
+            if self.spool.position(key).await? == Some(value) {
+                return Ok(());
+            }
+        }
+        self.attempt(item).await
     }
 
     fn spares(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {

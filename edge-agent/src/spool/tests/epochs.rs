@@ -176,3 +176,94 @@ fn a_backlog_keeps_its_identity_beside_the_live_lane_and_vanishes_when_drained()
     assert_eq!(spool.lane("s").epoch, live.epoch);
     assert_eq!(spool.mark(backlog.lane, 1), Err(SpoolError::UnknownLane));
 }
+
+#[tokio::test]
+async fn a_spool_cloned_to_another_place_begins_a_new_epoch_and_keeps_what_it_holds() {
+    let original = TempDir::new().expect("tempdir");
+    let config = SpoolConfig::new(original.path());
+    let spool = super::super::open(config.clone(), agent()).expect("opens");
+    let old = spool.append(events("s", &[payload("a")])).await.expect("taken");
+    spool.append(events("t", &[payload("b")])).await.expect("taken");
+    let lane = spool.watch().borrow().lanes[1].lane;
+    spool.commit_mark(lane, 1).await.expect("t is drained");
+    spool.shutdown().await.expect("closed");
+
+    // the file that was there all the time goes on
+    let spool = super::super::open(config, agent()).expect("opens");
+    let same = spool.append(events("s", &[payload("c")])).await.expect("taken");
+    assert_eq!(same.epoch, old.epoch);
+    spool.shutdown().await.expect("closed");
+
+    let clone = TempDir::new().expect("tempdir");
+    std::fs::copy(original.path().join("spool.db"), clone.path().join("spool.db")).expect("copy");
+    let spool = super::super::open(SpoolConfig::new(clone.path()), agent()).expect("opens");
+    let status = spool.watch().borrow().clone();
+    let shown: Vec<_> = status
+        .lanes
+        .iter()
+        .map(|lane| (lane.epoch, lane.active, lane.held_events))
+        .collect();
+    assert_eq!(shown, [(old.epoch, false, 2)], "what is held keeps its identity");
+    for name in ["s", "t"] {
+        let new = spool.append(events(name, &[payload("d")])).await.expect("taken");
+        assert_ne!(new.epoch, old.epoch);
+        assert_eq!(new.range.first, 1, "no seq of the original's");
+    }
+    // the original has shipped what both hold: it is committed, and nothing of it is sent again
+    let lane = status.lanes[0].lane;
+    assert_eq!(spool.lane_opened(lane, 9).await, Err(SpoolError::UnknownLane));
+    assert!(spool.watch().borrow().lanes.iter().all(|lane| lane.active));
+}
+
+/// The tables and one lane as the program of format 1 wrote them.
+const FORMAT_1: &str = "
+CREATE TABLE meta(
+  format_version INTEGER NOT NULL, spool_id TEXT NOT NULL, agent TEXT NOT NULL, created_at INTEGER NOT NULL);
+CREATE TABLE lanes(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, stream TEXT NOT NULL, epoch INTEGER NOT NULL, next_seq INTEGER NOT NULL,
+  committed_seq INTEGER NOT NULL, unsent_from INTEGER, active INTEGER NOT NULL, UNIQUE(stream, epoch));
+CREATE TABLE blocks(
+  id INTEGER PRIMARY KEY, lane INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+  collected_at INTEGER NOT NULL, spooled_at INTEGER NOT NULL, codec INTEGER NOT NULL, raw_len INTEGER NOT NULL,
+  bytes INTEGER NOT NULL, crc INTEGER NOT NULL, origin TEXT, body BLOB NOT NULL);
+CREATE UNIQUE INDEX blocks_by_seq ON blocks(lane, first_seq, last_seq, bytes);
+CREATE TABLE drops(
+  lane INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, reason TEXT NOT NULL,
+  PRIMARY KEY(lane, first_seq)) WITHOUT ROWID;
+CREATE TABLE inputs(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+PRAGMA application_id = 1414677075;
+INSERT INTO meta VALUES (1, '00', 'a1', 1);
+INSERT INTO lanes(stream, epoch, next_seq, committed_seq, active) VALUES ('s', 77, 4, 1, 1);
+INSERT INTO blocks VALUES (1, 1, 1, 2, 5, 6, 0, 4, 4, 1013208842, 'http', X'01410142');
+INSERT INTO drops VALUES (1, 3, 3, 'too_large');
+INSERT INTO inputs VALUES ('file', X'07');
+";
+
+#[test]
+fn a_spool_of_the_previous_format_opens_with_all_that_it_holds() {
+    let dir = TempDir::new().expect("tempdir");
+    let conn = rusqlite::Connection::open(dir.path().join("spool.db")).expect("open");
+    conn.execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL")
+        .expect("pragmas");
+    conn.execute_batch(FORMAT_1).expect("format 1");
+    let crc = tributary_shared::wire::frame::checksum(b"\x01A\x01B");
+    conn.execute("UPDATE blocks SET crc = ?1", [crc])
+        .expect("checksum");
+    drop(conn);
+    let mut spool = Harness::open(dir, SpoolConfig::new("")).expect("opens");
+    let lane = spool.lane("s");
+    assert_eq!((lane.epoch.0, lane.committed_seq, lane.next_seq), (77, 1, 4));
+    assert_eq!(texts(&mut spool, &lane), ["B", "<too_large>"]);
+    assert_eq!(spool.position("file"), Some(vec![7]));
+    assert_eq!(append(&mut spool, &["C"]).range.first, 4);
+    assert_eq!(spool.status().quarantined, None);
+    // it is of this format now, and stays whole
+    let conn = &spool.actor.database_for_tests().store.conn;
+    let format: i64 = conn
+        .query_row("SELECT format_version FROM meta", [], |row| row.get(0))
+        .expect("meta");
+    assert_eq!(format, super::super::FORMAT_VERSION);
+    spool.crash();
+    let lane = spool.lane("s");
+    assert_eq!(texts(&mut spool, &lane), ["B", "<too_large>", "C"]);
+}

@@ -1,11 +1,14 @@
 //! Drives the spool's actor round by round: no thread, no clock, and a disk that can be copied at any time,
 //! which is what a crash leaves.
 
+#[cfg(target_os = "linux")]
+mod disk;
 mod epochs;
 mod faults;
 mod full;
 mod model;
 mod policies;
+mod salvage;
 mod threads;
 
 use std::path::Path;
@@ -20,6 +23,7 @@ use tributary_shared::wire::rows::{Rows, inflate, push_row};
 
 use super::actor::Actor;
 use super::handle::InFlight;
+use super::host::Host;
 use super::messages::*;
 use super::policy::{Budget, StreamPolicy, WhenFull};
 use super::queue::{Append, Batch, Control, Queued, Read, Reply};
@@ -50,6 +54,12 @@ fn events(name: &str, payloads: &[Vec<u8>]) -> NewEvents {
         count,
         position: None,
     }
+}
+
+/// Straight to the terminal: what was injected, or could not be, is to be seen of a test that passes, too.
+fn say(text: &str) {
+    // nobody reads it, nobody misses it
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("\n{text}\n").as_bytes());
 }
 
 /// Bytes that do not compress, different for each `n`.
@@ -110,11 +120,22 @@ impl Harness {
 
     fn open(dir: TempDir, mut config: SpoolConfig) -> Result<Self, open::OpenError> {
         dir.path().clone_into(&mut config.dir);
+        Self::open_at(dir, config)
+    }
+
+    /// In the configured directory.
+    fn open_at(dir: TempDir, config: SpoolConfig) -> Result<Self, open::OpenError> {
+        // files are copied here to stand for crashes
+        Self::open_on(|_| Host::default(), dir, config)
+    }
+
+    fn open_on(host: fn(&Path) -> Host, dir: TempDir, config: SpoolConfig) -> Result<Self, open::OpenError> {
         let limit = config.limit;
         let place = open::Place {
             dir: config.dir.clone(),
             agent: agent(),
             budget: Budget::new(limit),
+            host,
         };
         let (in_flight, at) = (InFlight::default(), Instant::now());
         let (actor, status) = Actor::start(place, config.clone(), Arc::clone(&in_flight), at, NOW)?;
@@ -132,10 +153,12 @@ impl Harness {
     /// A copy of the files as they are now: what is left after `kill -9`, or in a disk image.
     fn image(&self) -> TempDir {
         let dir = TempDir::new().expect("tempdir");
-        for name in ["spool.db", "spool.db-wal"] {
-            let from = self.path().join(name);
-            if from.exists() {
-                std::fs::copy(from, dir.path().join(name)).expect("copy");
+        for entry in std::fs::read_dir(self.path()).expect("dir") {
+            let entry = entry.expect("entry");
+            let name = entry.file_name().into_string().expect("text");
+            // nobody else has the copy open: it gets an index of its own
+            if !name.ends_with("-shm") && name != "spool.lock" {
+                std::fs::copy(entry.path(), dir.path().join(name)).expect("copy");
             }
         }
         dir
@@ -144,6 +167,24 @@ impl Harness {
     /// Goes on from an image, as a new process.
     fn restore(&mut self, image: TempDir) {
         *self = Self::open(image, self.config.clone()).expect("opens");
+    }
+
+    /// Goes on from an image on two other machines, one after the other: the first one's id is not known yet.
+    fn restore_elsewhere(&mut self, image: TempDir) {
+        let one = |_: &Path| Host {
+            machine: Some("one".to_owned()),
+            inode: None,
+        };
+        let two = |_: &Path| Host {
+            machine: Some("two".to_owned()),
+            inode: None,
+        };
+        for (host, image) in [(one as fn(&Path) -> Host, Some(image)), (two, None)] {
+            let image = image.unwrap_or_else(|| self.image());
+            let mut config = self.config.clone();
+            image.path().clone_into(&mut config.dir);
+            *self = Self::open_on(host, image, config).expect("opens");
+        }
     }
 
     fn crash(&mut self) {
