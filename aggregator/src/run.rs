@@ -33,7 +33,8 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
     let http = bind(config.http, "http")?;
     let registry_port = bind(config.registry, "registry")?;
     let server = identity.server_config(Role::Gateway, MAX_IN_FLIGHT)?;
-    let endpoint = quinn::Endpoint::server(server, config.listen)
+    let endpoint = identity
+        .listen(server, config.listen)
         .with_context(|| format!("cannot listen on udp {} (key `listen`)", config.listen))?;
 
     let registry = Registry::open(&config.dir)?;

@@ -30,7 +30,8 @@ pub async fn run(config: GatewayConfig, shutdown: watch::Receiver<bool>) -> anyh
     let identity = Arc::new(Identity::load(&config.tls, Role::Gateway)?);
     let gateway = identity.own().clone().gateway()?;
     let server = identity.server_config(Role::Agent, DEFAULT_MAX_IN_FLIGHT)?;
-    let endpoint = quinn::Endpoint::server(server, config.listen)
+    let endpoint = identity
+        .listen(server, config.listen)
         .with_context(|| format!("cannot listen on udp {} (key `listen`)", config.listen))?;
 
     let (wanted, wants) = mpsc::unbounded_channel();

@@ -1,5 +1,6 @@
 //! Real endpoints on loopback: who gets in, and what the others are told.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -404,4 +405,53 @@ fn keys_are_for_their_owner_only() {
         let mode = std::fs::metadata(&path).expect("exists").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", path.display());
     }
+}
+
+#[test]
+fn a_server_that_comes_back_after_a_kill_ends_the_sessions_of_its_past_at_once() {
+    let dir = tempfile::tempdir().expect("dir");
+    let ca = authority(dir.path());
+    let gateway = identity(&issue(&ca, dir.path(), Role::Gateway, "gw-1"), Role::Gateway);
+    let agent = identity(&issue(&ca, dir.path(), Role::Agent, "press-7"), Role::Agent);
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    };
+    let (serving, dialling) = (runtime(), runtime());
+    let server = || gateway.server_config(Role::Agent, 16).expect("a server");
+    let listen = |address: SocketAddr| gateway.listen(server(), address).expect("a port");
+    let first = serving.block_on(async { listen(SocketAddr::from(([127, 0, 0, 1], 0))) });
+    let address = first.local_addr().expect("bound");
+    let accepting = first.clone();
+    let accepted = serving.spawn(async move { accepting.accept().await.expect("open").await });
+    let connection = dialling
+        .block_on(async {
+            let endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+            let name = Role::Gateway.server_name().expect("dialled");
+            let client = agent.client_config().expect("a client");
+            endpoint
+                .connect_with(client, address, name)
+                .expect("a valid name")
+                .await
+        })
+        .expect("connected");
+    let at_server = serving
+        .block_on(accepted)
+        .expect("not panicked")
+        .expect("accepted");
+
+    // as by kill -9: what drives the connection is gone before anything could say goodbye
+    drop(serving);
+    drop((at_server, first));
+    let again = runtime();
+    let _second = again.block_on(async { listen(address) });
+    let ended = dialling.block_on(async {
+        let (mut send, _receive) = connection.open_bi().await.expect("a stream");
+        send.write_all(b"are you there?").await.expect("not yet known");
+        connection.closed().await
+    });
+    assert_eq!(ended, ConnectionError::Reset);
 }

@@ -1,9 +1,12 @@
 //! TLS 1.3 for QUIC, mutual, with one provider that is named here and no process-wide default.
 
-use std::fmt;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::{fmt, io};
 
+use aws_lc_rs::hmac;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn_proto::HashedConnectionIdGenerator;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerifier as _};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
@@ -14,7 +17,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, SignatureScheme,
 };
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::files::{self, IdentityError, Material, TlsPaths};
 use super::{Peer, PeerError, Role, transport};
@@ -37,6 +40,42 @@ pub struct Identity {
     provider: Arc<CryptoProvider>,
     roots: Arc<RootCertStore>,
     certified: Arc<CertifiedKey>,
+    endpoint: EndpointKeys,
+}
+
+/// What a QUIC endpoint needs to know again after a restart: made from the private key, so that a process that was
+/// killed and started again answers packets of its past with a reset that their sender believes. Without
+/// it the peer finds out only when its idle timeout has passed.
+///
+/// Two processes that share a key and an address would reset each other's connections: give each its own identity.
+struct EndpointKeys {
+    reset: [u8; 32],
+    connection_ids: u64,
+}
+
+impl EndpointKeys {
+    fn of(key: &PrivateKeyDer<'_>) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key.secret_der());
+        let derive = |label: &str| -> [u8; 32] {
+            let mut derived = [0; 32];
+            derived.copy_from_slice(hmac::sign(&key, label.as_bytes()).as_ref());
+            derived
+        };
+        let ids = derive("tributary quic connection ids");
+        Self {
+            reset: derive("tributary quic stateless reset"),
+            connection_ids: u64::from_be_bytes([
+                ids[0], ids[1], ids[2], ids[3], ids[4], ids[5], ids[6], ids[7],
+            ]),
+        }
+    }
+}
+
+// the keys are secret
+impl fmt::Debug for EndpointKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EndpointKeys")
+    }
 }
 
 impl Identity {
@@ -79,6 +118,7 @@ impl Identity {
             });
         }
         let provider = Arc::new(provider());
+        let endpoint = EndpointKeys::of(&key);
         let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|source| match source {
             rustls::Error::InconsistentKeys(_) => IdentityError::KeyMismatch {
                 cert: paths.cert.clone(),
@@ -97,6 +137,7 @@ impl Identity {
             provider,
             roots: Arc::new(roots),
             certified: Arc::new(certified),
+            endpoint,
         };
         identity.check_chain(now)?;
         Ok(identity)
@@ -117,6 +158,20 @@ impl Identity {
     #[must_use]
     pub fn paths(&self) -> &TlsPaths {
         &self.paths
+    }
+
+    /// Serves on a UDP address. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub fn listen(&self, server: quinn::ServerConfig, address: SocketAddr) -> io::Result<quinn::Endpoint> {
+        let reset = hmac::Key::new(hmac::HMAC_SHA256, &self.endpoint.reset);
+        let mut config = quinn::EndpointConfig::new(Arc::new(reset));
+        let ids = self.endpoint.connection_ids;
+        config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+        let socket = UdpSocket::bind(address)?;
+        let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("no async runtime"))?;
+        quinn::Endpoint::new(config, Some(server), socket, runtime)
     }
 
     /// Serves peers of role `accept`, each with at most so many batches (unidirectional streams) under way
