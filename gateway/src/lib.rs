@@ -3,7 +3,6 @@
 //! another, nothing is lost.
 
 pub mod config;
-pub mod decode;
 mod http;
 mod listener;
 mod pool;

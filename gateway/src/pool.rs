@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tributary_shared::ids::StreamName;
 
-use crate::decode::Decoder;
+use tributary_schema::decode::Decoder;
 
 /// Decoders that are kept for the next batch of a stream, for what they learned about its columns.
 const KEPT_PER_STREAM: usize = 4;

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tributary_shared::ids::StreamName;
 use tributary_shared::wire::SchemaInfo;
 
-use crate::decode::StreamSchema;
+use tributary_schema::decode::StreamSchema;
 
 /// How long a batch waits for the aggregator to name the stream's schema before it is refused.
 const SCHEMA_TIMEOUT: Duration = Duration::from_secs(5);

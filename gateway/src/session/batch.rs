@@ -20,10 +20,10 @@ use tributary_shared::wire::{
 
 use super::Session;
 use super::messages::{Admission, Admit, Ended, RefuseBatch};
-use crate::decode::{DecodeLimits, Decoded, Decoder, encode_dead, split_body};
 use crate::pool::DecodePool;
 use crate::schemas::SchemaBook;
 use crate::upstream::{Link, Sent, SessionId, Upstream};
+use tributary_schema::decode::{DecodeLimits, Decoded, Decoder, encode_dead, split_body};
 
 /// An agent that opens a batch stream must finish it within this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -184,7 +184,7 @@ fn commit_bodies() -> Vec<Vec<u8>> {
         }],
         payload: b"{\"temperature\":\"warm\"}".to_vec(),
     };
-    let dead = gateway::decode::encode_dead(&[letter(1), letter(2)]).expect("good letters");
+    let dead = tributary_schema::decode::encode_dead(&[letter(1), letter(2)]).expect("good letters");
     let mut dropped = commit_header(9, 0, 0);
     dropped.content = BatchContent::Dropped {
         reason: "drop_oldest".to_owned(),
@@ -201,9 +201,9 @@ fn commit_bodies() -> Vec<Vec<u8>> {
         raw_len: 3,
         origin: None,
     };
-    let schemaless = gateway::decode::StreamSchema::schemaless();
-    let limits = gateway::decode::DecodeLimits::default();
-    let columns = gateway::decode::Decoder::new()
+    let schemaless = tributary_schema::decode::StreamSchema::schemaless();
+    let limits = tributary_schema::decode::DecodeLimits::default();
+    let columns = tributary_schema::decode::Decoder::new()
         .decode(&schemaless, 1, &[(&segment, &body[..])], &limits)
         .expect("one good event")
         .columns;

@@ -1,4 +1,4 @@
-//! Prints what decoding costs: `cargo run --release -p gateway --example decode_bench [-- ROWS_PER_BATCH [WORKLOAD]]`.
+//! Prints what decoding costs: `cargo run --release -p tributary-schema --example decode_bench [-- ROWS_PER_BATCH [WORKLOAD]]`.
 //!
 //! Each figure is in microseconds a row, on one thread. A batch counts with the best of several rounds, which
 //! leaves out most of what else the machine does.
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use arrow_ipc::CompressionType;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
-use gateway::decode::{DecodeLimits, Decoder, StreamSchema};
 use serde_json::{Value, json};
+use tributary_schema::decode::{DecodeLimits, Decoder, StreamSchema};
 use tributary_shared::time::to_rfc3339;
 use tributary_shared::wire::rows::{Inflater, compress, push_row};
 use tributary_shared::wire::{SchemaInfo, Segment};
