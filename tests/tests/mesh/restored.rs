@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tributary_tests::{SOON, wait_until};
 
-use crate::{integer, mesh, program, temp_dir};
+use crate::{injected, integer, mesh, program, temp_dir};
 
 const VIEW: &str = "SELECT window_start, window_end, count(*) AS n \
                     FROM TUMBLE(app, ts, INTERVAL '1 hour') GROUP BY window_start, window_end";
@@ -105,6 +105,11 @@ fn conservation_holds_after_the_aggregator_is_restored_from_an_older_backup() {
     assert_eq!(
         (&as_json["at_agents"]["held"], &as_json["balanced"]),
         (&json!(0), &json!(true))
+    );
+    injected(
+        "conservation_holds_after_the_aggregator_is_restored_from_an_older_backup",
+        "aggregator restored from an older backup",
+        1,
     );
     assert_eq!(second.terminate().code(), Some(0));
     let gone = tributary(&["ledger", "--http", &http]);
