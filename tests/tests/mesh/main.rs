@@ -13,6 +13,7 @@ mod kills;
 mod namespaces;
 mod offline;
 mod raw_agent;
+mod replay;
 mod restart;
 mod restored;
 mod site;
