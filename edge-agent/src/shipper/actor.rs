@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tributary_shared::actors::{Backoff, DeathWatch};
 use tributary_shared::identity::Identity;
 use tributary_shared::metrics::{self, Counter, Gauge, MetricName};
-use tributary_shared::protocol::{AgentLink, AgentOutput, LaneView, Shipment, Tick};
+use tributary_shared::protocol::{AgentLink, AgentOutput, LaneView, Priority, Shipment, Tick};
 use tributary_shared::time::{Monotonic, now_millis};
 use tributary_shared::transport::{
     CONTROL_QUEUE, ControlReader, TransportError, send_batch_ranked, write_control,
@@ -259,7 +259,9 @@ impl Shipper {
         let status: SpoolStatus = self.setup.spool.watch().borrow().clone();
         let now = self.clock.tick();
         if let Some(session) = &mut self.session {
-            let views: Vec<LaneView> = status.lanes.iter().filter_map(view).collect();
+            let priority = |lane: &LaneInfo| self.setup.spool.policy(&lane.stream).priority;
+            let views = status.lanes.iter().filter_map(|lane| view(lane, priority(lane)));
+            let views: Vec<LaneView> = views.collect();
             session
                 .link
                 .spool_changed(now, &views, status.bytes, status.limit);
@@ -494,7 +496,7 @@ impl Shipper {
     }
 }
 
-fn view(lane: &LaneInfo) -> Option<LaneView> {
+fn view(lane: &LaneInfo, priority: Priority) -> Option<LaneView> {
     Some(LaneView {
         lane: u32::try_from(lane.lane.0).ok()?,
         stream: lane.stream.clone(),
@@ -504,6 +506,7 @@ fn view(lane: &LaneInfo) -> Option<LaneView> {
         held_events: lane.held_events,
         held_bytes: lane.held_bytes,
         fresh: lane.active,
+        priority,
     })
 }
 

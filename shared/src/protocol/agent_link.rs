@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::classes::{Priority, Turns};
 use super::{ACK_TIMEOUT, FreshShare, HEARTBEAT_EVERY, HELLO_TIMEOUT, SILENCE_TIMEOUT, Tick};
 use crate::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
 use crate::time::Millis;
@@ -35,6 +36,8 @@ pub struct LaneView {
     pub held_bytes: u64,
     /// New events of the stream go here; the other lanes of the stream are backlog.
     pub fresh: bool,
+    /// That of its stream: of live data, and of backlog, the higher goes first.
+    pub priority: Priority,
 }
 
 /// The next batch to read from the spool and send.
@@ -119,8 +122,9 @@ pub struct AgentLink {
     lanes: BTreeMap<u32, Lane>,
     limits: Limits,
     schedule: FreshShare,
-    /// The live and the backlog lane that sent last; the next one in turn goes first.
-    turns: (u32, u32),
+    /// Among lanes of live data, and among those of backlog.
+    live: Turns,
+    backlog: Turns,
     spool: (u64, u64),
     next_report: Tick,
     last_progress: Tick,
@@ -153,7 +157,8 @@ impl AgentLink {
             lanes: BTreeMap::new(),
             limits: Limits::default(),
             schedule,
-            turns: (0, 0),
+            live: Turns::default(),
+            backlog: Turns::default(),
             spool: (0, 0),
             next_report: now,
             last_progress: now,
@@ -250,8 +255,10 @@ impl AgentLink {
             limits: welcome.limits,
             gateway_now: welcome.now,
         });
-        let open: Vec<_> = self.lanes.values().map(|lane| open_message(&lane.view)).collect();
-        self.outputs.extend(open);
+        // those that should send first are asked about, and so answered, first
+        let mut lanes: Vec<&LaneView> = self.lanes.values().map(|lane| &lane.view).collect();
+        lanes.sort_by_key(|view| std::cmp::Reverse((view.fresh, view.priority)));
+        self.outputs.extend(lanes.into_iter().map(open_message));
         // with the next tick, which knows the wall clock
         self.next_report = now;
     }
@@ -336,7 +343,7 @@ impl AgentLink {
     }
 
     /// The next batch that may be sent now, within the gateway's credit: live lanes up to their share, then
-    /// backlog; lanes of a kind in turn.
+    /// backlog; among lanes of a kind a higher priority first, and those of one priority in turn.
     pub fn next_shipment(&mut self, now: Tick) -> Option<Shipment> {
         if self.state != State::Open {
             return None;
@@ -347,12 +354,9 @@ impl AgentLink {
         let fresh = self.schedule.live_first(live.is_some(), backlog.is_some())?;
         let id = if fresh { live? } else { backlog? };
         self.schedule.contended(contended);
-        if fresh {
-            self.turns.0 = id;
-        } else {
-            self.turns.1 = id;
-        }
         let lane = self.lanes.get(&id)?;
+        let turns = if fresh { &mut self.live } else { &mut self.backlog };
+        turns.given(id, lane.view.priority, ready(&self.lanes, fresh, now));
         let from_seq = lane.sent_up_to + 1;
         Some(Shipment {
             lane: id,
@@ -375,18 +379,8 @@ impl AgentLink {
         if self.in_flight() >= credit - kept {
             return None;
         }
-        let ready = |lane: &Lane| {
-            lane.view.fresh == fresh
-                && lane.state == LaneState::Open
-                && now >= lane.not_before
-                && lane.sent_up_to + 1 < lane.view.next_seq
-        };
-        let turn = if fresh { self.turns.0 } else { self.turns.1 };
-        let after = self.lanes.range(turn + 1..);
-        after
-            .chain(self.lanes.range(..=turn))
-            .find(|(_, lane)| ready(lane))
-            .map(|(&id, _)| id)
+        let turns = if fresh { &self.live } else { &self.backlog };
+        turns.next(ready(&self.lanes, fresh, now))
     }
 
     /// Whether a shipment is still the next of its lane, asked when it was read from the spool: meanwhile a refusal
@@ -406,7 +400,14 @@ impl AgentLink {
         if let Some(lane) = self.lanes.get_mut(&lane) {
             lane.sent_up_to = lane.sent_up_to.max(range.last);
             lane.in_flight.push_back(range);
-            self.schedule.sent(lane.view.fresh, bytes);
+            let view = &lane.view;
+            self.schedule.sent(view.fresh, bytes);
+            let turns = if view.fresh {
+                &mut self.live
+            } else {
+                &mut self.backlog
+            };
+            turns.sent(view.priority, bytes);
         }
         if idle {
             self.last_progress = now;
@@ -517,6 +518,24 @@ impl AgentLink {
     pub fn output(&mut self) -> Option<AgentOutput> {
         self.outputs.pop_front()
     }
+}
+
+/// The lanes of a kind that have something to send and may send it now, ascending.
+fn ready(
+    lanes: &BTreeMap<u32, Lane>,
+    fresh: bool,
+    now: Tick,
+) -> impl Iterator<Item = (u32, Priority)> + Clone {
+    let ready = move |lane: &Lane| {
+        lane.view.fresh == fresh
+            && lane.state == LaneState::Open
+            && now >= lane.not_before
+            && lane.sent_up_to + 1 < lane.view.next_seq
+    };
+    lanes
+        .iter()
+        .filter(move |(_, lane)| ready(lane))
+        .map(|(id, lane)| (*id, lane.view.priority))
 }
 
 fn open_message(view: &LaneView) -> AgentOutput {

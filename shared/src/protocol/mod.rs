@@ -20,6 +20,7 @@
 
 mod agent_link;
 mod aggregator_link;
+mod classes;
 mod gateway_link;
 mod lane_rule;
 mod presence;
@@ -33,6 +34,7 @@ mod tests;
 
 pub use agent_link::{AgentLink, AgentOutput, FORGOTTEN, LaneView, Shipment, UNDELIVERABLE};
 pub use aggregator_link::{AggregatorLink, AggregatorOutput, CommitOutcome, Generation};
+pub use classes::{GUARANTEED_SHARE, Priority, UnknownPriority};
 pub use gateway_link::{GatewayLink, GatewayOutput};
 pub use lane_rule::{Decision, SpoolVerdict, decide, judge};
 pub use presence::{Presence, Sighting};

@@ -10,7 +10,9 @@ use super::nodes::{Agent, Gateway, Parcel, Session, Upstream};
 use super::oracle::{Broken, EventNo, Key, Oracle};
 use super::spool::{Content, Lanes, Spool};
 use crate::ids::{AgentId, Epoch, GatewayId, LaneKey, LaneNo, SeqRange, StreamName};
-use crate::protocol::{AgentLink, AggregatorLink, FreshShare, GatewayLink, LaneView, Tick, UpstreamLink};
+use crate::protocol::{
+    AgentLink, AggregatorLink, FreshShare, GatewayLink, LaneView, Priority, Tick, UpstreamLink,
+};
 use crate::wire::{
     BatchContent, BatchHeader, ByeCode, CommitHeader, Limits, RefuseCode, SessionKey, ToAgent,
 };
@@ -205,6 +207,7 @@ impl World {
                 held_events: state.row.next_seq - 1 - state.row.committed,
                 held_bytes: 0,
                 fresh: state.row.active,
+                priority: [Priority::Low, Priority::High][state.row.stream as usize % 2],
             })
             .collect();
         link.spool_changed(self.now, &views, 0, 0);

@@ -76,7 +76,7 @@ fn trouble(spool: &Harness) -> Option<&'static str> {
 }
 
 /// Runs `work` on a thread of its own for which these system calls fail.
-fn while_failing(
+pub(super) fn while_failing(
     spool: Harness,
     errno: i32,
     calls: Vec<(i64, Vec<SeccompRule>)>,

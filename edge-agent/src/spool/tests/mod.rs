@@ -9,6 +9,8 @@ mod full;
 mod model;
 mod policies;
 mod salvage;
+#[cfg(target_os = "linux")]
+mod tailed;
 mod threads;
 
 use std::path::Path;
