@@ -6,8 +6,8 @@ use super::{ACK_TIMEOUT, FreshShare, HEARTBEAT_EVERY, HELLO_TIMEOUT, SILENCE_TIM
 use crate::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
 use crate::time::Millis;
 use crate::wire::{
-    Ack, Bye, ByeCode, Hello, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport, OpenLane, Refuse,
-    RefuseCode, SessionKey, ToAgent, ToGateway, VERSION, Welcome,
+    Ack, Bye, ByeCode, CheckReport, Hello, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport, OpenLane,
+    Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToGateway, VERSION, Welcome,
 };
 
 /// After so many refusals as malformed at one seq, the batch there is given up and reported as dropped: the
@@ -76,6 +76,11 @@ pub enum AgentOutput {
         code: RefuseCode,
         message: String,
     },
+    /// The newest schema of a stream; `None` when it has none. Keep it, for the time without a gateway.
+    Schema {
+        stream: StreamName,
+        schema: Option<SchemaInfo>,
+    },
     /// The session is over. Come back after `retry_after` ms at the earliest. `code` is the gateway's word, when
     /// it closed with one.
     Close {
@@ -122,6 +127,9 @@ pub struct AgentLink {
     /// The live and the backlog lane that sent last; the next one in turn goes first.
     turns: (u32, u32),
     spool: (u64, u64),
+    /// The schemas that the agent keeps, by stream.
+    kept: BTreeMap<StreamName, u32>,
+    checks: Vec<CheckReport>,
     next_report: Tick,
     last_progress: Tick,
     last_heard: Tick,
@@ -155,11 +163,23 @@ impl AgentLink {
             schedule,
             turns: (0, 0),
             spool: (0, 0),
+            kept: BTreeMap::new(),
+            checks: Vec::new(),
             next_report: now,
             last_progress: now,
             last_heard: now,
             outputs: VecDeque::from([AgentOutput::Send(ToGateway::Hello(hello))]),
         }
+    }
+
+    /// The schemas that the agent keeps from before this session: those are not sent again. Before the first lane.
+    pub fn keeps(&mut self, schemas: impl IntoIterator<Item = (StreamName, u32)>) {
+        self.kept.extend(schemas);
+    }
+
+    /// What the agent's own checks have found, for the next report.
+    pub fn checked(&mut self, checks: Vec<CheckReport>) {
+        self.checks = checks;
     }
 
     /// The spool changed: new lanes are opened, drained ones are let go.
@@ -188,7 +208,7 @@ impl AgentLink {
             malformed: (0, 0),
         };
         if self.state == State::Open {
-            self.outputs.push_back(open_message(&lane.view));
+            self.outputs.push_back(open_message(&lane.view, &self.kept));
         }
         self.lanes.insert(view.lane, lane);
     }
@@ -207,6 +227,7 @@ impl AgentLink {
             (ToAgent::LaneOpened(opened), State::Open) => self.lane_opened(now, opened),
             (ToAgent::Ack(ack), State::Open) => self.acked(now, ack),
             (ToAgent::Refuse(refuse), State::Open) => self.refused(now, refuse),
+            (ToAgent::Schema { stream, schema }, State::Open) => self.told_schema(stream, schema),
             (ToAgent::Drain(drain), State::Open) => {
                 self.close(
                     "the gateway is draining".to_owned(),
@@ -214,6 +235,17 @@ impl AgentLink {
                 );
             }
             (ToAgent::Heartbeat { .. }, State::Open) => {}
+        }
+    }
+
+    /// A schema of a stream that this agent does not have is none of its business.
+    fn told_schema(&mut self, stream: StreamName, schema: Option<SchemaInfo>) {
+        if self.lanes.values().any(|lane| lane.view.stream == stream) {
+            match &schema {
+                Some(schema) => drop(self.kept.insert(stream.clone(), schema.id)),
+                None => drop(self.kept.remove(&stream)),
+            }
+            self.outputs.push_back(AgentOutput::Schema { stream, schema });
         }
     }
 
@@ -250,7 +282,11 @@ impl AgentLink {
             limits: welcome.limits,
             gateway_now: welcome.now,
         });
-        let open: Vec<_> = self.lanes.values().map(|lane| open_message(&lane.view)).collect();
+        let open: Vec<_> = self
+            .lanes
+            .values()
+            .map(|lane| open_message(&lane.view, &self.kept))
+            .collect();
         self.outputs.extend(open);
         // with the next tick, which knows the wall clock
         self.next_report = now;
@@ -475,6 +511,7 @@ impl AgentLink {
             spool_bytes,
             spool_limit,
             lanes: lanes.collect(),
+            checks: std::mem::take(&mut self.checks),
         };
         self.outputs
             .push_back(AgentOutput::Send(ToGateway::Report(report)));
@@ -519,11 +556,12 @@ impl AgentLink {
     }
 }
 
-fn open_message(view: &LaneView) -> AgentOutput {
+fn open_message(view: &LaneView, kept: &BTreeMap<StreamName, u32>) -> AgentOutput {
     AgentOutput::Send(ToGateway::OpenLane(OpenLane {
         lane: view.lane,
         stream: view.stream.clone(),
         epoch: view.epoch,
         next_seq: view.next_seq,
+        schema_id: kept.get(&view.stream).copied(),
     }))
 }
