@@ -190,7 +190,7 @@ impl Checks {
                     checked: tally.checked,
                     invalid: tally.invalid,
                     refused_requests,
-                    by_rule: tally.by_rule.into_iter().collect(),
+                    by_rule: tally.by_rule,
                 }
             })
             .collect()

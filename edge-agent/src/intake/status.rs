@@ -1,7 +1,5 @@
 //! The answer of `GET /v1/status`. Pure.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 use tributary_shared::ids::{AgentId, Epoch, Seq, StreamName};
 use tributary_shared::wire::CheckReport;
@@ -16,19 +14,7 @@ pub(super) struct Status<'a> {
     lanes: Vec<Lane<'a>>,
     spool: Spool<'a>,
     /// Of the streams that are checked.
-    checks: Vec<CheckLine<'a>>,
-}
-
-/// A [`CheckReport`] with its rules by name.
-#[derive(Debug, Serialize)]
-struct CheckLine<'a> {
-    stream: &'a StreamName,
-    policy: &'a str,
-    schema_id: Option<u32>,
-    checked: u64,
-    invalid: u64,
-    refused_requests: u64,
-    by_rule: BTreeMap<&'a str, u64>,
+    checks: &'a [CheckReport],
 }
 
 #[derive(Debug, Serialize)]
@@ -98,25 +84,7 @@ impl<'a> Status<'a> {
             connection,
             lanes,
             spool,
-            checks: checks.iter().map(CheckLine::new).collect(),
-        }
-    }
-}
-
-impl<'a> CheckLine<'a> {
-    fn new(report: &'a CheckReport) -> Self {
-        Self {
-            stream: &report.stream,
-            policy: &report.policy,
-            schema_id: report.schema_id,
-            checked: report.checked,
-            invalid: report.invalid,
-            refused_requests: report.refused_requests,
-            by_rule: report
-                .by_rule
-                .iter()
-                .map(|(rule, n)| (rule.as_str(), *n))
-                .collect(),
+            checks,
         }
     }
 }

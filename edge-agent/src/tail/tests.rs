@@ -366,5 +366,5 @@ async fn lines_that_do_not_fit_the_schema_are_counted_and_travel_on() {
         (4, 2, 0)
     );
     let rules = [("malformed".to_owned(), 1), ("type".to_owned(), 1)];
-    assert_eq!(report.by_rule, rules);
+    assert_eq!(report.by_rule, rules.into());
 }

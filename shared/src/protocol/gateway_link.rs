@@ -161,9 +161,12 @@ impl GatewayLink {
             self.close(Bye::new(ByeCode::LimitExceeded, message));
             return;
         }
-        if self.version >= SCHEMAS_TO_AGENTS {
+        let room = self.schemas.len() < self.limits.max_lanes as usize;
+        if self.version >= SCHEMAS_TO_AGENTS && (room || self.schemas.contains_key(&open.stream)) {
             let stream = open.stream.clone();
-            self.schemas.insert(stream.clone(), open.schema_id);
+            let known = self.schemas.entry(stream.clone()).or_default();
+            // a lane that the agent has given up names none
+            *known = open.schema_id.or(*known);
             self.outputs.push_back(GatewayOutput::WantSchema { stream });
         }
         let key = LaneKey {
@@ -195,20 +198,20 @@ impl GatewayLink {
         };
         lane.lane_no = Some(opened.lane_no);
         lane.skip_until = None;
-        let message = if lane.announced {
+        if std::mem::replace(&mut lane.announced, true) {
             lane.skip_until = Some(opened.mark + 1);
-            ToAgent::Refuse(Refuse {
-                lane: opened.lane,
-                expected: opened.mark + 1,
-                code: RefuseCode::Unavailable,
-                message: "the aggregator was away: go on from its mark".to_owned(),
-                retry_after_ms: 0,
-            })
-        } else {
-            lane.announced = true;
-            ToAgent::LaneOpened(opened)
-        };
-        self.outputs.push_back(GatewayOutput::Send(message));
+            self.outputs
+                .push_back(GatewayOutput::Send(ToAgent::Refuse(Refuse {
+                    lane: opened.lane,
+                    expected: opened.mark + 1,
+                    code: RefuseCode::Unavailable,
+                    message: "the aggregator was away: go on from its mark".to_owned(),
+                    retry_after_ms: 0,
+                })));
+        }
+        // the second time, too: it may be an older copy of itself that came back
+        self.outputs
+            .push_back(GatewayOutput::Send(ToAgent::LaneOpened(opened)));
     }
 
     /// The streams whose schemas the agent is to know.

@@ -1,5 +1,7 @@
 //! Messages of the control streams.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Epoch;
@@ -270,7 +272,7 @@ pub struct CheckReport {
     /// Requests that were refused for an invalid event. Their events are counted nowhere else.
     pub refused_requests: u64,
     /// Invalid events by the rule that they break first.
-    pub by_rule: Vec<(String, u64)>,
+    pub by_rule: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
