@@ -98,6 +98,7 @@ impl Actor {
     ) -> Result<(Self, watch::Receiver<SpoolStatus>), OpenError> {
         let initial = SpoolStatus {
             lanes: Arc::new([]),
+            retired: Arc::new([]),
             bytes: 0,
             limit: config.limit,
             full: false,
@@ -586,6 +587,10 @@ impl Actor {
         self.gauges
             .held
             .set(lanes.iter().map(|lane| lane.held_events).sum::<u64>() as f64);
+        let retired = match &self.database {
+            Some(database) => Arc::clone(&database.lanes.retired),
+            None => Arc::clone(&self.status.borrow().retired),
+        };
         let (limit, full, quarantined) = (self.config.limit, self.full, self.quarantined.clone());
         let salvage = self
             .database
@@ -594,6 +599,7 @@ impl Actor {
         let salvage = salvage.map(|row| Arc::new(row.report(&self.place.dir)));
         self.status.send_replace(SpoolStatus {
             lanes,
+            retired,
             bytes,
             limit,
             full,

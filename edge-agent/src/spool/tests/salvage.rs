@@ -271,3 +271,39 @@ fn a_damaged_file_that_vanishes_ends_the_salvage_with_named_losses() {
         .mark(lane.lane, 60)
         .expect("the loss is shipped like any other");
 }
+
+#[test]
+fn conservation_lanes_that_were_gone_before_the_damage_are_still_known_after_it() {
+    let (mut spool, _) = furnished();
+    let lane = spool.lane("small");
+    let fork = |reply| Control::Fork {
+        lane: lane.lane,
+        reason: ForkReason::Backlog,
+        reply,
+    };
+    spool.control(fork).expect("fork");
+    spool.mark(lane.lane, lane.next_seq - 1).expect("drained");
+    let before = spool.status().retired;
+    assert_eq!(before.len(), 1);
+    let checkpointed = spool.actor.database_for_tests().checkpoint(true);
+    checkpointed.expect("checkpoint");
+    let image = spool.image();
+    // the check at opening finds a lane whose blocks are not where its row says
+    let conn = rusqlite::Connection::open(image.path().join("spool.db")).expect("open");
+    conn.execute(
+        "UPDATE lanes SET next_seq = next_seq + 5 WHERE active = 0 OR stream = 'large'",
+        [],
+    )
+    .expect("damage");
+    drop(conn);
+    spool.restore(image);
+    assert!(spool.status().quarantined.is_some());
+    finish(&mut spool);
+    let known = spool.status().retired;
+    assert!(
+        known
+            .iter()
+            .any(|lane| (lane.epoch, lane.committed_seq) == (before[0].epoch, before[0].committed_seq)),
+        "{known:?}"
+    );
+}
