@@ -126,4 +126,8 @@ async fn tailed_lines_whose_commit_failed_only_in_its_sync_are_spooled_once() {
     let served = thread.join().expect("no panic");
     assert!(served.positions > 0, "the refused lines were looked for");
     assert_eq!(served.appends, 2, "and found, not appended again");
+    injected(
+        "tailed_lines_whose_commit_failed_only_in_its_sync_are_spooled_once",
+        [("EIO of fsync", 1)],
+    );
 }
