@@ -1,4 +1,4 @@
-//! The newest schema of every stream, in memory: what the commit thread asks for each batch.
+//! The schema that judges each stream, in memory: what the commit thread asks for each batch.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -62,5 +62,12 @@ impl SchemaCache {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(stream, schema);
+    }
+
+    pub(crate) fn clear(&self, stream: &StreamName) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(stream);
     }
 }
