@@ -13,6 +13,7 @@ mod kills;
 mod namespaces;
 mod offline;
 mod raw_agent;
+mod registry_clients;
 mod restart;
 mod restored;
 mod site;

@@ -16,6 +16,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
     service
         .service(path("/schemas").route(web::get().to(list)))
         .service(path("/schemas/types").route(web::get().to(types)))
+        .service(path("/contexts").route(web::get().to(contexts)))
         .service(path("/schemas/ids/{id}").route(web::get().to(by_id)))
         .service(path("/schemas/ids/{id}/schema").route(web::get().to(text)))
         .service(path("/schemas/ids/{id}/subjects").route(web::get().to(subjects)))
@@ -24,6 +25,11 @@ pub fn configure(service: &mut web::ServiceConfig) {
 
 async fn types() -> Answer {
     Answer::json(&SchemaFormat::ALL.map(SchemaFormat::as_str))
+}
+
+/// There is the default one.
+async fn contexts() -> Answer {
+    Answer::json(&["."])
 }
 
 async fn list(state: State, request: HttpRequest) -> Result<Answer, Refusal> {
