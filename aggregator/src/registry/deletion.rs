@@ -134,6 +134,13 @@ impl Registry {
             Ok(())
         })?;
         if permanent {
+            let store = self.store();
+            for row in doomed {
+                if store.schema(row.id)?.is_none() {
+                    self.shared.cache.drop_ids([row.id]);
+                }
+            }
+            drop(store);
             // an id that was forgotten may come back in an import, as another schema
             self.shared.parsed.forget();
         }

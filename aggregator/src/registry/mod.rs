@@ -27,6 +27,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod writer;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -87,6 +88,7 @@ impl Registry {
                 changes: broadcast::Sender::new(CHANGES),
             }),
         };
+        registry.shared.cache.add_ids(registry.store().ids()?);
         for subject in registry.subjects("", Deleted::Without, Page::default())? {
             registry.refresh(&subject)?;
         }

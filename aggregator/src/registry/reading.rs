@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use tributary_schema::language::ParsedSchema;
-use tributary_shared::ids::StreamName;
 use tributary_shared::wire::{NamedText, SchemaInfo};
 
 use super::messages::{
     Change, Deleted, Governance, Page, Reference, StoredSchema, SubjectVersion, Usage, Version, VersionRow,
 };
-use super::rules::State;
 use super::store::SubjectSummary;
-use super::{Registry, RegistryError, language, references, subject_of};
+use super::{Registry, RegistryError, language, references};
 
 impl Registry {
     /// One version of a subject. Deleted ones only when asked for.
@@ -60,28 +58,6 @@ impl Registry {
     /// Those of SQLite.
     pub fn newest_id(&self) -> Result<u32, RegistryError> {
         self.store().newest_id()
-    }
-
-    /// The subject version that has schema `id` and judged events of a stream, with its state; the newest one
-    /// when there are several, archived ones last. `None` when the stream's subject never had it.
-    ///
-    /// # Errors
-    /// Those of SQLite.
-    pub fn stream_schema(
-        &self,
-        stream: &StreamName,
-        id: u32,
-    ) -> Result<Option<(SchemaInfo, State, bool)>, RegistryError> {
-        let subject = subject_of(stream);
-        let store = self.store();
-        let Some(row) = store.version_with(&subject, id, true)? else {
-            return Ok(None);
-        };
-        let found = store.version(&subject, row.version)?;
-        drop(store);
-        found
-            .map(|found| Ok((self.info(found)?, row.state, row.deleted)))
-            .transpose()
     }
 
     /// Names of subjects that begin with `prefix`, sorted.

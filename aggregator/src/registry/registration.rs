@@ -45,6 +45,7 @@ impl Registry {
             self.must_follow(subject, &prepared.parsed)?;
         }
         let registered = self.store_version(subject, new, &prepared, (mode, state), by)?;
+        self.shared.cache.add_ids([registered.id]);
         self.refresh(subject)?;
         let Registered { id, version, .. } = registered;
         tracing::info!(subject, id, version, state = state.as_str(), "schema registered");

@@ -47,6 +47,14 @@ impl Store {
         Ok(select.query_row([key], |row| row.get(0)).optional()?)
     }
 
+    /// The ids of all schemas.
+    pub fn ids(&self) -> Result<Vec<u32>, RegistryError> {
+        let mut select = self.db.prepare_cached("SELECT id FROM schemas")?;
+        Ok(select
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?)
+    }
+
     pub fn newest_id(&self) -> Result<u32, RegistryError> {
         Ok(self
             .db
