@@ -28,7 +28,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
         .route("/schemas", web::get().to(list))
         .route("/schema-changes", web::get().to(all_changes))
         .route("/schemas/{subject}", web::get().to(subject))
-        .route("/schemas/{subject}", web::put().to(govern))
+        .route("/schemas/{subject}/governance", web::patch().to(govern))
         .route("/schemas/{subject}/usage", web::get().to(usage))
         .route("/schemas/{subject}/changes", web::get().to(changes))
         .route("/schemas/{subject}/diff", web::get().to(difference))
@@ -295,7 +295,7 @@ struct GovernBody {
     approver_role: Option<String>,
 }
 
-/// Replaces all of it: what is not said is nobody's from now on.
+/// What is not said stays; an empty text makes it nobody's.
 async fn govern(
     state: State,
     subject: Subject,
@@ -303,26 +303,35 @@ async fn govern(
 ) -> Result<HttpResponse, ApiError> {
     let body = body.into_inner();
     let by = signed(body.by, body.role, body.why)?;
-    let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
-    let new = Governance {
-        owner: given(body.owner),
-        contact: given(body.contact),
-        description: given(body.description),
-        approver_role: given(body.approver_role),
-    };
-    let texts = [&new.owner, &new.contact, &new.description, &new.approver_role];
-    if texts
-        .iter()
-        .any(|text| text.as_ref().is_some_and(|text| text.len() > MAX_TEXT))
-    {
+    let said = [body.owner, body.contact, body.description, body.approver_role];
+    if said.iter().flatten().any(|text| text.len() > MAX_TEXT) {
         let message = format!("no text is longer than {MAX_TEXT} bytes");
         return Err(ApiError::bad_request("invalid_body", message));
     }
-    let shown = json!({ "subject": *subject, "owner": new.owner, "contact": new.contact,
-        "description": new.description, "approver_role": new.approver_role });
-    call(&state, move |registry| {
-        registry.set_governance(&subject, &new, &by)
-    })
-    .await?;
-    Ok(HttpResponse::Ok().json(shown))
+    let shown = call(&state, move |registry| {
+        let old = registry.governance(&subject)?;
+        let [owner, contact, description, approver_role] = said;
+        let new = Governance {
+            owner: changed(owner, old.owner),
+            contact: changed(contact, old.contact),
+            description: changed(description, old.description),
+            approver_role: changed(approver_role, old.approver_role),
+        };
+        registry.set_governance(&subject, &new, &by)?;
+        Ok(json!({
+            "subject": *subject,
+            "owner": new.owner,
+            "contact": new.contact,
+            "description": new.description,
+            "approver_role": new.approver_role,
+        }))
+    });
+    Ok(HttpResponse::Ok().json(shown.await?))
+}
+
+fn changed(said: Option<String>, old: Option<String>) -> Option<String> {
+    match said {
+        None => old,
+        Some(text) => Some(text).filter(|text| !text.trim().is_empty()),
+    }
 }

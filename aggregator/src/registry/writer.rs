@@ -34,7 +34,11 @@ impl Registry {
             return refused(UNKNOWN_SCHEMA, message);
         };
         if !row.state.accepted() {
-            let what = if row.state == State::Draft { "not yet approved" } else { "retired" };
+            let what = if row.state == State::Draft {
+                "not yet approved"
+            } else {
+                "retired"
+            };
             let message = format!("version {} of {subject} (schema {id}) is {what}", row.version);
             return refused(UNACCEPTED_SCHEMA, message);
         }
@@ -74,13 +78,22 @@ mod tests {
             (reason.rule, reason.message)
         };
         let (rule, message) = refused(foreign);
-        assert!(rule == UNKNOWN_SCHEMA && message.contains("not as a version of a-value"), "{message}");
+        assert!(
+            rule == UNKNOWN_SCHEMA && message.contains("not as a version of a-value"),
+            "{message}"
+        );
         let (rule, message) = refused(99);
-        assert!(rule == UNKNOWN_SCHEMA && message.contains("no schema with id 99"), "{message}");
+        assert!(
+            rule == UNKNOWN_SCHEMA && message.contains("no schema with id 99"),
+            "{message}"
+        );
         registry
             .step("a-value", 1, Step::Retire, false, &by)
             .expect("retired");
         let (rule, message) = refused(old);
-        assert!(rule == UNACCEPTED_SCHEMA && message.contains("retired"), "{message}");
+        assert!(
+            rule == UNACCEPTED_SCHEMA && message.contains("retired"),
+            "{message}"
+        );
     }
 }
