@@ -1,6 +1,5 @@
 //! Asking the aggregator's API and the registry's port.
 
-use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::http;
@@ -55,7 +54,9 @@ fn unreachable(what: &str, url: &str, key: &str) -> String {
 
 /// The aggregator's API.
 pub mod api {
-    use super::{Context as _, Value, answer, http, unreachable};
+    use anyhow::Context as _;
+
+    use super::{Value, answer, http, unreachable};
     use crate::schema::cli::ApiArgs;
 
     pub fn get(api: &ApiArgs, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
@@ -83,7 +84,9 @@ pub mod api {
 
 /// The registry's port.
 pub mod registry {
-    use super::{Context as _, Value, answer, http, unreachable};
+    use anyhow::Context as _;
+
+    use super::{Value, answer, http, unreachable};
     use crate::schema::cli::RegistryArgs;
 
     pub fn get(registry: &RegistryArgs, path: &str) -> anyhow::Result<Value> {

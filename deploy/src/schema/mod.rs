@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tributary_shared::program::EXIT_USAGE;
 
 use crate::out;
-use call::{Refused, answer, api, path, registry};
+use call::{Refused, api, path, registry};
 use cli::{
     ChangesArgs, DiffArgs, GovernArgs, InferArgs, RegisterArgs, SchemaCommand, ShowArgs, SignArgs, StepArgs,
     SubjectArgs,
@@ -163,7 +163,7 @@ fn diff(args: &DiffArgs) -> anyhow::Result<()> {
 }
 
 fn infer(args: &InferArgs) -> anyhow::Result<()> {
-    let url = format!("/api/v1/streams/{}/proposed-schema", path(args.stream.as_ref()));
+    let url = format!("/api/v1/streams/{}/proposed-schema", path(args.stream.as_str()));
     let query = [
         ("events", args.events.to_string()),
         ("ranges", args.ranges.to_string()),
