@@ -29,7 +29,8 @@ async fn a_version_is_proposed_approved_deprecated_and_retired() {
     let app = app(mesh.state.clone()).await;
     register(&mesh, ONE);
     let base = "/api/v1/schemas/readings-value";
-    let said = json!({ "by": "ann", "owner": "plant 7", "contact": "ann@plant", "approver_role": "stewards" });
+    let said =
+        json!({ "by": "ann", "owner": "plant 7", "contact": "ann@plant", "approver_role": "stewards" });
     let (status, governed) = call(&app, patch(&format!("{base}/governance"), said)).await;
     assert_eq!((status, &governed["owner"]), (StatusCode::OK, &json!("plant 7")));
     let said = json!({ "by": "ann", "description": "what presses measure" });
@@ -44,8 +45,16 @@ async fn a_version_is_proposed_approved_deprecated_and_retired() {
     );
     let signed = json!({ "by": "ann", "role": "stewards", "why": "looks right" });
     let (status, done) = call(&app, post(&approve, signed.clone())).await;
-    assert_eq!((status, &done["state"]), (StatusCode::OK, &json!("active")), "{done}");
-    let (status, _) = call(&app, post(&format!("{base}/versions/1/deprecate"), signed.clone())).await;
+    assert_eq!(
+        (status, &done["state"]),
+        (StatusCode::OK, &json!("active")),
+        "{done}"
+    );
+    let (status, _) = call(
+        &app,
+        post(&format!("{base}/versions/1/deprecate"), signed.clone()),
+    )
+    .await;
     assert_eq!(status, StatusCode::OK);
     let (_, shown) = call(&app, get(base)).await;
     let states: Vec<&Value> = shown["versions"]
@@ -66,15 +75,34 @@ async fn a_version_is_proposed_approved_deprecated_and_retired() {
     assert_eq!(all["changes"].as_array().map(Vec::len), Some(2));
     let (_, listed) = call(&app, get("/api/v1/schemas")).await;
     let row = &listed["subjects"][1];
-    assert_eq!((&row["subject"], &row["latest"]), (&json!("readings-value"), &json!(2)));
+    assert_eq!(
+        (&row["subject"], &row["latest"]),
+        (&json!("readings-value"), &json!(2))
+    );
 
     let retire = format!("{base}/versions/2/retire");
     let cases = [
         (post(&retire, json!({ "by": " " })), 400, "invalid_body"),
-        (post(&retire, json!({ "by": "ann", "because": "x" })), 400, "malformed"),
-        (post(&format!("{base}/versions/2/explode"), signed.clone()), 404, "not_found"),
-        (post(&format!("{base}/versions/9/retire"), signed.clone()), 404, "unknown_version"),
-        (post("/api/v1/schemas/none/versions/1/retire", signed.clone()), 404, "unknown_subject"),
+        (
+            post(&retire, json!({ "by": "ann", "because": "x" })),
+            400,
+            "malformed",
+        ),
+        (
+            post(&format!("{base}/versions/2/explode"), signed.clone()),
+            404,
+            "not_found",
+        ),
+        (
+            post(&format!("{base}/versions/9/retire"), signed.clone()),
+            404,
+            "unknown_version",
+        ),
+        (
+            post("/api/v1/schemas/none/versions/1/retire", signed.clone()),
+            404,
+            "unknown_subject",
+        ),
         (post(&approve, signed.clone()), 409, "wrong_state"),
         (get("/api/v1/schemas/none"), 404, "unknown_subject"),
         (get(&format!("{base}/changes?limit=0")), 400, "invalid_query"),
@@ -82,7 +110,11 @@ async fn a_version_is_proposed_approved_deprecated_and_retired() {
     ];
     for (request, status, code) in cases {
         let (told, body) = call(&app, request).await;
-        assert_eq!((told.as_u16(), &body["error"]["code"]), (status, &json!(code)), "{body}");
+        assert_eq!(
+            (told.as_u16(), &body["error"]["code"]),
+            (status, &json!(code)),
+            "{body}"
+        );
     }
     let (status, done) = call(&app, post(&retire, signed.clone())).await;
     assert_eq!((status, &done["state"]), (StatusCode::OK, &json!("retired")));
