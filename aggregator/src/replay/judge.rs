@@ -230,6 +230,7 @@ mod tests {
             version: 2,
             format: "JSON".to_owned(),
             text: text.to_owned(),
+            references: Vec::new(),
         };
         Arc::new(StreamSchema::compile(&info).expect("compiles"))
     }
