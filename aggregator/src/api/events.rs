@@ -1,10 +1,14 @@
 //! The path of one event, hop by hop, with the windows that it changed.
 
 use actix_web::{HttpResponse, web};
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int32Type;
 use serde_json::{Value, json};
 use tributary_shared::ids::{AgentId, Epoch, LaneKey, LaneNo, LineageId, Seq, StreamName};
 use tributary_shared::time::to_rfc3339;
-use tributary_shared::wire::{CommitHeader, SegmentOrigin};
+use tributary_shared::wire::batch::SCHEMA_ID_COLUMN;
+use tributary_shared::wire::{CommitHeader, SchemaRef, SegmentOrigin};
 
 use super::dead_letters::letter_json;
 use super::{ApiError, ApiState};
@@ -104,6 +108,7 @@ async fn event(state: web::Data<ApiState>, name: web::Path<String>) -> Result<Ht
     match fate {
         Fate::Valid { hop, row } => {
             path["outcome"] = json!("valid");
+            path["schema"] = json!(written_with(&hop.header, entry.as_ref(), row));
             committed(&mut path, &hop, seq);
             apply(&state, &mut path, hop, entry.as_ref(), row).await?;
         }
@@ -187,6 +192,27 @@ fn committed(path: &mut Value, hop: &Hop, seq: Seq) {
     }));
     path["hops"] = Value::Array(hops);
     path["trace_id"] = json!(header.traceparent.as_deref().and_then(trace_id));
+}
+
+/// The schema that wrote a valid row: the row's own where the batch's differ, else the batch's only one.
+fn written_with(header: &CommitHeader, entry: Option<&Committed>, row: usize) -> Option<SchemaRef> {
+    let ids = entry
+        .and_then(|entry| entry.records.as_ref())
+        .and_then(|records| records.column_by_name(SCHEMA_ID_COLUMN))
+        .and_then(|ids| ids.as_primitive_opt::<Int32Type>());
+    let mut used = header.usage.iter().map(|used| used.schema);
+    match ids {
+        Some(ids) => {
+            let id = u32::try_from(ids.is_valid(row).then(|| ids.value(row))?).ok()?;
+            used.find(|schema| schema.id == id)
+        }
+        None => header
+            .usage
+            .iter()
+            .find(|used| used.rows > used.rejected)
+            .map(|used| used.schema)
+            .or(header.schema),
+    }
 }
 
 /// The segment that a seq was taken in with.

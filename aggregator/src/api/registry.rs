@@ -173,6 +173,7 @@ async fn version(
         version,
         format,
         text,
+        ..
     } = found.schema;
     Ok(answer(json!({
         "subject": found.subject,

@@ -11,6 +11,7 @@ mod cache;
 mod json_schema;
 mod messages;
 mod store;
+mod writer;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,6 +55,7 @@ impl Registry {
     pub fn open(dir: &Path) -> Result<Self, RegistryError> {
         let store = Store::open(dir)?;
         let cache = SchemaCache::default();
+        cache.add_ids(store.ids()?);
         for subject in store.subjects()? {
             let newest = store.version(&subject, Version::Latest)?;
             if let Some((stream, newest)) = stream_of(&subject).zip(newest) {
@@ -100,6 +102,7 @@ impl Registry {
         // the lock spans store and cache: two registrations reach both in one order
         let mut store = self.store();
         let registered = store.register(subject, format, text, now_millis())?;
+        self.shared.cache.add_ids([registered.id]);
         if registered.created
             && let Some(stream) = stream_of(subject)
         {
@@ -109,6 +112,7 @@ impl Registry {
                 version,
                 format: format.as_str().to_owned(),
                 text: text.to_owned(),
+                references: Vec::new(),
             };
             let schema = Arc::new(schema);
             self.shared.cache.set(stream.clone(), Arc::clone(&schema));

@@ -64,6 +64,7 @@ fn subject_version(row: &Row<'_>) -> rusqlite::Result<SubjectVersion> {
         id: row.get(3)?,
         format: row.get(4)?,
         text: row.get(5)?,
+        references: Vec::new(),
     };
     Ok(SubjectVersion {
         subject: row.get(0)?,
@@ -158,6 +159,16 @@ impl Store {
             .optional()?)
     }
 
+    /// The newest version of the subject that has the schema's id.
+    pub fn version_by_id(&self, subject: &str, id: u32) -> Result<Option<SubjectVersion>, RegistryError> {
+        let mut select = self.db.prepare_cached(&format!(
+            "SELECT {COLUMNS} WHERE subject = ?1 AND s.id = ?2 ORDER BY version DESC LIMIT 1"
+        ))?;
+        Ok(select
+            .query_row(params![subject, id], subject_version)
+            .optional()?)
+    }
+
     pub fn text(&self, id: u32) -> Result<Option<(String, String)>, RegistryError> {
         let mut select = self
             .db
@@ -165,6 +176,14 @@ impl Store {
         Ok(select
             .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?)
+    }
+
+    /// The ids of all schemas.
+    pub fn ids(&self) -> Result<Vec<u32>, RegistryError> {
+        let mut select = self.db.prepare_cached("SELECT id FROM schemas")?;
+        Ok(select
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?)
     }
 
     pub fn subjects(&self) -> Result<Vec<String>, RegistryError> {

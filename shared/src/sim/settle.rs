@@ -232,7 +232,9 @@ impl World {
                 self.cut_upstream(gateway);
             }
             AggregatorOutput::Agent { agent, session, .. } => self.sighted(gateway, &agent, session),
-            AggregatorOutput::Subscribe { .. } | AggregatorOutput::GatewayUp { .. } => {}
+            AggregatorOutput::Subscribe { .. }
+            | AggregatorOutput::FindSchema { .. }
+            | AggregatorOutput::GatewayUp { .. } => {}
         }
     }
 
@@ -296,7 +298,7 @@ impl World {
                     self.faults.sessions_superseded += 1;
                 }
             }
-            UpstreamOutput::Schema { .. } => {}
+            UpstreamOutput::Schema { .. } | UpstreamOutput::SchemaById { .. } => {}
             UpstreamOutput::Close { .. } => self.cut_upstream(gateway),
         }
     }

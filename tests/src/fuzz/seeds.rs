@@ -164,6 +164,7 @@ fn commit_header(count: u32, columns_len: usize, dead_len: usize) -> CommitHeade
         received_at: 4,
         admitted_at: 5,
         traceparent: None,
+        usage: Vec::new(),
     }
 }
 

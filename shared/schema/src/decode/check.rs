@@ -194,6 +194,10 @@ fn native(keywords: &Map<String, Value>, kind: Kind) -> Option<Checks> {
     if keywords.keys().all(|keyword| is_annotation(keyword)) {
         return Some(Checks::default());
     }
+    if matches!(kind, Kind::Time(_) | Kind::Unsigned) {
+        // these columns take texts and numbers, which no check here can
+        return None;
+    }
     let null = match keywords.get("type") {
         Some(types) => may_be_null(types)?,
         // only an enum of texts can stand for a type

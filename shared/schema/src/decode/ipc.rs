@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, TimestampMillisecondArray};
+use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, TimestampMillisecondArray};
 use arrow_buffer::{Buffer, ScalarBuffer};
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit};
 use tributary_shared::wire::WireError;
-use tributary_shared::wire::batch::{EVENT_TIME_COLUMN, EXTRA_COLUMN, JSON_TEXT_METADATA};
+use tributary_shared::wire::batch::{EVENT_TIME_COLUMN, EXTRA_COLUMN, JSON_TEXT_METADATA, SCHEMA_ID_COLUMN};
 
 use super::text::TextColumn;
 
@@ -47,6 +47,11 @@ impl Columns {
         }
         self.fields.push(field);
         self.arrays.push(array);
+    }
+
+    /// Adds the ids of the schemas that wrote the rows.
+    pub(super) fn push_schema_ids(&mut self, ids: Int32Array) {
+        self.push(SCHEMA_ID_COLUMN, Arc::new(ids), false);
     }
 
     /// Ends with `_extra` and writes the stream, which will have about `capacity` bytes.

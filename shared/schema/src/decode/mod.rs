@@ -19,10 +19,12 @@
 //! years 1 to 9999 makes the row a dead letter (`event_time`), whereas an unusable `ts` that nobody marked
 //! falls back, like a missing or null one, to the time at which the agent collected the event.
 
+mod avro;
 mod check;
 mod column;
 mod decoder;
 mod extra;
+mod framing;
 mod infer;
 mod ipc;
 mod keys;
@@ -34,12 +36,16 @@ mod reasons;
 mod scan;
 mod schema;
 mod schemaless;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod text;
 mod time;
+mod translate;
 mod typed;
+mod writers;
 
 pub use decoder::Decoder;
-pub use messages::{DecodeLimits, Decoded, SchemaError, encode_dead, split_body};
+pub use messages::{DecodeError, DecodeLimits, Decoded, SchemaError, encode_dead, split_body};
 pub use schema::{MAX_SCHEMA_TEXT, StreamSchema};
+pub use writers::{Writer, Writers};

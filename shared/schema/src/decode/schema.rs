@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jsonschema::{ValidationOptions, Validator};
 use serde_json::Value;
-use tributary_shared::wire::{Reason, SchemaInfo, SchemaRef};
+use tributary_shared::wire::{NamedText, Reason, SchemaInfo, SchemaRef};
 
-use super::messages::{DecodeLimits, SchemaError};
+use super::avro::{self, AvroSchema};
+use super::column::Kind;
+use super::messages::SchemaError;
 use super::plan::Plan;
-use super::reasons::{judge, reason};
-use super::typed::TypedRows;
+use super::reasons::reason;
+use super::writers::Writers;
 
 /// The longest schema text, in bytes.
 pub const MAX_SCHEMA_TEXT: usize = 1 << 20;
@@ -21,9 +23,18 @@ pub struct StreamSchema {
     /// Tells the schemas of one process apart, so that a decoder finds the builders that fit.
     pub(super) unique: u64,
     pub(super) judged: Option<Judged>,
+    pub(super) language: Language,
 }
 
-/// A schema's two ways to judge: quickly, field by field, and wholly.
+/// What rows that were written with a schema look like.
+#[derive(Debug)]
+pub(super) enum Language {
+    Json,
+    /// With the columns of its fields.
+    Avro(AvroSchema, Vec<(String, Kind)>),
+}
+
+/// A schema's two ways to judge JSON: quickly, field by field, and wholly.
 #[derive(Debug)]
 pub(super) struct Judged {
     pub validator: Validator,
@@ -41,35 +52,39 @@ fn next_unique() -> u64 {
 }
 
 impl StreamSchema {
-    /// Compiles a registered JSON Schema. Costs milliseconds: once a version, not once a batch.
+    /// Compiles a registered schema. Costs milliseconds: once a version, not once a batch.
     ///
     /// # Errors
     /// [`SchemaError`] when this gateway cannot judge events by it.
     pub fn compile(info: &SchemaInfo) -> Result<Self, SchemaError> {
-        if info.format != "JSON" {
-            return Err(SchemaError::Format(info.format.clone()));
-        }
         if info.text.len() > MAX_SCHEMA_TEXT {
             return Err(SchemaError::TooLarge {
                 len: info.text.len(),
                 limit: MAX_SCHEMA_TEXT,
             });
         }
-        let root: Value =
-            serde_json::from_str(&info.text).map_err(|error| SchemaError::NotJson(error.to_string()))?;
-        let validator = options().build(&root).map_err(|error| SchemaError::Invalid {
-            path: error.instance_path().as_str().to_owned(),
-            message: error.to_string().chars().take(300).collect(),
-        })?;
-        let plan = Plan::build(&root, validator.draft())?;
-        let reference = Some(SchemaRef {
-            id: info.id,
-            version: info.version,
-        });
+        let (judged, language) = match info.format.as_str() {
+            "JSON" => {
+                let root = json(&info.text)?;
+                (Judged::compile(&root, &info.references, &[])?, Language::Json)
+            }
+            "AVRO" => {
+                let schema = AvroSchema::parse(&info.text, &info.references)
+                    .map_err(|(path, message)| SchemaError::Invalid { path, message })?;
+                let columns = avro::columns(&schema);
+                let judged = Judged::compile(&columns.root, &[], &columns.kinds)?;
+                (judged, Language::Avro(schema, columns.kinds))
+            }
+            other => return Err(SchemaError::Format(other.to_owned())),
+        };
         Ok(Self {
-            reference,
+            reference: Some(SchemaRef {
+                id: info.id,
+                version: info.version,
+            }),
             unique: next_unique(),
-            judged: Some(Judged { validator, plan }),
+            judged: Some(judged),
+            language,
         })
     }
 
@@ -80,6 +95,7 @@ impl StreamSchema {
             reference: None,
             unique: next_unique(),
             judged: None,
+            language: Language::Json,
         }
     }
 
@@ -88,17 +104,71 @@ impl StreamSchema {
         self.reference
     }
 
-    /// Judges one payload, as [`super::Decoder::decode`] would.
+    /// The fields that the schema marks as keys, in its order.
+    #[must_use]
+    pub fn keys(&self) -> &[String] {
+        self.judged.as_ref().map_or(&[], |judged| &judged.plan.keys)
+    }
+
+    /// The field that the schema marks as event time.
+    #[must_use]
+    pub fn event_time(&self) -> Option<&str> {
+        let plan = &self.judged.as_ref()?.plan;
+        let field = plan.event_time.filter(|_| plan.event_time_marked)?;
+        Some(&plan.fields[field].name)
+    }
+
+    /// Judges one payload, as [`super::Decoder::decode`] would: one in wire format must be written with this
+    /// very schema.
     ///
     /// # Errors
     /// The reasons why it would become a dead letter, at least one.
     pub fn check(&self, payload: &[u8]) -> Result<(), Vec<Reason>> {
-        let text = text_of(payload, DecodeLimits::default().event_bytes).map_err(|reason| vec![reason])?;
-        match &self.judged {
-            None => judge(None, text),
-            Some(judged) => TypedRows::new(&judged.plan).add(judged, text, 0),
-        }
+        self.check_with(payload, &Writers::default())
     }
+
+    /// Judges one payload, which may be written with any of `writers`.
+    ///
+    /// # Errors
+    /// The reasons why it would become a dead letter, at least one.
+    pub fn check_with(&self, payload: &[u8], writers: &Writers) -> Result<(), Vec<Reason>> {
+        super::decoder::check(self, payload, writers)
+    }
+}
+
+impl Judged {
+    fn compile(
+        root: &Value,
+        references: &[NamedText],
+        kinds: &[(String, Kind)],
+    ) -> Result<Self, SchemaError> {
+        let references: Vec<(&str, Value)> = references
+            .iter()
+            .map(|reference| Ok((reference.name.as_str(), json(&reference.text)?)))
+            .collect::<Result<_, SchemaError>>()?;
+        let invalid = |path: String, error: String| SchemaError::Invalid {
+            path,
+            message: error.chars().take(300).collect(),
+        };
+        let mut registry = jsonschema::Registry::new();
+        for (name, value) in &references {
+            let added = registry.add(*name, value);
+            registry = added.map_err(|error| invalid(String::new(), error.to_string()))?;
+        }
+        let registry = registry
+            .prepare()
+            .map_err(|error| invalid(String::new(), error.to_string()))?;
+        let validator = options()
+            .with_registry(&registry)
+            .build(root)
+            .map_err(|error| invalid(error.instance_path().as_str().to_owned(), error.to_string()))?;
+        let plan = Plan::build(root, validator.draft(), kinds)?;
+        Ok(Self { validator, plan })
+    }
+}
+
+fn json(text: &str) -> Result<Value, SchemaError> {
+    serde_json::from_str(text).map_err(|error| SchemaError::NotJson(error.to_string()))
 }
 
 /// The payload as text.

@@ -6,8 +6,9 @@
 
 use std::collections::HashMap;
 
+use arrow_array::Int32Array;
 use tributary_shared::time::{MAX_MILLIS, MIN_MILLIS, Millis};
-use tributary_shared::wire::batch::EVENT_TIME_METADATA;
+use tributary_shared::wire::batch::{EVENT_TIME_METADATA, KEYS_METADATA};
 use tributary_shared::wire::{Reason, WireError};
 
 use super::column::{Column, Kind};
@@ -101,6 +102,20 @@ impl TypedRows {
     fn add_slowly(&mut self, judged: &Judged, text: &str, collected_at: Millis) -> Result<(), Vec<Reason>> {
         self.cut_row();
         judge(Some(&judged.validator), text)?;
+        self.add_judged(judged, text, collected_at)
+    }
+
+    /// Adds a row that the schema of its writer has judged, so that only what the columns cannot hold is left
+    /// to find.
+    ///
+    /// # Errors
+    /// Why the row has no place in the columns, which are then as before.
+    pub(super) fn add_judged(
+        &mut self,
+        judged: &Judged,
+        text: &str,
+        collected_at: Millis,
+    ) -> Result<(), Vec<Reason>> {
         self.fill(&judged.plan, text, collected_at, false)
             .map_err(|fault| {
                 self.cut_row();
@@ -133,7 +148,7 @@ impl TypedRows {
                     let field = &plan.fields[number];
                     required += u32::from(field.required);
                     let time = if plan.event_time == Some(number) {
-                        let time = self.event_time(&mut cursor)?;
+                        let time = self.event_time(&mut cursor, field.kind)?;
                         event_time = time.and_then(EventTime::millis);
                         if time == Some(EventTime::Unusable) && plan.event_time_marked {
                             return Err(Fault::EventTime(number));
@@ -170,12 +185,15 @@ impl TypedRows {
     }
 
     /// Reads the value here as event time without stepping over it; `None` for null.
-    fn event_time(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<EventTime>, ScanError> {
+    fn event_time(&mut self, cursor: &mut Cursor<'_>, kind: Kind) -> Result<Option<EventTime>, ScanError> {
         let start = cursor.at();
         let time = match cursor.peek() {
             b'n' => None,
             b'"' => Some(EventTime::of_text(cursor.string()?.decode(&mut self.scratch))),
-            b'-' | b'0'..=b'9' => Some(EventTime::of_number(cursor.number()?)),
+            b'-' | b'0'..=b'9' => Some(EventTime::of_number(match (cursor.number()?, kind) {
+                (Number::Int(value), Kind::Time(unit)) => Number::Int(unit.to_millis(value)),
+                (number, _) => number,
+            })),
             _ => Some(EventTime::Unusable),
         };
         cursor.seek(start);
@@ -248,6 +266,24 @@ impl TypedRows {
                 let text = cursor.string()?.decode(&mut self.scratch);
                 column.push(row, text, || !check || checks.text.allows(text, time))
             }
+            Column::Time(unit, column) => {
+                let value = match cursor.peek() {
+                    b'"' => unit.of_text(cursor.string()?.decode(&mut self.scratch)),
+                    _ => match number_here(cursor, number)? {
+                        Number::Int(value) => Some(value),
+                        Number::Float(value) => integral(value),
+                    },
+                };
+                column.push(row, value.ok_or(Fault::Unfit(number))?);
+                true
+            }
+            Column::Unsigned(column) => {
+                let start = cursor.at();
+                number_here(cursor, number)?;
+                let value = cursor.since(start).parse();
+                column.push(row, value.map_err(|_| Fault::Unfit(number))?);
+                true
+            }
             Column::Json(column) => {
                 let start = cursor.at();
                 cursor.skip_value()?;
@@ -264,16 +300,17 @@ impl TypedRows {
         }
     }
 
-    /// The batch's columns as Arrow IPC, and the builders empty again. No bytes for no rows.
+    /// The batch's columns as Arrow IPC, with the ids of the rows' schemas if there are any, and the builders
+    /// empty again. No bytes for no rows.
     ///
     /// # Errors
     /// [`WireError::Encode`] when arrow refuses the columns, which none of ours makes it do.
-    pub(super) fn finish(&mut self, plan: &Plan) -> Result<Vec<u8>, WireError> {
+    pub(super) fn finish(&mut self, plan: &Plan, ids: Option<Int32Array>) -> Result<Vec<u8>, WireError> {
         let rows = std::mem::take(&mut self.rows);
         let written = if rows == 0 {
             Ok(Vec::new())
         } else {
-            self.write(plan, rows)
+            self.write(plan, ids, rows)
         };
         // the arrays are gone now
         self.event_times = self.lent_times.take_back();
@@ -282,11 +319,14 @@ impl TypedRows {
         written
     }
 
-    fn write(&mut self, plan: &Plan, rows: usize) -> Result<Vec<u8>, WireError> {
+    fn write(&mut self, plan: &Plan, ids: Option<Int32Array>, rows: usize) -> Result<Vec<u8>, WireError> {
         let mut columns = Columns::new(self.lent_times.lend(std::mem::take(&mut self.event_times)));
-        for ((name, kind), column) in plan.columns().zip(&mut self.columns) {
-            let array = column.finish(rows).map_err(encode_error)?;
-            columns.push(name, array, kind == Kind::Json);
+        for ((name, _), column) in plan.columns().zip(&mut self.columns) {
+            let (array, json) = column.finish(rows).map_err(encode_error)?;
+            columns.push(name, array, json);
+        }
+        if let Some(ids) = ids {
+            columns.push_schema_ids(ids);
         }
         let mut metadata = HashMap::new();
         if let Some(field) = plan.event_time.filter(|_| plan.event_time_marked) {
@@ -294,6 +334,9 @@ impl TypedRows {
                 EVENT_TIME_METADATA.to_owned(),
                 plan.fields[field].name.to_string(),
             );
+        }
+        if !plan.keys.is_empty() {
+            metadata.insert(KEYS_METADATA.to_owned(), serde_json::json!(plan.keys).to_string());
         }
         let capacity = self.written + self.written / 8;
         let bytes = columns.finish(&mut self.extra.column, metadata, capacity)?;
