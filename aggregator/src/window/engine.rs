@@ -203,7 +203,7 @@ impl Engine {
         if let Some(state) = self.views.get_mut(view) {
             state.position = position;
             state.counters = counters;
-            state.reset = false;
+            state.reset = state.groups.restored();
             state.live = position == self.position;
         }
     }

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tributary_shared::actors::{Backoff, DeathWatch};
 use tributary_shared::identity::Identity;
+use tributary_shared::ids::SeqRange;
 use tributary_shared::metrics::{self, Counter, Gauge, MetricName};
-use tributary_shared::protocol::{AgentLink, AgentOutput, LaneView, Shipment, Tick};
+use tributary_shared::protocol::{AgentLink, AgentOutput, FORGOTTEN, LaneView, Priority, Shipment, Tick};
 use tributary_shared::time::{Monotonic, now_millis};
 use tributary_shared::transport::{
     CONTROL_QUEUE, ControlReader, TransportError, send_batch_ranked, write_control,
@@ -23,7 +24,7 @@ use super::config::ShipConfig;
 use super::dial::{Rota, dial, when_asked};
 use super::forks::{OpenedLane, leave_shared_epochs, open_lane};
 use super::messages::{Lost, Received, SpoolChanged, Stop};
-use super::pack::{Packed, pack};
+use super::pack::{Packed, dropped, pack};
 use super::rival::Rivalry;
 use super::trace::BatchTraces;
 use crate::intake::{ConnectionState, ConnectionStatus};
@@ -259,10 +260,13 @@ impl Shipper {
         let status: SpoolStatus = self.setup.spool.watch().borrow().clone();
         let now = self.clock.tick();
         if let Some(session) = &mut self.session {
-            let views: Vec<LaneView> = status.lanes.iter().filter_map(view).collect();
+            let priority = |lane: &LaneInfo| self.setup.spool.policy(&lane.stream).priority;
+            let views = status.lanes.iter().filter_map(|lane| view(lane, priority(lane)));
+            let views: Vec<LaneView> = views.collect();
             session
                 .link
                 .spool_changed(now, &views, status.bytes, status.limit);
+            session.link.retired(now, &status.retired);
         }
     }
 
@@ -294,6 +298,7 @@ impl Shipper {
                 self.traces.committed(lane, mark, now_millis());
                 self.commit_mark(lane, mark, ctx);
             }
+            AgentOutput::ReportForgotten { lane, range } => self.report_forgotten(lane, range, ctx),
             AgentOutput::Refused { lane, code, message } => {
                 tracing::warn!(lane, ?code, message, "a batch was refused: it is sent again");
                 self.traces.refused(lane, &format!("{code:?}"), now_millis());
@@ -461,6 +466,28 @@ impl Shipper {
         true
     }
 
+    /// The aggregator was restored from before these events: nobody has them any more, and the ledger says so.
+    fn report_forgotten(&mut self, lane: u32, range: SeqRange, ctx: &mut Context<Self>) {
+        let (serial, Some(session)) = (self.serial, &self.session) else {
+            return;
+        };
+        let SeqRange { first, last } = range;
+        tracing::error!(
+            first,
+            last,
+            "aggregator lost committed events of a lane that is drained"
+        );
+        metrics::counter(MetricName::SpoolDropped, &[("reason", FORGOTTEN)]).inc_by(range.count());
+        self.meters.batches.inc();
+        let packed = dropped(lane, range, FORGOTTEN, now_millis());
+        let write = write_batch(session.connection.clone(), packed, false);
+        ctx.spawn(write.into_actor(self).map(move |written, actor, ctx| {
+            if let Err(error) = written {
+                actor.lose_serial(serial, &error.to_string(), ctx);
+            }
+        }));
+    }
+
     fn lose_serial(&mut self, serial: u64, reason: &str, ctx: &mut Context<Self>) {
         if self
             .session
@@ -494,7 +521,7 @@ impl Shipper {
     }
 }
 
-fn view(lane: &LaneInfo) -> Option<LaneView> {
+fn view(lane: &LaneInfo, priority: Priority) -> Option<LaneView> {
     Some(LaneView {
         lane: u32::try_from(lane.lane.0).ok()?,
         stream: lane.stream.clone(),
@@ -504,6 +531,7 @@ fn view(lane: &LaneInfo) -> Option<LaneView> {
         held_events: lane.held_events,
         held_bytes: lane.held_bytes,
         fresh: lane.active,
+        priority,
     })
 }
 

@@ -21,6 +21,7 @@ use super::dial::dial;
 use super::messages::{
     CloseSession, OpenLane, Register, ReportAgent, Sent, SessionId, ToSession, UpstreamConnection,
 };
+use super::reports::Reports;
 use crate::schemas::SchemaBook;
 
 /// First and longest pause between attempts. The aggregator is one, so its gateways may ask often.
@@ -60,8 +61,7 @@ pub struct Upstream {
     sessions: HashMap<SessionId, (AgentId, Recipient<ToSession>)>,
     /// Our lane handles towards the aggregator, and whose they are.
     handles: BTreeMap<u32, (SessionId, u32)>,
-    /// What each connected agent said last, for an aggregator that comes back without knowing it.
-    reports: HashMap<AgentId, ReportAgent>,
+    reports: Reports,
     lanes: HashMap<(SessionId, u32), u32>,
     next_handle: u32,
     attempts: u32,
@@ -103,7 +103,7 @@ impl Upstream {
             published,
             sessions: HashMap::new(),
             handles: BTreeMap::new(),
-            reports: HashMap::new(),
+            reports: Reports::default(),
             lanes: HashMap::new(),
             next_handle: 0,
             attempts: 0,
@@ -188,7 +188,7 @@ impl Upstream {
                 for ask in self.setup.schemas.connected(version) {
                     session.link.send(ask);
                 }
-                for report in self.reports.values() {
+                for report in self.reports.all() {
                     session.link.send(report.clone().into());
                 }
                 self.published.send_replace(Some(Arc::clone(&session.connection)));
@@ -476,16 +476,7 @@ impl Handler<ReportAgent> for Upstream {
     type Result = ();
 
     fn handle(&mut self, report: ReportAgent, ctx: &mut Self::Context) {
-        if report.report.is_some() {
-            self.reports.insert(report.agent.clone(), report.clone());
-        } else if self
-            .reports
-            .get(&report.agent)
-            .is_some_and(|last| last.session == report.session)
-        {
-            // not when an older session of the agent ends after the newer one has begun
-            self.reports.remove(&report.agent);
-        }
+        self.reports.heard(&report);
         if let Some(session) = &mut self.current {
             session.link.send(report.into());
         }

@@ -174,20 +174,20 @@ impl GatewayLink {
         };
         lane.lane_no = Some(opened.lane_no);
         lane.skip_until = None;
-        let message = if lane.announced {
+        if std::mem::replace(&mut lane.announced, true) {
             lane.skip_until = Some(opened.mark + 1);
-            ToAgent::Refuse(Refuse {
-                lane: opened.lane,
-                expected: opened.mark + 1,
-                code: RefuseCode::Unavailable,
-                message: "the aggregator was away: go on from its mark".to_owned(),
-                retry_after_ms: 0,
-            })
-        } else {
-            lane.announced = true;
-            ToAgent::LaneOpened(opened)
-        };
-        self.outputs.push_back(GatewayOutput::Send(message));
+            self.outputs
+                .push_back(GatewayOutput::Send(ToAgent::Refuse(Refuse {
+                    lane: opened.lane,
+                    expected: opened.mark + 1,
+                    code: RefuseCode::Unavailable,
+                    message: "the aggregator was away: go on from its mark".to_owned(),
+                    retry_after_ms: 0,
+                })));
+        }
+        // the second time, too: it may be an older copy of itself that came back
+        self.outputs
+            .push_back(GatewayOutput::Send(ToAgent::LaneOpened(opened)));
     }
 
     /// The aggregator is away: nothing can be forwarded until the lanes are opened again.

@@ -91,6 +91,7 @@ fn lane(lane: u32, fresh: bool) -> LaneView {
         held_events: 1_000,
         held_bytes: 0,
         fresh,
+        priority: Priority::Normal,
     }
 }
 
@@ -177,6 +178,101 @@ fn fresh_first_keeps_a_part_of_the_credit_for_live_data() {
         live += 1;
     }
     assert_eq!(live, credit / 4);
+}
+
+/// Ships until nothing is left, each batch a hundred events and 64 KiB, acknowledged at once; the lanes in order.
+fn drain(link: &mut AgentLink) -> Vec<u32> {
+    let mut order = Vec::new();
+    while let Some(shipment) = link.next_shipment(0) {
+        let range = SeqRange::from_count(shipment.from_seq, 100);
+        link.shipped(0, shipment.lane, range, 64 << 10);
+        let mark = range.last;
+        link.receive(
+            0,
+            ToAgent::Ack(crate::wire::Ack {
+                lane: shipment.lane,
+                mark,
+            }),
+        );
+        order.push(shipment.lane);
+    }
+    order
+}
+
+#[test]
+fn after_an_outage_streams_of_a_higher_priority_drain_first() {
+    let mut link = agent_session(0);
+    let view = |id, fresh, priority| LaneView {
+        priority,
+        ..lane(id, fresh)
+    };
+    let lanes = [
+        view(1, false, Priority::Low),
+        view(2, false, Priority::High),
+        view(3, false, Priority::Normal),
+        view(4, true, Priority::Low),
+        view(5, true, Priority::High),
+    ];
+    link.spool_changed(0, &lanes, 0, 0);
+    (1..=5).for_each(|id| open(&mut link, 0, id));
+    let order = drain(&mut link);
+    // live data has its share first, so that the two kinds are in order each for itself
+    let of = |ids: &[u32]| -> Vec<u32> { order.iter().copied().filter(|id| ids.contains(id)).collect() };
+    assert_eq!(of(&[4, 5]), [[5; 10], [4; 10]].concat());
+    assert_eq!(of(&[1, 2, 3]), [[2; 10], [3; 10], [1; 10]].concat());
+    let live_ends = order.iter().rposition(|id| *id >= 4).expect("live lanes");
+    assert!(live_ends <= 41, "live data first up to its share: {order:?}");
+}
+
+#[test]
+fn a_stream_of_low_priority_does_not_starve_behind_one_that_never_ends() {
+    let mut link = agent_session(0);
+    let view = |id, priority, next_seq| LaneView {
+        priority,
+        next_seq,
+        ..lane(id, true)
+    };
+    let lanes = [view(1, Priority::Low, 1_001), view(2, Priority::High, 1_000_001)];
+    link.spool_changed(0, &lanes, 0, 0);
+    (1..=2).for_each(|id| open(&mut link, 0, id));
+    let order = drain(&mut link);
+    let low: Vec<usize> = (0..order.len()).filter(|at| order[*at] == 1).collect();
+    assert_eq!(low.len(), 10);
+    assert!(low[0] >= 20, "the first one waits for a while: {low:?}");
+    let share = low[9] as f64 / 10.0;
+    assert!((19.0..=22.0).contains(&share), "one batch in {share}");
+}
+
+#[test]
+fn lanes_that_should_send_first_are_opened_first() {
+    let id = AgentId::new("a").expect("valid");
+    let key = SessionKey {
+        instance: 1,
+        session: 1,
+    };
+    let mut link = AgentLink::new(&id, "test", key, FreshShare::default(), 0);
+    let view = |id, fresh, priority| LaneView {
+        priority,
+        ..lane(id, fresh)
+    };
+    let lanes = [
+        view(1, false, Priority::High),
+        view(2, true, Priority::Low),
+        view(3, true, Priority::High),
+    ];
+    link.spool_changed(0, &lanes, 0, 0);
+    let welcome = Welcome {
+        version: VERSION,
+        node: "g".to_owned(),
+        now: 0,
+        limits: Limits::default(),
+    };
+    link.receive(0, ToAgent::Welcome(welcome));
+    let opened = std::iter::from_fn(|| link.output()).filter_map(|output| match output {
+        AgentOutput::Send(ToGateway::OpenLane(open)) => Some(open.lane),
+        _ => None,
+    });
+    assert_eq!(opened.collect::<Vec<_>>(), [3, 2, 1]);
 }
 
 #[test]

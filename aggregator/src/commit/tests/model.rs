@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use tokio::sync::mpsc;
 use tributary_shared::wire::RefuseCode;
 
@@ -246,11 +247,26 @@ async fn run(steps: Vec<Step>) {
     assert_eq!(fed, replayed, "the engine was fed what the log holds, once");
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
-    #[test]
-    fn any_submissions_leave_contiguous_lanes_and_balance(steps in prop::collection::vec(step(), 1..14)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+#[test]
+fn any_submissions_leave_contiguous_lanes_and_balance() {
+    let config = ProptestConfig {
+        cases: 32,
+        ..ProptestConfig::with_source_file(file!())
+    };
+    let crashes = std::cell::Cell::new(0);
+    let ran = TestRunner::new(config).run(&prop::collection::vec(step(), 1..14), |steps| {
+        let crashed = steps.iter().filter(|step| matches!(step, Step::Crash { .. }));
+        crashes.set(crashes.get() + crashed.count() as u64);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("runtime");
         runtime.block_on(run(steps));
-    }
+        Ok(())
+    });
+    ran.unwrap_or_else(|error| panic!("{error}"));
+    tributary_faults::injected(
+        tributary_faults::Layer::Stores,
+        "any_submissions_leave_contiguous_lanes_and_balance",
+        [("crash of the log, WAL cut off", crashes.get())],
+    );
 }

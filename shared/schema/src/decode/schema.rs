@@ -6,11 +6,13 @@ use jsonschema::{ValidationOptions, Validator};
 use serde_json::Value;
 use tributary_shared::wire::{NamedText, Reason, SchemaInfo, SchemaRef};
 
+#[cfg(feature = "columns")]
 use super::avro::{self, AvroSchema};
-use super::column::Kind;
+use super::kind::Kind;
 use super::messages::SchemaError;
 use super::plan::Plan;
 use super::reasons::reason;
+#[cfg(feature = "columns")]
 use super::writers::Writers;
 
 /// The longest schema text, in bytes.
@@ -31,6 +33,7 @@ pub struct StreamSchema {
 pub(super) enum Language {
     Json,
     /// With the columns of its fields.
+    #[cfg(feature = "columns")]
     Avro(AvroSchema, Vec<(String, Kind)>),
 }
 
@@ -68,6 +71,7 @@ impl StreamSchema {
                 let root = json(&info.text)?;
                 (Judged::compile(&root, &info.references, &[])?, Language::Json)
             }
+            #[cfg(feature = "columns")]
             "AVRO" => {
                 let schema = AvroSchema::parse(&info.text, &info.references)
                     .map_err(|(path, message)| SchemaError::Invalid { path, message })?;
@@ -118,19 +122,23 @@ impl StreamSchema {
         Some(&plan.fields[field].name)
     }
 
-    /// Judges one payload, as [`super::Decoder::decode`] would: one in wire format must be written with this
-    /// very schema.
+    /// Judges one payload, as the decoder would; one in wire format must be written with this very schema. Many
+    /// are judged quicker by one [`super::Checker`].
     ///
     /// # Errors
     /// The reasons why it would become a dead letter, at least one.
     pub fn check(&self, payload: &[u8]) -> Result<(), Vec<Reason>> {
-        self.check_with(payload, &Writers::default())
+        #[cfg(feature = "columns")]
+        return self.check_with(payload, &Writers::default());
+        #[cfg(not(feature = "columns"))]
+        super::checker::check_one(self, payload)
     }
 
     /// Judges one payload, which may be written with any of `writers`.
     ///
     /// # Errors
     /// The reasons why it would become a dead letter, at least one.
+    #[cfg(feature = "columns")]
     pub fn check_with(&self, payload: &[u8], writers: &Writers) -> Result<(), Vec<Reason>> {
         super::decoder::check(self, payload, writers)
     }

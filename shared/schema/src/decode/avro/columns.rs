@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::model::{AvroSchema, BytesMeaning, Field, IntMeaning, LongMeaning, Type, TypeId};
-use crate::decode::column::Kind;
+use crate::decode::kind::Kind;
 
 /// Decimals of so many digits go through a 64-bit float and back unchanged.
 const FLOAT_DIGITS: u32 = 15;

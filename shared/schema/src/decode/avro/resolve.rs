@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::logical::{write_base64, write_decimal, write_duration, write_uuid};
 use super::model::{AvroSchema, BytesMeaning, Field, IntMeaning, LongMeaning, Type, TypeId, simple};
 use super::read::{NumberAs, write_text};
-use crate::decode::column::Kind;
+use crate::decode::kind::Kind;
 use crate::decode::time::TimeUnit;
 
 /// Defaults within defaults; a record that holds itself by default would have no end.

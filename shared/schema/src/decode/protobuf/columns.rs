@@ -13,7 +13,7 @@
 use prost_reflect::{FieldDescriptor, Kind as Proto, MessageDescriptor, ReflectMessage, Value as ProtoValue};
 use serde_json::{Map, Value, json};
 
-use crate::decode::column::Kind;
+use crate::decode::kind::Kind;
 use crate::decode::time::TimeUnit;
 
 const EVENT_TIME_TAG: &str = "x-event-time";

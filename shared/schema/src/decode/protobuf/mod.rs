@@ -15,7 +15,7 @@ use prost_reflect::prost::Message;
 use prost_reflect::{DynamicMessage, FileDescriptor, MessageDescriptor};
 use tributary_shared::wire::Reason;
 
-use super::column::Kind;
+use super::kind::Kind;
 use super::framing::WIRE_FORMAT;
 use super::reasons::reason;
 

@@ -9,7 +9,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as Proto, MapKey, Mess
 use tributary_shared::wire::Reason;
 
 use crate::decode::avro::{write_base64, write_text};
-use crate::decode::column::Kind;
+use crate::decode::kind::Kind;
 use crate::decode::reasons::{pointer, reason};
 
 /// What is wrong with a message. Its path is found on the way back.
