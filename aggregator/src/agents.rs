@@ -233,6 +233,7 @@ mod tests {
             mark,
             valid: mark,
             dead: 0,
+            open: 0,
             dropped: 0,
             opened_at: 0,
             last_committed_at,

@@ -54,6 +54,8 @@ metric_names! {
     ApplySeconds = "tributary_apply_seconds": "Duration of folding one batch into every view";
     AppliedPosition = "tributary_applied_position": "Log position up to which the views are current";
     CommittedPosition = "tributary_committed_position": "Newest log position";
+    DeadLettersOpen = "tributary_dead_letters_open": "Dead letters that can be replayed";
+    DeadLettersSettled = "tributary_dead_letters_settled": "Dead letters that were settled, by outcome (replayed, discarded, expired)";
     LogFloor = "tributary_log_floor_position": "Log position up to which retention has deleted entries";
     LogFailing = "tributary_log_failing": "1 while the log cannot store, and batches are refused";
     WindowRows = "tributary_window_rows": "Window rows in memory, by view";

@@ -1,5 +1,6 @@
 //! The API over a real log, a real registry and a real engine in a temporary directory.
 
+mod dead_letters;
 mod disk_full;
 mod registry;
 
@@ -72,6 +73,7 @@ impl Mesh {
         let (stop, shutdown) = watch::channel(false);
         let state = ApiState::new(
             log,
+            commit.clone(),
             engine,
             Arc::new(AgentDirectory::new()),
             throughput,
