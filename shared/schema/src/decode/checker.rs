@@ -180,7 +180,7 @@ impl State {
             match field.kind {
                 Kind::Int => {
                     let value = integer_here(cursor, number)?;
-                    checks.range.is_none_or(|range| range.has_int(value))
+                    checks.range.is_none_or(|range| range.has_int(value)) && checks.whole.allows(value)
                 }
                 Kind::Float => match number_here(cursor, number)? {
                     Number::Int(value) => checks.range.is_none_or(|range| range.has_int(value)),

@@ -11,11 +11,12 @@ use tributary_shared::wire::{Codec, DeadLetter, Reason, SchemaRef, Segment, Wire
 use super::framing::{foreign_magic, is_framed, split};
 use super::messages::{DecodeError, DecodeLimits, Decoded};
 use super::reasons::{judge, reason};
+use super::rules::RuleBook;
 use super::schema::{Judged, Language, StreamSchema, text_of};
 use super::schemaless::SchemalessRows;
 use super::tally::Tally;
 use super::translate::Translator;
-use super::typed::TypedRows;
+use super::typed::{Finished, TypedRows};
 use super::writers::{Writer, Writers};
 
 /// Schemas whose builders one decoder keeps: a thread serves few streams at a time, and a builder keeps
@@ -57,10 +58,20 @@ impl<'a> Sink<'_, 'a> {
         }
     }
 
-    fn finish(self, ids: Option<Int32Array>) -> Result<(u32, Vec<u8>), WireError> {
+    /// The columns; rows that break a rule are told apart.
+    fn finish(self, ids: Option<Int32Array>, rules: &RuleBook<'_>) -> Result<(u32, Finished), WireError> {
         match self {
-            Self::Typed(judged, rows) => Ok((rows.rows() as u32, rows.finish(&judged.plan, ids)?)),
-            Self::Schemaless(rows) => Ok((rows.rows() as u32, rows.finish()?)),
+            Self::Typed(judged, rows) => {
+                let count = rows.rows();
+                let finished = rows.finish(&judged.plan, ids, rules)?;
+                Ok(((count - finished.broken.len()) as u32, finished))
+            }
+            Self::Schemaless(rows) => {
+                let count = rows.rows() as u32;
+                let columns = rows.finish()?;
+                let broken = Vec::new();
+                Ok((count, Finished { columns, broken }))
+            }
         }
     }
 }
@@ -108,6 +119,31 @@ impl<'s, 'a> Judge<'s, 'a> {
         };
         self.tally.add(writer, taken.is_ok());
         taken
+    }
+
+    /// The columns of the rows that were taken, and what is known of their writers.
+    fn finish(self) -> Result<(u32, Finished, Tally, BTreeSet<u32>), WireError> {
+        let Self {
+            schema,
+            writers,
+            sink,
+            mut tally,
+            unknown,
+            ..
+        } = self;
+        let mut rules = RuleBook::default();
+        for (writer, rows) in tally.runs() {
+            let of_other = writer
+                .filter(|writer| Some(*writer) != schema.schema_ref())
+                .and_then(|writer| match writers.get(writer.id) {
+                    Some(Writer::Known(writer)) => Some(writer.rules.as_slice()),
+                    _ => None,
+                });
+            rules.push(of_other.unwrap_or(&schema.rules), *rows as usize);
+        }
+        let (valid, finished) = sink.finish(tally.ids(), &rules)?;
+        tally.reject(finished.broken.iter().map(|(row, _)| *row));
+        Ok((valid, finished, tally, unknown))
     }
 
     /// A row in wire format.
@@ -185,7 +221,14 @@ pub(super) fn check(schema: &StreamSchema, payload: &[u8], writers: &Writers) ->
         origin: None,
     };
     let limit = DecodeLimits::default().event_bytes;
-    Judge::new(schema, writers, &mut translator, sink).row(payload, &segment, limit)
+    let mut judge = Judge::new(schema, writers, &mut translator, sink);
+    judge.row(payload, &segment, limit)?;
+    // one row that the columns hold: only its rules are left
+    let broken = judge.finish().map(|(_, finished, ..)| finished.broken);
+    match broken.unwrap_or_default().into_iter().next() {
+        Some((_, reasons)) => Err(reasons),
+        None => Ok(()),
+    }
 }
 
 impl Decoder {
@@ -319,12 +362,13 @@ impl Decoder {
                 return Err(WireError::Inconsistent(message));
             }
         }
-        let Judge {
-            sink, tally, unknown, ..
-        } = judge;
-        let (valid, columns) = sink.finish(tally.ids())?;
+        let (valid, finished, tally, unknown) = judge.finish()?;
+        let dead = match finished.broken.is_empty() {
+            true => dead,
+            false => with_broken(dead, finished.broken, first_seq, parts),
+        };
         let decoded = Decoded {
-            columns,
+            columns: finished.columns,
             valid,
             dead,
             usage: tally.usage(),
@@ -340,6 +384,39 @@ struct Parts<'p> {
     inflated: &'p [u8],
     /// Bytes of one event.
     limit: usize,
+}
+
+/// The dead letters, ascending, with those of the taken rows that break a rule.
+#[cold]
+fn with_broken(
+    dead: Vec<DeadLetter>,
+    broken: Vec<(usize, Vec<Reason>)>,
+    first_seq: Seq,
+    parts: &Parts<'_>,
+) -> Vec<DeadLetter> {
+    let (mut dead, mut broken) = (dead.into_iter().peekable(), broken.into_iter().peekable());
+    let mut all = Vec::with_capacity(dead.len() + broken.len());
+    let (mut seq, mut taken, mut rest) = (first_seq, 0, parts.inflated);
+    for (segment, _) in parts.segments {
+        let (bytes, tail) = rest.split_at(segment.raw_len as usize);
+        rest = tail;
+        for payload in Rows::new(bytes).flatten() {
+            if let Some(letter) = dead.next_if(|letter| letter.seq == seq) {
+                all.push(letter);
+            } else {
+                if let Some((_, reasons)) = broken.next_if(|(row, _)| *row == taken) {
+                    all.push(DeadLetter {
+                        seq,
+                        reasons,
+                        payload: payload.to_vec(),
+                    });
+                }
+                taken += 1;
+            }
+            seq = seq.saturating_add(1);
+        }
+    }
+    all
 }
 
 /// The builders for a schema, made when they are not at hand.

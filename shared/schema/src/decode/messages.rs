@@ -71,6 +71,8 @@ pub enum SchemaError {
     NotJson(String),
     #[error("the schema is not valid at {path:?}: {message}")]
     Invalid { path: String, message: String },
+    #[error("the rule at {path:?}: {message}")]
+    Rule { path: String, message: String },
     #[error("the schema names {count} properties; the limit is {limit}")]
     TooManyProperties { count: usize, limit: usize },
     #[error("the schema marks both {0:?} and {1:?} with x-event-time; mark one")]

@@ -47,6 +47,8 @@ mod messages;
 mod number;
 mod plan;
 mod reasons;
+#[cfg(feature = "columns")]
+mod rules;
 mod scan;
 mod schema;
 #[cfg(feature = "columns")]
@@ -68,7 +70,10 @@ mod writers;
 pub use checker::Checker;
 #[cfg(feature = "columns")]
 pub use decoder::Decoder;
+pub use reasons::is_event;
 pub use messages::{DecodeError, DecodeLimits, Decoded, SchemaError, encode_dead, split_body};
+#[cfg(feature = "columns")]
+pub use rules::check_rules;
 pub use schema::{MAX_SCHEMA_TEXT, StreamSchema};
 #[cfg(feature = "columns")]
 pub use writers::{Writer, Writers};

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use jsonschema::{ValidationOptions, Validator};
+use jsonschema::{Draft, PatternOptions, Registry, ValidationError, ValidationOptions, Validator};
 use serde_json::Value;
 use tributary_shared::wire::{NamedText, Reason, SchemaInfo, SchemaRef};
 
@@ -12,6 +12,8 @@ use super::kind::Kind;
 use super::messages::SchemaError;
 use super::plan::Plan;
 use super::reasons::reason;
+#[cfg(feature = "columns")]
+use super::rules::{self, Rule};
 #[cfg(feature = "columns")]
 use super::writers::Writers;
 
@@ -26,6 +28,8 @@ pub struct StreamSchema {
     pub(super) unique: u64,
     pub(super) judged: Option<Judged>,
     pub(super) language: Language,
+    #[cfg(feature = "columns")]
+    pub(super) rules: Vec<Rule>,
 }
 
 /// What rows that were written with a schema look like.
@@ -44,9 +48,42 @@ pub(super) struct Judged {
     pub plan: Plan,
 }
 
+/// Steps that a pattern may take which cannot be matched in linear time. A value that needs more is a dead
+/// letter (`pattern_limit`).
+const MAX_BACKTRACKS: usize = 10_000;
+
 /// The one place that says how schemas are read: nothing is ever fetched, and formats are rules.
 pub(super) fn options() -> ValidationOptions<'static> {
     jsonschema::options().offline().should_validate_formats(true)
+}
+
+/// Compiles a validator whose patterns run in linear time; with a bound on their steps where they cannot,
+/// because they look around or back.
+///
+/// # Errors
+/// When the schema is none, or refers to what is not at hand.
+pub(super) fn validator(
+    root: &Value,
+    draft: Option<Draft>,
+    registry: Option<&Registry<'_>>,
+) -> Result<Validator, ValidationError<'static>> {
+    let prepared = || {
+        let options = match draft {
+            Some(draft) => options().with_draft(draft),
+            None => options(),
+        };
+        match registry {
+            Some(registry) => options.with_registry(registry),
+            None => options,
+        }
+    };
+    prepared()
+        .with_pattern_options(PatternOptions::regex())
+        .build(root)
+        .or_else(|_| {
+            let bounded = PatternOptions::fancy_regex().backtrack_limit(MAX_BACKTRACKS);
+            prepared().with_pattern_options(bounded).build(root)
+        })
 }
 
 fn next_unique() -> u64 {
@@ -81,7 +118,16 @@ impl StreamSchema {
             }
             other => return Err(SchemaError::Format(other.to_owned())),
         };
+        #[cfg(feature = "columns")]
+        let rules = {
+            let fields: Vec<&str> = judged.plan.columns().map(|(name, _)| name).collect();
+            // a text that is no JSON brings no rules
+            let root = serde_json::from_str(&info.text).unwrap_or_default();
+            rules::compile(&info.format, &root, Some(&fields))?
+        };
         Ok(Self {
+            #[cfg(feature = "columns")]
+            rules,
             reference: Some(SchemaRef {
                 id: info.id,
                 version: info.version,
@@ -100,6 +146,8 @@ impl StreamSchema {
             unique: next_unique(),
             judged: None,
             language: Language::Json,
+            #[cfg(feature = "columns")]
+            rules: Vec::new(),
         }
     }
 
@@ -158,7 +206,7 @@ impl Judged {
             path,
             message: error.chars().take(300).collect(),
         };
-        let mut registry = jsonschema::Registry::new();
+        let mut registry = Registry::new();
         for (name, value) in &references {
             let added = registry.add(*name, value);
             registry = added.map_err(|error| invalid(String::new(), error.to_string()))?;
@@ -166,9 +214,7 @@ impl Judged {
         let registry = registry
             .prepare()
             .map_err(|error| invalid(String::new(), error.to_string()))?;
-        let validator = options()
-            .with_registry(&registry)
-            .build(root)
+        let validator = validator(root, None, Some(&registry))
             .map_err(|error| invalid(error.instance_path().as_str().to_owned(), error.to_string()))?;
         let plan = Plan::build(root, validator.draft(), kinds)?;
         Ok(Self { validator, plan })

@@ -12,7 +12,7 @@ use tributary_shared::wire::{Reason, WireError};
 
 use super::column::Column;
 use super::extra::Extra;
-use super::ipc::{Columns, encode_error};
+use super::ipc::{Columns, encode_error, write};
 use super::keys::{FieldNo, KeyTable, Member};
 use super::kind::Kind;
 use super::number::Number;
@@ -185,7 +185,7 @@ impl<'a> SchemalessRows<'a> {
             columns.push(&noted.name, array, json);
         }
         let metadata = HashMap::from([(SCHEMALESS_METADATA.to_owned(), "true".to_owned())]);
-        columns.finish(&mut self.extra.column, metadata, 0)
+        write(&columns.finish(&mut self.extra.column, metadata)?, 0)
     }
 }
 

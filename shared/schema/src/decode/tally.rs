@@ -25,6 +25,28 @@ impl Tally {
         count(if valid { &mut self.runs } else { &mut self.rejected }, writer);
     }
 
+    /// The writer of each run of valid rows, and its length.
+    pub(super) fn runs(&self) -> &[(Option<SchemaRef>, u32)] {
+        &self.runs
+    }
+
+    /// Valid rows, ascending, that turned out to break a rule of their writer.
+    pub(super) fn reject(&mut self, rows: impl Iterator<Item = usize>) {
+        let (mut at, mut end) = (0, self.runs.first().map_or(0, |run| run.1 as usize));
+        let mut gone = vec![0u32; self.runs.len()];
+        for row in rows {
+            while row >= end && at + 1 < self.runs.len() {
+                at += 1;
+                end += self.runs[at].1 as usize;
+            }
+            gone[at] += 1;
+        }
+        for (run, gone) in self.runs.iter_mut().zip(gone).filter(|(_, gone)| *gone > 0) {
+            run.1 -= gone;
+            self.rejected.push((run.0, gone));
+        }
+    }
+
     /// The id of each valid row's schema, when they differ.
     pub(super) fn ids(&self) -> Option<Int32Array> {
         if self.runs.len() < 2 {

@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use arrow_array::Int32Array;
+use arrow_array::{BooleanArray, Int32Array, RecordBatch};
+use arrow_select::filter::filter_record_batch;
 use tributary_shared::time::{MAX_MILLIS, MIN_MILLIS, Millis};
 use tributary_shared::wire::batch::{EVENT_TIME_METADATA, KEYS_METADATA};
 use tributary_shared::wire::{Reason, WireError};
@@ -17,16 +18,26 @@ use super::fault::{
     Fault, bool_here, event_time_here, explain, integer_here, number_here, special_checks, time_here,
     unsigned_here,
 };
-use super::ipc::{Columns, encode_error};
+use super::ipc::{Columns, encode_error, write};
 use super::keys::{FieldNo, KeyTable, Member};
 use super::kind::Kind;
 use super::lent::Lent;
 use super::number::Number;
 use super::plan::{Field, Plan};
 use super::reasons::judge;
+use super::rules::RuleBook;
 use super::scan::Cursor;
 use super::schema::Judged;
 use super::time::EventTime;
+
+/// A batch that is written.
+#[derive(Debug, Default)]
+pub(super) struct Finished {
+    /// Arrow IPC.
+    pub columns: Vec<u8>,
+    /// The rows that are not in the columns because they break a rule, ascending, with their reasons.
+    pub broken: Vec<(usize, Vec<Reason>)>,
+}
 
 /// The columns of one schema, filled batch after batch.
 #[derive(Debug)]
@@ -201,7 +212,7 @@ impl TypedRows {
             Column::Int(column) => {
                 let value = integer_here(cursor, number)?;
                 column.push(row, value);
-                checks.range.is_none_or(|range| range.has_int(value))
+                checks.range.is_none_or(|range| range.has_int(value)) && checks.whole.allows(value)
             }
             Column::Float(column) => match number_here(cursor, number)? {
                 Number::Int(value) => {
@@ -250,25 +261,58 @@ impl TypedRows {
     }
 
     /// The batch's columns as Arrow IPC, with the ids of the rows' schemas if there are any, and the builders
-    /// empty again. No bytes for no rows.
+    /// empty again. Rows that break a rule are left out. No bytes for no rows.
     ///
     /// # Errors
     /// [`WireError::Encode`] when arrow refuses the columns, which none of ours makes it do.
-    pub(super) fn finish(&mut self, plan: &Plan, ids: Option<Int32Array>) -> Result<Vec<u8>, WireError> {
+    pub(super) fn finish(
+        &mut self,
+        plan: &Plan,
+        ids: Option<Int32Array>,
+        rules: &RuleBook<'_>,
+    ) -> Result<Finished, WireError> {
         let rows = std::mem::take(&mut self.rows);
-        let written = if rows == 0 {
-            Ok(Vec::new())
+        let finished = if rows == 0 {
+            Ok(Finished::default())
         } else {
-            self.write(plan, ids, rows)
+            self.write(plan, ids, rows, rules)
         };
         // the arrays are gone now
         self.event_times = self.lent_times.take_back();
         self.columns.iter_mut().for_each(Column::reclaim);
         self.extra.column.reclaim();
-        written
+        finished
     }
 
-    fn write(&mut self, plan: &Plan, ids: Option<Int32Array>, rows: usize) -> Result<Vec<u8>, WireError> {
+    fn write(
+        &mut self,
+        plan: &Plan,
+        ids: Option<Int32Array>,
+        rows: usize,
+        rules: &RuleBook<'_>,
+    ) -> Result<Finished, WireError> {
+        let mut batch = self.batch(plan, ids, rows)?;
+        let mut broken = Vec::new();
+        if !rules.is_empty() {
+            broken = rules.broken_by(&batch);
+            if broken.len() == rows {
+                return Ok(Finished {
+                    columns: Vec::new(),
+                    broken,
+                });
+            }
+            if !broken.is_empty() {
+                let mut keep = vec![true; rows];
+                broken.iter().for_each(|(row, _)| keep[*row] = false);
+                batch = filter_record_batch(&batch, &BooleanArray::from(keep)).map_err(encode_error)?;
+            }
+        }
+        let columns = write(&batch, self.written + self.written / 8)?;
+        self.written = columns.len();
+        Ok(Finished { columns, broken })
+    }
+
+    fn batch(&mut self, plan: &Plan, ids: Option<Int32Array>, rows: usize) -> Result<RecordBatch, WireError> {
         let mut columns = Columns::new(self.lent_times.lend(std::mem::take(&mut self.event_times)));
         for ((name, _), column) in plan.columns().zip(&mut self.columns) {
             let (array, json) = column.finish(rows).map_err(encode_error)?;
@@ -287,9 +331,6 @@ impl TypedRows {
         if !plan.keys.is_empty() {
             metadata.insert(KEYS_METADATA.to_owned(), serde_json::json!(plan.keys).to_string());
         }
-        let capacity = self.written + self.written / 8;
-        let bytes = columns.finish(&mut self.extra.column, metadata, capacity)?;
-        self.written = bytes.len();
-        Ok(bytes)
+        columns.finish(&mut self.extra.column, metadata)
     }
 }

@@ -6,8 +6,10 @@ mod batches;
 mod columns;
 mod framing;
 mod grammar;
+mod hostile;
 mod reasons;
 mod reference;
+mod rules;
 mod schemas;
 
 use arrow_array::cast::AsArray;
