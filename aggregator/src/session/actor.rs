@@ -204,7 +204,9 @@ impl Actor for Session {
             .gateway_up(gateway, ctx.address().recipient());
         let (sender, queue) = mpsc::channel(2 * MAX_IN_FLIGHT as usize);
         self.submissions = Some(sender);
-        actix::spawn(submit(queue, self.setup.shared.commit.clone(), ctx.address()));
+        let shared = &self.setup.shared;
+        let (commit, registry) = (shared.commit.clone(), shared.registry.clone());
+        actix::spawn(submit(queue, commit, registry, ctx.address()));
         ctx.run_interval(TICK_EVERY, |actor, ctx| {
             let now = actor.setup.clock.tick();
             actor.setup.link.tick(now, now_millis());

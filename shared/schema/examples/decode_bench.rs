@@ -230,6 +230,7 @@ fn run(workload: &Workload, rows_per_batch: usize) {
         version: 1,
         format: "JSON".to_owned(),
         text: workload.schema.to_string(),
+        references: Vec::new(),
     };
     let schema = StreamSchema::compile(&info).expect("a schema");
     let segments: Vec<_> = good.iter().map(|batch| segment_of(batch)).collect();

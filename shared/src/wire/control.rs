@@ -259,4 +259,15 @@ pub struct SchemaInfo {
     /// `JSON`, `AVRO` or `PROTOBUF`.
     pub format: String,
     pub text: String,
+    /// What the schema refers to, transitive references included, each after those that it needs itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<NamedText>,
+}
+
+/// A schema that another one refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedText {
+    /// The name by which it is imported: the `$ref` URI of a JSON Schema, an Avro full name, a `.proto` path.
+    pub name: String,
+    pub text: String,
 }

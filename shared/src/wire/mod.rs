@@ -28,8 +28,8 @@ pub use batch::{
     BatchContent, BatchHeader, Codec, CommitHeader, DeadLetter, Reason, SchemaRef, Segment, SegmentOrigin,
 };
 pub use control::{
-    Ack, Bye, ByeCode, Drain, FromAggregator, Hello, LaneOpened, LaneReport, Limits, NodeReport, OpenLane,
-    Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToAggregator, ToGateway, Welcome,
+    Ack, Bye, ByeCode, Drain, FromAggregator, Hello, LaneOpened, LaneReport, Limits, NamedText, NodeReport,
+    OpenLane, Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToAggregator, ToGateway, Welcome,
 };
 pub use frame::WireError;
 

@@ -100,6 +100,7 @@ static SCHEMA: LazyLock<StreamSchema> = LazyLock::new(|| {
         version: 1,
         format: "JSON".to_owned(),
         text: Workload::Sensor.schema().to_owned(),
+        references: Vec::new(),
     };
     StreamSchema::compile(&info).expect("the workload's own schema")
 });

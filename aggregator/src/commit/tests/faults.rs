@@ -14,6 +14,7 @@ fn schema_info(id: u32, version: u32) -> Arc<SchemaInfo> {
         version,
         format: "JSON".to_owned(),
         text: "{}".to_owned(),
+        references: Vec::new(),
     })
 }
 

@@ -29,6 +29,7 @@ pub(super) fn compile(schema: &Value) -> Result<StreamSchema, SchemaError> {
         version: 2,
         format: "JSON".to_owned(),
         text: schema.to_string(),
+        references: Vec::new(),
     })
 }
 

@@ -13,6 +13,7 @@ fn schemas_that_cannot_judge_are_refused_with_words() {
         version: 1,
         format: format.to_owned(),
         text,
+        references: Vec::new(),
     };
     let refused = |info: &SchemaInfo| StreamSchema::compile(info).expect_err("refused");
     assert!(matches!(
