@@ -1,4 +1,4 @@
-//! The newest schema of every stream, in memory: what the commit thread asks for each batch.
+//! The schema that judges each stream, in memory: what the commit thread asks for each batch.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -81,5 +81,15 @@ impl SchemaCache {
         let mut known = self.write();
         known.ids.insert(schema.id);
         known.newest.insert(stream, schema);
+    }
+    pub(crate) fn clear(&self, stream: &StreamName) {
+        self.write().newest.remove(stream);
+    }
+
+    pub(crate) fn drop_ids(&self, ids: impl IntoIterator<Item = u32>) {
+        let mut known = self.write();
+        for id in ids {
+            known.ids.remove(&id);
+        }
     }
 }

@@ -111,7 +111,7 @@ impl Session {
         let addr = ctx.address();
         actix::spawn(async move {
             let name = stream.clone();
-            let found = tokio::task::spawn_blocking(move || registry.writer(&name, id)).await;
+            let found = tokio::task::spawn_blocking(move || registry.stream_writer(&name, id)).await;
             match found {
                 // a session that ended needs no answer
                 Ok(Ok(schema)) => drop(addr.send(Found { stream, id, schema }).await),
@@ -221,7 +221,9 @@ impl Actor for Session {
             .gateway_up(gateway, ctx.address().recipient());
         let (sender, queue) = mpsc::channel(2 * MAX_IN_FLIGHT as usize);
         self.submissions = Some(sender);
-        actix::spawn(submit(queue, self.setup.shared.commit.clone(), ctx.address()));
+        let shared = &self.setup.shared;
+        let (commit, registry) = (shared.commit.clone(), shared.registry.clone());
+        actix::spawn(submit(queue, commit, registry, ctx.address()));
         ctx.run_interval(TICK_EVERY, |actor, ctx| {
             let now = actor.setup.clock.tick();
             actor.setup.link.tick(now, now_millis());

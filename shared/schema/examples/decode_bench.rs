@@ -327,7 +327,9 @@ fn run(workload: &Workload, rows_per_batch: usize) {
     let (cost, _, valid) = decode_all(&avro, &framed, rows);
     println!("  decode, Avro               {cost:6.3}   {valid} valid");
 
-    let scanning = best(rows, |number| good[number].iter().filter(|row| is_event(row)).count());
+    let scanning = best(rows, |number| {
+        good[number].iter().filter(|row| is_event(row)).count()
+    });
     println!("  our scan alone             {scanning:6.3}");
     let parse = |row: &String| serde_json::from_str::<Value>(row).expect("JSON");
     let parsing = best(rows, |number| {

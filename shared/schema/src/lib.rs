@@ -6,4 +6,5 @@
 
 pub mod compat;
 pub mod decode;
+pub mod infer;
 pub mod language;

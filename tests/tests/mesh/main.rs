@@ -15,6 +15,7 @@ mod kills_at_work;
 mod namespaces;
 mod offline;
 mod raw_agent;
+mod registry_clients;
 mod replay;
 mod restart;
 mod restored;

@@ -48,8 +48,7 @@ pub struct ReplayBody {
     #[serde(default)]
     dry_run: bool,
     by: Option<String>,
-    #[serde(default)]
-    after: i64,
+    after: Option<i64>,
     limit: Option<u64>,
 }
 
@@ -71,8 +70,7 @@ pub struct DiscardBody {
     #[serde(default)]
     dry_run: bool,
     by: Option<String>,
-    #[serde(default)]
-    after: i64,
+    after: Option<i64>,
     limit: Option<u64>,
 }
 
@@ -107,7 +105,7 @@ impl ReplayBody {
             fix: self.fix.map(Fix::parse).transpose()?,
             dry_run: self.dry_run,
             by: self.by.map_or(Ok(asker), |by| words("by", by))?,
-            after: self.after,
+            after: self.after.unwrap_or(i64::MIN),
             limit: limit(self.limit)?,
         })
     }
@@ -133,7 +131,7 @@ impl DiscardBody {
             by: self.by.map_or(Ok(asker), |by| words("by", by))?,
             reason: words("reason", reason)?,
             dry_run: self.dry_run,
-            after: self.after,
+            after: self.after.unwrap_or(i64::MIN),
             limit: limit(self.limit)?,
         })
     }

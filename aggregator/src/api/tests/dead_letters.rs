@@ -323,7 +323,11 @@ async fn bad_orders_are_told_what_to_do() {
             "{body}: {told}"
         );
     }
-    let (_, unknown) = call(&app, post("replay", json!({ "ids": [1, 77, 77, -1] }))).await;
+    let (_, unknown) = call(
+        &app,
+        post("replay", json!({ "ids": [1, 77, 77, -1], "dry_run": true })),
+    )
+    .await;
     assert_eq!(
         (&unknown["unknown"], &unknown["unknown_ids"]),
         (&json!(2), &json!([-1, 77])),

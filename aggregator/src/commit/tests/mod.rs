@@ -3,9 +3,9 @@
 mod crash;
 mod faults;
 mod formats;
-mod letters;
 mod model;
 mod retained;
+mod settled;
 mod trimming;
 
 use std::collections::BTreeMap;

@@ -99,8 +99,8 @@ mod tests {
 
     #[test]
     fn copies_that_double_the_event_end() {
-        let double = json!({ "op": "copy", "from": "", "path": "/again" });
-        let patch = Value::Array(vec![double; 60]);
+        let double = |n: u32| json!({ "op": "copy", "from": "", "path": format!("/copy{n}") });
+        let patch = (0..60).map(double).collect();
         let error = fixed(patch, r#"{"a":"0123456789"}"#).expect_err("too large");
         assert!(error.contains("larger than"), "{error}");
     }

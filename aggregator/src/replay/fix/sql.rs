@@ -64,9 +64,18 @@ const FORBIDDEN: [&str; 6] = [
     "sqlite_compileoption_get",
 ];
 
+fn is_of_database(table: &str) -> bool {
+    let table = table.to_ascii_lowercase();
+    ["pragma_", "sqlite_", "dbstat"]
+        .iter()
+        .any(|prefix| table.starts_with(prefix))
+}
+
 fn authorize(context: AuthContext<'_>) -> Authorization {
     match context.action {
-        AuthAction::Select | AuthAction::Recursive | AuthAction::Read { .. } => Authorization::Allow,
+        AuthAction::Select | AuthAction::Recursive => Authorization::Allow,
+        // the payload, what the expression itself makes, and json_each: not what tells of the database
+        AuthAction::Read { table_name, .. } if !is_of_database(table_name) => Authorization::Allow,
         AuthAction::Function { function_name } if !FORBIDDEN.contains(&function_name) => Authorization::Allow,
         _ => Authorization::Deny,
     }

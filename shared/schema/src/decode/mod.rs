@@ -70,8 +70,8 @@ mod writers;
 pub use checker::Checker;
 #[cfg(feature = "columns")]
 pub use decoder::Decoder;
-pub use reasons::is_event;
 pub use messages::{DecodeError, DecodeLimits, Decoded, SchemaError, encode_dead, split_body};
+pub use reasons::is_event;
 #[cfg(feature = "columns")]
 pub use rules::check_rules;
 pub use schema::{MAX_SCHEMA_TEXT, StreamSchema};

@@ -10,7 +10,7 @@
 
 use arrow_array::{BooleanArray, RecordBatch};
 use serde_json::Value;
-use tributary_shared::wire::{Reason, SchemaInfo};
+use tributary_shared::wire::Reason;
 use tributary_sql::Predicate;
 
 use super::messages::SchemaError;
@@ -34,9 +34,9 @@ pub(super) struct Rule {
 ///
 /// # Errors
 /// [`SchemaError::Rule`] with the place.
-pub fn check_rules(info: &SchemaInfo) -> Result<(), SchemaError> {
-    match serde_json::from_str::<Value>(&info.text) {
-        Ok(root) => compile(&info.format, &root, None).map(drop),
+pub fn check_rules(format: &str, text: &str) -> Result<(), SchemaError> {
+    match serde_json::from_str::<Value>(text) {
+        Ok(root) => compile(format, &root, None).map(drop),
         Err(_) => Ok(()),
     }
 }
