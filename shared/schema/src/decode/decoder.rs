@@ -251,11 +251,27 @@ impl Decoder {
         segments: &[(&Segment, &[u8])],
         limits: &DecodeLimits,
     ) -> Result<Decoded, WireError> {
-        let decoded = self.decode_all(schema, &Writers::default(), first_seq, segments, limits);
+        self.decode_known(schema, &Writers::default(), first_seq, segments, limits)
+    }
+
+    /// The same, for rows in wire format that are written with `schema` or with any of `writers`. A row that
+    /// names another schema is a dead letter.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_known(
+        &mut self,
+        schema: &StreamSchema,
+        writers: &Writers,
+        first_seq: Seq,
+        segments: &[(&Segment, &[u8])],
+        limits: &DecodeLimits,
+    ) -> Result<Decoded, WireError> {
+        let decoded = self.decode_all(schema, writers, first_seq, segments, limits);
         decoded.map(|(decoded, _)| decoded)
     }
 
-    /// The same, for rows in wire format that are written with `schema` or with any of `writers`.
+    /// The same, for whoever can fetch what is missing.
     ///
     /// # Errors
     /// Also [`DecodeError::UnknownWriters`].

@@ -23,6 +23,16 @@ pub(super) fn is_framed(payload: &[u8]) -> bool {
     payload.first() == Some(&MAGIC)
 }
 
+/// The id of the schema that a payload in wire format names.
+#[must_use]
+pub fn writer_id(payload: &[u8]) -> Option<u32> {
+    if is_framed(payload) {
+        split(payload).ok().map(|(id, _)| id)
+    } else {
+        None
+    }
+}
+
 /// The id of the writer's schema, and what follows it.
 ///
 /// # Errors

@@ -70,6 +70,7 @@ mod writers;
 pub use checker::Checker;
 #[cfg(feature = "columns")]
 pub use decoder::Decoder;
+pub use framing::writer_id;
 pub use messages::{DecodeError, DecodeLimits, Decoded, SchemaError, encode_dead, split_body};
 pub use reasons::is_event;
 #[cfg(feature = "columns")]
