@@ -11,6 +11,7 @@ mod events;
 mod live;
 mod operations;
 mod overview;
+mod proposal;
 mod query;
 mod registry;
 mod schemas;
@@ -45,6 +46,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
                 .configure(events::configure)
                 .configure(dead_letters::configure)
                 .configure(schemas::configure)
+                .configure(proposal::configure)
                 .configure(operations::configure_v1)
                 .default_service(web::to(fallback)),
         )

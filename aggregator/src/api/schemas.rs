@@ -4,7 +4,6 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tributary_schema::compat::diff;
 use tributary_shared::time::to_rfc3339;
 
 use super::{ApiError, ApiState, query};
@@ -28,10 +27,9 @@ pub fn configure(service: &mut web::ServiceConfig) {
         .route("/schemas", web::get().to(list))
         .route("/schema-changes", web::get().to(all_changes))
         .route("/schemas/{subject}", web::get().to(subject))
-        .route("/schemas/{subject}", web::put().to(govern))
+        .route("/schemas/{subject}/governance", web::patch().to(govern))
         .route("/schemas/{subject}/usage", web::get().to(usage))
         .route("/schemas/{subject}/changes", web::get().to(changes))
-        .route("/schemas/{subject}/diff", web::get().to(difference))
         .route(
             "/schemas/{subject}/versions/{version}/{step}",
             web::post().to(step),
@@ -215,30 +213,6 @@ fn number(name: &str, text: &str) -> Result<u32, ApiError> {
     })
 }
 
-async fn difference(state: State, subject: Subject, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let (mut from, mut to) = (None, None);
-    for (name, value) in query::pairs(&request)? {
-        match name.as_str() {
-            "from" => from = Some(number(&name, &value)?),
-            "to" => to = Some(number(&name, &value)?),
-            _ => return Err(query::unknown(&name, "from and to")),
-        }
-    }
-    let (Some(from), Some(to)) = (from, to) else {
-        let message = "say which versions: ?from=1&to=2";
-        return Err(ApiError::bad_request("invalid_query", message));
-    };
-    let changes = call(&state, move |registry| {
-        let parsed = |version| {
-            let found = registry.version(&subject, Version::Number(version), true)?;
-            registry.parsed(found.schema.id)
-        };
-        Ok(diff(&*parsed(from)?, &*parsed(to)?))
-    });
-    let changes: Vec<String> = changes.await?.iter().map(ToString::to_string).collect();
-    Ok(HttpResponse::Ok().json(json!({ "from": from, "to": to, "changes": changes })))
-}
-
 /// Who asks for a change. As claimed: this API knows no users.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -295,7 +269,7 @@ struct GovernBody {
     approver_role: Option<String>,
 }
 
-/// Replaces all of it: what is not said is nobody's from now on.
+/// What is not said stays; an empty text makes it nobody's.
 async fn govern(
     state: State,
     subject: Subject,
@@ -303,26 +277,35 @@ async fn govern(
 ) -> Result<HttpResponse, ApiError> {
     let body = body.into_inner();
     let by = signed(body.by, body.role, body.why)?;
-    let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
-    let new = Governance {
-        owner: given(body.owner),
-        contact: given(body.contact),
-        description: given(body.description),
-        approver_role: given(body.approver_role),
-    };
-    let texts = [&new.owner, &new.contact, &new.description, &new.approver_role];
-    if texts
-        .iter()
-        .any(|text| text.as_ref().is_some_and(|text| text.len() > MAX_TEXT))
-    {
+    let said = [body.owner, body.contact, body.description, body.approver_role];
+    if said.iter().flatten().any(|text| text.len() > MAX_TEXT) {
         let message = format!("no text is longer than {MAX_TEXT} bytes");
         return Err(ApiError::bad_request("invalid_body", message));
     }
-    let shown = json!({ "subject": *subject, "owner": new.owner, "contact": new.contact,
-        "description": new.description, "approver_role": new.approver_role });
-    call(&state, move |registry| {
-        registry.set_governance(&subject, &new, &by)
-    })
-    .await?;
-    Ok(HttpResponse::Ok().json(shown))
+    let shown = call(&state, move |registry| {
+        let old = registry.governance(&subject)?;
+        let [owner, contact, description, approver_role] = said;
+        let new = Governance {
+            owner: changed(owner, old.owner),
+            contact: changed(contact, old.contact),
+            description: changed(description, old.description),
+            approver_role: changed(approver_role, old.approver_role),
+        };
+        registry.set_governance(&subject, &new, &by)?;
+        Ok(json!({
+            "subject": *subject,
+            "owner": new.owner,
+            "contact": new.contact,
+            "description": new.description,
+            "approver_role": new.approver_role,
+        }))
+    });
+    Ok(HttpResponse::Ok().json(shown.await?))
+}
+
+fn changed(said: Option<String>, old: Option<String>) -> Option<String> {
+    match said {
+        None => old,
+        Some(text) => Some(text).filter(|text| !text.trim().is_empty()),
+    }
 }

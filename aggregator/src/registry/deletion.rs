@@ -21,7 +21,7 @@ impl Registry {
         permanent: bool,
         by: &By,
     ) -> Result<u32, RegistryError> {
-        let _writer = self.writer();
+        let _changing = self.changing();
         let number = match version {
             Version::Number(number) => number,
             Version::Latest => {
@@ -74,7 +74,7 @@ impl Registry {
     /// # Errors
     /// As [`Self::delete_version`].
     pub fn delete_subject(&self, subject: &str, permanent: bool, by: &By) -> Result<Vec<u32>, RegistryError> {
-        let _writer = self.writer();
+        let _changing = self.changing();
         let all = self.store().versions(subject)?;
         let live: Vec<VersionRow> = all.iter().filter(|row| !row.deleted).copied().collect();
         let owned = subject.to_owned();

@@ -51,6 +51,12 @@ pub fn key_of_spelling(id: u32, text: &str) -> Vec<u8> {
     sha256(format!("spelling {id} {text}").as_bytes())
 }
 
+/// Whether a text is a compiled Protobuf file in base64, which some clients register. People and other clients
+/// get the source for it. What has neither mark is no source.
+pub fn is_descriptor(format: SchemaFormat, text: &str) -> bool {
+    format == SchemaFormat::Protobuf && !text.contains([';', '{'])
+}
+
 /// Parses a text with all that it refers to.
 ///
 /// # Errors

@@ -27,7 +27,7 @@ impl Registry {
         by: &By,
     ) -> Result<State, RegistryError> {
         self.save_usage()?;
-        let _writer = self.writer();
+        let _changing = self.changing();
         let row = self.live_row(subject, version)?;
         let approver = self.store().governance(subject)?.approver_role;
         let state = rules::step(
@@ -110,7 +110,7 @@ impl Registry {
     /// would change who approves.
     pub fn set_governance(&self, subject: &str, new: &Governance, by: &By) -> Result<(), RegistryError> {
         rules::subject_name(subject)?;
-        let _writer = self.writer();
+        let _changing = self.changing();
         let old = self.store().governance(subject)?;
         rules::may_set_approver(
             subject,

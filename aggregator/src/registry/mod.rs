@@ -116,7 +116,7 @@ impl Registry {
         self.shared.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn writer(&self) -> MutexGuard<'_, ()> {
+    fn changing(&self) -> MutexGuard<'_, ()> {
         self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -173,7 +173,10 @@ impl Registry {
     }
 
     /// What a version's schema is, as gateways and agents get it.
-    pub(super) fn info(&self, found: SubjectVersion) -> Result<SchemaInfo, RegistryError> {
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn info(&self, found: SubjectVersion) -> Result<SchemaInfo, RegistryError> {
         let references = self.texts(&found.schema.references, found.schema.text.len())?;
         Ok(SchemaInfo {
             id: found.schema.id,

@@ -30,7 +30,7 @@ impl Registry {
     /// [`RegistryError`] naming what is wrong with subject, schema or mode, and where.
     pub fn register(&self, subject: &str, new: &NewSchema, by: &By) -> Result<Registered, RegistryError> {
         rules::subject_name(subject)?;
-        let _writer = self.writer();
+        let _changing = self.changing();
         let prepared = self.prepare(subject, new)?;
         if let Some((id, known)) = self.known(subject, &prepared, false)?
             && new.id.is_none_or(|asked| asked == id)
@@ -89,6 +89,9 @@ impl Registry {
         if self.normalizes(subject, new)? {
             text = parsed.normalized();
             parsed = language::read(new.format, &text, &texts)?;
+        }
+        if language::is_descriptor(new.format, &text) {
+            parsed.canonical().clone_into(&mut text);
         }
         let key = language::key(
             new.format,
@@ -260,7 +263,7 @@ impl Registry {
     /// Registers many schemas in one transaction, unchecked.
     pub(super) fn fill(&self, subject: &str, texts: impl Iterator<Item = String>) -> Vec<u32> {
         let format = tributary_schema::language::SchemaFormat::Json;
-        let _writer = self.writer();
+        let _changing = self.changing();
         let newest = self.store().newest_number(subject).expect("read").unwrap_or(0);
         let write = |db: &rusqlite::Transaction<'_>| {
             let store = |(text, version): (String, u32)| {

@@ -52,7 +52,7 @@ impl Registry {
         by: &By,
     ) -> Result<(), RegistryError> {
         named(subject)?;
-        let _writer = self.writer();
+        let _changing = self.changing();
         rules::may_change(subject, self.mode(subject)?)?;
         let old = self.settings(subject)?;
         let new = Settings {
@@ -74,7 +74,7 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::UnknownSubject`] when the subject has none of its own.
     pub fn unset_config(&self, subject: &str, by: &By) -> Result<CompatibilityLevel, RegistryError> {
-        let _writer = self.writer();
+        let _changing = self.changing();
         let old = self.settings(subject)?;
         if old.level.is_none() && old.normalize.is_none() && !subject.is_empty() {
             let subject = subject.to_owned();
@@ -96,7 +96,7 @@ impl Registry {
     /// [`RegistryError::NotEmpty`].
     pub fn set_mode(&self, subject: &str, mode: Mode, force: bool, by: &By) -> Result<(), RegistryError> {
         named(subject)?;
-        let _writer = self.writer();
+        let _changing = self.changing();
         let old = self.settings(subject)?;
         if mode == Mode::Import
             && !force
@@ -117,7 +117,7 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::UnknownSubject`] when the subject has none of its own.
     pub fn unset_mode(&self, subject: &str, by: &By) -> Result<Mode, RegistryError> {
-        let _writer = self.writer();
+        let _changing = self.changing();
         let old = self.settings(subject)?;
         let was = match old.mode {
             None if !subject.is_empty() => {

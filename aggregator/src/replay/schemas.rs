@@ -93,8 +93,9 @@ impl Schemas {
             Some(version) => {
                 let found = self
                     .registry
-                    .version(&subject_of(stream), Version::Number(version));
-                Arc::new(found.map_err(|error| unknown(stream, version, error))?.schema)
+                    .version(&subject_of(stream), Version::Number(version), true)
+                    .and_then(|found| self.registry.info(found));
+                Arc::new(found.map_err(|error| unknown(stream, version, error))?)
             }
         };
         StreamSchema::compile(&info).map_err(|error| ReplayError::Schema {

@@ -112,15 +112,21 @@ fn parse_id(id: &str) -> Result<u32, Refusal> {
         .map_err(|_| Refusal::new(40403, format!("{id:?} is not the id of a schema")))
 }
 
-/// Brings a schema's text into the form that a client asks for with `format`.
+/// Brings a schema's text into the form that a client asks for with `format`: `serialized` is a Protobuf file's
+/// descriptor in base64.
 pub fn reformat(
-    _registry: &Registry,
+    registry: &Registry,
     schema: &mut StoredSchema,
     format: Option<&str>,
 ) -> Result<(), RegistryError> {
-    match format {
-        None => Ok(()),
-        Some(format) => Err(RegistryError::OutputFormat {
+    let Some(format) = format else { return Ok(()) };
+    let parsed = registry.parsed(schema.id)?;
+    match (parsed.protobuf(), format) {
+        (Some(file), "serialized") => {
+            schema.text = file.serialized();
+            Ok(())
+        }
+        _ => Err(RegistryError::OutputFormat {
             format: format.chars().take(40).collect(),
             language: schema.format.as_str(),
         }),
