@@ -63,7 +63,9 @@ fn observe(log: &LogReader, stream: &StreamName, events: usize) -> Result<Observ
     let mut observer = Observer::default();
     for pos in log.newest_of(stream, MAX_ENTRIES, MAX_BYTES)? {
         let Some(entry) = log.entry(pos)? else { continue };
-        let Some(records) = entry.decode()?.records else { continue };
+        let Some(records) = entry.decode()?.records else {
+            continue;
+        };
         for row in 0..records.num_rows() {
             if observer.events() >= events as u64 {
                 return Ok(observer);

@@ -114,11 +114,23 @@ impl<'s, 'a> Judge<'s, 'a> {
             self.framed(payload, segment.collected_at, &mut writer)
         } else {
             let text = text_of(payload, limit).map_err(|reason| vec![reason]);
-            let taken = text.and_then(|text| self.sink.add(text, segment.collected_at));
+            let taken = text.and_then(|text| self.plain(text, segment.collected_at));
             taken.map_err(|reasons| foreign_magic(payload).map_or(reasons, |reason| vec![reason]))
         };
         self.tally.add(writer, taken.is_ok());
         taken
+    }
+
+    /// A JSON object as it is.
+    #[inline]
+    fn plain(&mut self, text: &'a str, collected_at: Millis) -> Result<(), Vec<Reason>> {
+        if let (Language::Protobuf(schema), Sink::Typed(judged, rows)) =
+            (&self.schema.language, &mut self.sink)
+        {
+            let text = self.translator.proto_json(schema, text)?;
+            return rows.add_judged(judged, text, collected_at);
+        }
+        self.sink.add(text, collected_at)
     }
 
     /// The columns of the rows that were taken, and what is known of their writers.
@@ -191,6 +203,10 @@ impl<'s, 'a> Judge<'s, 'a> {
             }
             Language::Avro(avro, _) => {
                 let text = self.translator.avro((schema, avro), self.schema, body);
+                rows.add_judged(judged, text.map_err(|reason| vec![reason])?, collected_at)
+            }
+            Language::Protobuf(writer) => {
+                let text = self.translator.protobuf(writer, self.schema, body);
                 rows.add_judged(judged, text.map_err(|reason| vec![reason])?, collected_at)
             }
         }

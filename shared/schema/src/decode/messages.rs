@@ -63,7 +63,7 @@ pub enum DecodeError {
 /// Why a registered schema cannot judge events.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
-    #[error("the schema's format is {0}; this gateway reads JSON and AVRO")]
+    #[error("the schema's format is {0}; AVRO, JSON and PROTOBUF are known here")]
     Format(String),
     #[error("the schema has {len} bytes; the limit is {limit}")]
     TooLarge { len: usize, limit: usize },

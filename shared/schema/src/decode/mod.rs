@@ -46,6 +46,8 @@ mod lent;
 mod messages;
 mod number;
 mod plan;
+#[cfg(feature = "columns")]
+mod protobuf;
 mod reasons;
 #[cfg(feature = "columns")]
 mod rules;

@@ -11,11 +11,15 @@ use super::avro::{self, AvroSchema};
 use super::kind::Kind;
 use super::messages::SchemaError;
 use super::plan::Plan;
+#[cfg(feature = "columns")]
+use super::protobuf::ProtobufSchema;
 use super::reasons::reason;
 #[cfg(feature = "columns")]
 use super::rules::{self, Rule};
 #[cfg(feature = "columns")]
 use super::writers::Writers;
+#[cfg(feature = "columns")]
+use crate::language::{self, Dependency, LanguageError, ParsedSchema, SchemaFormat};
 
 /// The longest schema text, in bytes.
 pub const MAX_SCHEMA_TEXT: usize = 1 << 20;
@@ -39,6 +43,8 @@ pub(super) enum Language {
     /// With the columns of its fields.
     #[cfg(feature = "columns")]
     Avro(AvroSchema, Vec<(String, Kind)>),
+    #[cfg(feature = "columns")]
+    Protobuf(ProtobufSchema),
 }
 
 /// A schema's two ways to judge JSON: quickly, field by field, and wholly.
@@ -110,11 +116,21 @@ impl StreamSchema {
             }
             #[cfg(feature = "columns")]
             "AVRO" => {
-                let schema = AvroSchema::parse(&info.text, &info.references)
-                    .map_err(|(path, message)| SchemaError::Invalid { path, message })?;
+                let schema = parsed(SchemaFormat::Avro, info)?;
+                let schema = schema.avro().and_then(AvroSchema::new);
+                let schema = schema.ok_or_else(|| invalid("an event's schema must be a record"))?;
                 let columns = avro::columns(&schema);
                 let judged = Judged::compile(&columns.root, &[], &columns.kinds)?;
                 (judged, Language::Avro(schema, columns.kinds))
+            }
+            #[cfg(feature = "columns")]
+            "PROTOBUF" => {
+                let schema = parsed(SchemaFormat::Protobuf, info)?;
+                let schema = schema.protobuf().map(|schema| schema.file().clone());
+                let schema = schema.and_then(ProtobufSchema::new);
+                let (schema, columns) = schema.ok_or_else(|| invalid("the file defines no message"))?;
+                let judged = Judged::compile(&columns.root, &[], &columns.kinds)?;
+                (judged, Language::Protobuf(schema))
             }
             other => return Err(SchemaError::Format(other.to_owned())),
         };
@@ -218,6 +234,31 @@ impl Judged {
             .map_err(|error| invalid(error.instance_path().as_str().to_owned(), error.to_string()))?;
         let plan = Plan::build(root, validator.draft(), kinds)?;
         Ok(Self { validator, plan })
+    }
+}
+
+/// The schema as the registry reads it.
+#[cfg(feature = "columns")]
+fn parsed(format: SchemaFormat, info: &SchemaInfo) -> Result<ParsedSchema, SchemaError> {
+    let dependencies: Vec<Dependency<'_>> = info
+        .references
+        .iter()
+        .map(|reference| Dependency {
+            name: &reference.name,
+            text: &reference.text,
+        })
+        .collect();
+    language::parse(format, &info.text, &dependencies).map_err(|error| match error {
+        LanguageError::Invalid { path, message } => SchemaError::Invalid { path, message },
+        other => invalid(&other.to_string()),
+    })
+}
+
+#[cfg(feature = "columns")]
+fn invalid(message: &str) -> SchemaError {
+    SchemaError::Invalid {
+        path: String::new(),
+        message: message.to_owned(),
     }
 }
 

@@ -70,7 +70,7 @@ fn nullable(schema: &AvroSchema, ty: TypeId) -> bool {
 /// Logical times may be written as text or as the number that Avro stores.
 fn of_type(schema: &AvroSchema, ty: TypeId) -> Value {
     match schema.get(ty) {
-        Type::Unfinished | Type::Null => json!({"type": "null"}),
+        Type::Null => json!({"type": "null"}),
         Type::Boolean => json!({"type": "boolean"}),
         Type::Int(IntMeaning::Number) => {
             json!({"type": "integer", "minimum": i32::MIN, "maximum": i32::MAX})
@@ -166,11 +166,6 @@ fn kind_of_one(ty: &Type) -> Kind {
             BytesMeaning::Decimal { .. } => Kind::Json,
             BytesMeaning::Bytes | BytesMeaning::Uuid | BytesMeaning::Duration => Kind::Text,
         },
-        Type::Unfinished
-        | Type::Null
-        | Type::Array(_)
-        | Type::Map(_)
-        | Type::Record { .. }
-        | Type::Union(_) => Kind::Json,
+        Type::Null | Type::Array(_) | Type::Map(_) | Type::Record { .. } | Type::Union(_) => Kind::Json,
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta};
 
 use crate::decode::time::TimeUnit;
@@ -128,23 +130,10 @@ fn digits_of(mut number: Vec<u8>) -> String {
     digits.iter().rev().map(|digit| char::from(*digit)).collect()
 }
 
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
 /// Bytes as base64 (RFC 4648, section 4) between quotes.
 pub(in super::super) fn write_base64(out: &mut String, bytes: &[u8]) {
     out.push('"');
-    for chunk in bytes.chunks(3) {
-        let part = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let bits = part(0) << 16 | part(1) << 8 | part(2);
-        for at in 0..4 {
-            if at <= chunk.len() {
-                // six bits
-                out.push(char::from(BASE64[(bits >> (18 - 6 * at)) as usize & 63]));
-            } else {
-                out.push('=');
-            }
-        }
-    }
+    STANDARD.encode_string(bytes, out);
     out.push('"');
 }
 

@@ -1,7 +1,7 @@
 //! Avro payloads. A row is read in one pass from the bytes that its writer's schema describes to the JSON text
 //! that the stream's newest schema describes, which then goes the way of every other row into the columns.
 //!
-//! - `model` is a schema as a table of types (`parse`), so that recursion in it needs none in its owner.
+//! - `model` is what payloads need of a schema, as a table of types (`parse`).
 //! - `resolve` lays writer and reader over each other, once for each pair: what the reader calls a field, what
 //!   it widens, what it fills in, what it cannot take.
 //! - `read` follows that plan through a row's bytes, within bounds of depth, size and time.
@@ -20,8 +20,7 @@ mod read;
 mod resolve;
 
 pub(super) use columns::columns;
-#[cfg(test)]
 pub(super) use logical::write_base64;
 pub(super) use model::AvroSchema;
-pub(super) use read::read;
+pub(super) use read::{read, write_text};
 pub(super) use resolve::Resolution;

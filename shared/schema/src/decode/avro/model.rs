@@ -17,8 +17,6 @@ pub(in super::super) struct AvroSchema {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Type {
-    /// A named type whose definition is not read to its end yet; none is left after parsing.
-    Unfinished,
     Null,
     Boolean,
     Int(IntMeaning),
@@ -108,7 +106,7 @@ impl Type {
     /// As messages call it.
     pub(super) fn words(&self) -> &str {
         match self {
-            Self::Unfinished | Self::Null => "null",
+            Self::Null => "null",
             Self::Boolean => "boolean",
             Self::Int(_) => "int",
             Self::Long(_) => "long",

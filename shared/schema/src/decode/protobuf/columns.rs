@@ -55,7 +55,11 @@ pub(in super::super) fn columns(message: &MessageDescriptor) -> ColumnPlan {
 /// The tags of a field's annotation.
 fn tags(field: &FieldDescriptor) -> Vec<String> {
     let options = field.options();
-    let Some(meta) = options.descriptor().parent_pool().get_extension_by_name("confluent.field_meta") else {
+    let Some(meta) = options
+        .descriptor()
+        .parent_pool()
+        .get_extension_by_name("confluent.field_meta")
+    else {
         return Vec::new();
     };
     if !options.has_extension(&meta) {
@@ -91,11 +95,17 @@ fn kind_of(field: &FieldDescriptor) -> Kind {
         Proto::String | Proto::Bytes | Proto::Enum(_) => Kind::Text,
         Proto::Message(message) => match message.full_name() {
             "google.protobuf.Timestamp" => Kind::Time(TimeUnit::Micros),
-            "google.protobuf.Duration" | "google.protobuf.DoubleValue" | "google.protobuf.FloatValue" => Kind::Float,
-            "google.protobuf.Int32Value" | "google.protobuf.Int64Value" | "google.protobuf.UInt32Value" => Kind::Int,
+            "google.protobuf.Duration" | "google.protobuf.DoubleValue" | "google.protobuf.FloatValue" => {
+                Kind::Float
+            }
+            "google.protobuf.Int32Value" | "google.protobuf.Int64Value" | "google.protobuf.UInt32Value" => {
+                Kind::Int
+            }
             "google.protobuf.UInt64Value" => Kind::Unsigned,
             "google.protobuf.BoolValue" => Kind::Bool,
-            "google.protobuf.StringValue" | "google.protobuf.BytesValue" | "google.protobuf.FieldMask" => Kind::Text,
+            "google.protobuf.StringValue" | "google.protobuf.BytesValue" | "google.protobuf.FieldMask" => {
+                Kind::Text
+            }
             _ => Kind::Json,
         },
     }

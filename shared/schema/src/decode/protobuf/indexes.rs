@@ -18,7 +18,10 @@ fn refuse<T>(message: impl Into<String>) -> Result<T, Reason> {
 ///
 /// # Errors
 /// When the indexes are cut off, or lead nowhere.
-pub(super) fn message<'b>(file: &FileDescriptor, body: &'b [u8]) -> Result<(MessageDescriptor, &'b [u8]), Reason> {
+pub(super) fn message<'b>(
+    file: &FileDescriptor,
+    body: &'b [u8],
+) -> Result<(MessageDescriptor, &'b [u8]), Reason> {
     let (count, mut rest) = number(body)?;
     if count == 0 {
         return Ok((find(file.messages(), 0)?, rest));
@@ -41,9 +44,15 @@ pub(super) fn message<'b>(file: &FileDescriptor, body: &'b [u8]) -> Result<(Mess
     }
 }
 
-fn find(mut messages: impl Iterator<Item = MessageDescriptor>, index: i64) -> Result<MessageDescriptor, Reason> {
+fn find(
+    mut messages: impl Iterator<Item = MessageDescriptor>,
+    index: i64,
+) -> Result<MessageDescriptor, Reason> {
     let found = usize::try_from(index).ok().and_then(|index| messages.nth(index));
-    found.map_or_else(|| refuse(format!("the schema has no message at index {index}")), Ok)
+    found.map_or_else(
+        || refuse(format!("the schema has no message at index {index}")),
+        Ok,
+    )
 }
 
 fn number(bytes: &[u8]) -> Result<(i64, &[u8]), Reason> {

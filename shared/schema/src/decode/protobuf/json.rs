@@ -15,7 +15,11 @@ const RULE: &str = "type";
 ///
 /// # Errors
 /// The reasons, one for each field that is wrong.
-pub(in super::super) fn read_json(schema: &ProtobufSchema, text: &str, out: &mut String) -> Result<(), Vec<Reason>> {
+pub(in super::super) fn read_json(
+    schema: &ProtobufSchema,
+    text: &str,
+    out: &mut String,
+) -> Result<(), Vec<Reason>> {
     judge(None, text)?;
     match message(schema, text) {
         Ok(message) => write_row(&message, Some(schema), out).map_err(|reason| vec![reason]),

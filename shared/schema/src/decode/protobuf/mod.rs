@@ -15,8 +15,8 @@ use prost_reflect::prost::Message;
 use prost_reflect::{DynamicMessage, FileDescriptor, MessageDescriptor};
 use tributary_shared::wire::Reason;
 
-use super::kind::Kind;
 use super::framing::WIRE_FORMAT;
+use super::kind::Kind;
 use super::reasons::reason;
 
 pub(super) use columns::{ColumnPlan, columns};
@@ -66,8 +66,15 @@ pub(super) fn read(
 }
 
 /// Writes a message by the names and kinds of the reader's columns.
-fn write_row(message: &DynamicMessage, reader: Option<&ProtobufSchema>, out: &mut String) -> Result<(), Reason> {
+fn write_row(
+    message: &DynamicMessage,
+    reader: Option<&ProtobufSchema>,
+    out: &mut String,
+) -> Result<(), Reason> {
     Writer::new(out)
-        .row(message, reader.map(|reader| (&reader.root, reader.kinds.as_slice())))
+        .row(
+            message,
+            reader.map(|reader| (&reader.root, reader.kinds.as_slice())),
+        )
         .map_err(|bad| bad.into_reason())
 }

@@ -5,7 +5,9 @@
 use std::fmt::{Display, Write};
 
 use chrono::DateTime;
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as Proto, MapKey, MessageDescriptor, ReflectMessage, Value};
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind as Proto, MapKey, MessageDescriptor, ReflectMessage, Value,
+};
 use tributary_shared::wire::Reason;
 
 use crate::decode::avro::{write_base64, write_text};
@@ -106,7 +108,11 @@ impl<'o> Writer<'o> {
         }
     }
 
-    fn map<'m>(&mut self, entries: impl Iterator<Item = (&'m MapKey, &'m Value)>, kind: &Proto) -> Result<(), Bad> {
+    fn map<'m>(
+        &mut self,
+        entries: impl Iterator<Item = (&'m MapKey, &'m Value)>,
+        kind: &Proto,
+    ) -> Result<(), Bad> {
         let mut sorted: Vec<(String, &Value)> = entries.map(|(key, value)| (key_text(key), value)).collect();
         // a map's own order differs from run to run
         sorted.sort_by(|a, b| a.0.cmp(&b.0));
@@ -126,7 +132,8 @@ impl<'o> Writer<'o> {
             if index > 0 {
                 self.out.push(',');
             }
-            self.value(kind, item).map_err(|bad| bad.at(format!("/{index}")))?;
+            self.value(kind, item)
+                .map_err(|bad| bad.at(format!("/{index}")))?;
         }
         self.out.push(']');
         Ok(())
@@ -171,14 +178,18 @@ impl<'o> Writer<'o> {
         match well_known {
             "Timestamp" => {
                 let (seconds, nanos) = seconds_and_nanos(message);
-                let time = u32::try_from(nanos).ok().and_then(|nanos| DateTime::from_timestamp(seconds, nanos));
-                let Some(time) = time else { return Err(no_time(seconds, nanos)) };
+                let time = u32::try_from(nanos)
+                    .ok()
+                    .and_then(|nanos| DateTime::from_timestamp(seconds, nanos));
+                let Some(time) = time else {
+                    return Err(no_time(seconds, nanos));
+                };
                 self.put(format_args!("\"{}\"", time.format("%Y-%m-%dT%H:%M:%S%.fZ")));
                 Ok(())
             }
             "Duration" => self.duration(message),
-            "DoubleValue" | "FloatValue" | "Int64Value" | "UInt64Value" | "Int32Value" | "UInt32Value" | "BoolValue"
-            | "StringValue" | "BytesValue" => match descriptor.get_field(1) {
+            "DoubleValue" | "FloatValue" | "Int64Value" | "UInt64Value" | "Int32Value" | "UInt32Value"
+            | "BoolValue" | "StringValue" | "BytesValue" => match descriptor.get_field(1) {
                 Some(field) => self.value(&field.kind(), &message.get_field(&field)),
                 None => self.row(message, None),
             },
@@ -217,12 +228,20 @@ impl<'o> Writer<'o> {
     /// Seconds as a decimal number.
     fn duration(&mut self, message: &DynamicMessage) -> Result<(), Bad> {
         let (seconds, nanos) = seconds_and_nanos(message);
-        let sound = nanos.unsigned_abs() < 1_000_000_000 && (seconds.signum() * i64::from(nanos.signum())) >= 0;
+        let sound =
+            nanos.unsigned_abs() < 1_000_000_000 && (seconds.signum() * i64::from(nanos.signum())) >= 0;
         if !sound {
-            return Err(Bad::new("out_of_range", format!("{seconds} s and {nanos} ns are no duration")));
+            return Err(Bad::new(
+                "out_of_range",
+                format!("{seconds} s and {nanos} ns are no duration"),
+            ));
         }
         let sign = if seconds < 0 || nanos < 0 { "-" } else { "" };
-        self.put(format_args!("{sign}{}.{:09}", seconds.unsigned_abs(), nanos.unsigned_abs()));
+        self.put(format_args!(
+            "{sign}{}.{:09}",
+            seconds.unsigned_abs(),
+            nanos.unsigned_abs()
+        ));
         Ok(())
     }
 
@@ -243,9 +262,18 @@ impl<'o> Writer<'o> {
         let url = message.get_field_by_number(1);
         let bytes = message.get_field_by_number(2);
         self.out.push_str("{\"@type\":");
-        write_text(self.out, url.as_deref().and_then(Value::as_str).unwrap_or_default());
+        write_text(
+            self.out,
+            url.as_deref().and_then(Value::as_str).unwrap_or_default(),
+        );
         self.out.push_str(",\"value\":");
-        write_base64(self.out, bytes.as_deref().and_then(Value::as_bytes).map_or(&[], |bytes| bytes));
+        write_base64(
+            self.out,
+            bytes
+                .as_deref()
+                .and_then(Value::as_bytes)
+                .map_or(&[], |bytes| bytes),
+        );
         self.out.push('}');
         Ok(())
     }
@@ -256,7 +284,10 @@ fn is(message: &DynamicMessage, name: &str) -> bool {
 }
 
 fn no_time(seconds: i64, nanos: i32) -> Bad {
-    Bad::new("out_of_range", format!("{seconds} s and {nanos} ns since the epoch are no time that can be written"))
+    Bad::new(
+        "out_of_range",
+        format!("{seconds} s and {nanos} ns since the epoch are no time that can be written"),
+    )
 }
 
 fn seconds_and_nanos(message: &DynamicMessage) -> (i64, i32) {

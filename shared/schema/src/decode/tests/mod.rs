@@ -7,6 +7,7 @@ mod columns;
 mod framing;
 mod grammar;
 mod hostile;
+mod protobuf;
 mod reasons;
 mod reference;
 mod rules;
