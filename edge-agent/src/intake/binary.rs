@@ -4,6 +4,7 @@
 use tributary_shared::wire::rows::{Rows, push_row};
 
 use super::payload::{Events, PayloadError, Place};
+use crate::check::Check;
 
 /// A zero byte and the schema's id.
 const MIN_LEN: usize = 5;
@@ -12,12 +13,13 @@ const MIN_LEN: usize = 5;
 ///
 /// # Errors
 /// [`PayloadError`].
-pub fn single(body: &[u8], max_event: usize) -> Result<Events, PayloadError> {
+pub fn single(body: &[u8], max_event: usize, mut check: Option<Check>) -> Result<Events, PayloadError> {
     let mut events = Events::default();
     if body.is_empty() {
         return Err(PayloadError::Empty);
     }
-    push(&mut events, body, max_event)?;
+    push(&mut events, body, max_event, check.as_mut())?;
+    events.tally = check.map(Check::into_tally).unwrap_or_default();
     Ok(events)
 }
 
@@ -25,18 +27,19 @@ pub fn single(body: &[u8], max_event: usize) -> Result<Events, PayloadError> {
 ///
 /// # Errors
 /// [`PayloadError`] for the first event that cannot be taken.
-pub fn rows(body: &[u8], max_event: usize) -> Result<Events, PayloadError> {
+pub fn rows(body: &[u8], max_event: usize, mut check: Option<Check>) -> Result<Events, PayloadError> {
     let mut events = Events {
         rows: Vec::with_capacity(body.len()),
-        count: 0,
+        ..Events::default()
     };
     for row in Rows::new(body) {
         let row = row.map_err(|_| PayloadError::Malformed {
             place: place(&events),
             reason: "its length runs past the end of the body".to_owned(),
         })?;
-        push(&mut events, row, max_event)?;
+        push(&mut events, row, max_event, check.as_mut())?;
     }
+    events.tally = check.map(Check::into_tally).unwrap_or_default();
     if events.count == 0 {
         Err(PayloadError::Empty)
     } else {
@@ -48,7 +51,12 @@ fn place(events: &Events) -> Place {
     Place::of_index(u64::from(events.count))
 }
 
-fn push(events: &mut Events, payload: &[u8], max_event: usize) -> Result<(), PayloadError> {
+fn push(
+    events: &mut Events,
+    payload: &[u8],
+    max_event: usize,
+    check: Option<&mut Check>,
+) -> Result<(), PayloadError> {
     let place = place(events);
     if payload.len() > max_event {
         return Err(PayloadError::EventTooLarge {
@@ -58,6 +66,12 @@ fn push(events: &mut Events, payload: &[u8], max_event: usize) -> Result<(), Pay
     }
     let reason = match payload.first() {
         Some(0) if payload.len() >= MIN_LEN => {
+            if let Some(check) = check {
+                check.see(payload).map_err(|reason| PayloadError::Invalid {
+                    place,
+                    reason: Box::new(reason),
+                })?;
+            }
             push_row(&mut events.rows, payload);
             events.count += 1;
             return Ok(());
@@ -91,24 +105,27 @@ mod tests {
     #[test]
     fn events_are_kept_byte_for_byte() {
         let event = [0, 0, 0, 0, 7, 0xff, b'\n', b' '];
-        let one = single(&event, 100).expect("an event");
+        let one = single(&event, 100, None).expect("an event");
         assert_eq!((one.count, one.rows), (1, body(&[&event])));
         let long = [vec![0; 5], vec![b'x'; 300]].concat();
         let several = body(&[&event, &long, &event]);
-        let taken = rows(&several, 1_000).expect("events");
+        let taken = rows(&several, 1_000, None).expect("events");
         assert_eq!((taken.count, taken.rows), (3, several));
     }
 
     #[test]
     fn refusals_name_the_event() {
         let good = [0, 0, 0, 0, 1];
-        assert!(message(single(b"{}", 100)).contains("event 0: it begins with 0x7b"));
-        assert!(message(single(&[0, 1], 100)).contains("it has 2 bytes"));
+        assert!(message(single(b"{}", 100, None)).contains("event 0: it begins with 0x7b"));
+        assert!(message(single(&[0, 1], 100, None)).contains("it has 2 bytes"));
         assert!(message(single(&[0; 9], 8)).contains("larger than 8 bytes"));
-        assert!(message(rows(&body(&[&good, b""]), 100)).contains("event 1: it is empty"));
-        assert!(message(rows(&body(&[&good, &good, b"{}"]), 100)).contains("event 2: it begins"));
-        assert!(message(rows(&[&body(&[&good])[..], &[9, 0]].concat(), 100)).contains("event 1: its length"));
-        assert_eq!(rows(b"", 100), Err(PayloadError::Empty));
-        assert_eq!(single(b"", 100), Err(PayloadError::Empty));
+        assert!(message(rows(&body(&[&good, b""]), 100, None)).contains("event 1: it is empty"));
+        assert!(message(rows(&body(&[&good, &good, b"{}"]), 100, None)).contains("event 2: it begins"));
+        assert!(
+            message(rows(&[&body(&[&good])[..], &[9, 0]].concat(), 100, None))
+                .contains("event 1: its length")
+        );
+        assert_eq!(rows(b"", 100, None), Err(PayloadError::Empty));
+        assert_eq!(single(b"", 100, None), Err(PayloadError::Empty));
     }
 }

@@ -6,6 +6,7 @@ mod bad_requests;
 mod browser;
 mod dead_letters;
 mod disk_full;
+mod evolution;
 mod failing_disk;
 mod failover;
 mod flow;

@@ -383,6 +383,7 @@ async fn the_ledger_tells_what_agents_still_hold() {
         spool_bytes: 4096,
         spool_limit: 8192,
         lanes: vec![lane],
+        checks: Vec::new(),
     };
     mesh.state.agents.report(&key.agent, report, 1_500);
     let (_, ledger) = call(&app, get("/api/v1/ledger")).await;

@@ -24,6 +24,15 @@ function skew(agent) {
   return `${integer(Math.abs(off) / 1000)} s ${off > 0 ? "ahead" : "behind"}`;
 }
 
+/** What its own check has found: events that it took, and requests that it refused. */
+function invalid(agent) {
+  const checks = agent.checks ?? [];
+  if (checks.length === 0) return "–";
+  const sum = (key) => checks.reduce((total, check) => total + check[key], 0);
+  const refused = sum("refused_requests");
+  return `${integer(sum("invalid"))} of ${integer(sum("checked"))}${refused > 0 ? `, ${integer(refused)} refused` : ""}`;
+}
+
 export class Agents {
   constructor() {
     this.panel = byId("agents-panel");
@@ -45,6 +54,7 @@ export class Agents {
         { key: "held", label: "Held", numeric: true, text: (a) => optional(a.held_bytes, bytes) },
         { key: "spool", label: "Spool", numeric: true, text: spool },
         { key: "clock", label: "Clock", text: skew },
+        { key: "invalid", label: "Invalid", numeric: true, text: invalid },
         { key: "gateway", label: "Gateway", text: (a) => a.gateway ?? "–" },
         { key: "remote", label: "Address", className: "quiet", text: (a) => a.remote ?? "–" },
         { key: "software", label: "Software", className: "quiet", text: (a) => a.software ?? "–" },
