@@ -108,7 +108,7 @@ mod tests {
         let one = single(&event, 100, None).expect("an event");
         assert_eq!((one.count, one.rows), (1, body(&[&event])));
         let long = [vec![0; 5], vec![b'x'; 300]].concat();
-        let several = body(&[&event, &long, &event]);
+        let several = body(&[&event[..], &long, &event]);
         let taken = rows(&several, 1_000, None).expect("events");
         assert_eq!((taken.count, taken.rows), (3, several));
     }
@@ -118,9 +118,9 @@ mod tests {
         let good = [0, 0, 0, 0, 1];
         assert!(message(single(b"{}", 100, None)).contains("event 0: it begins with 0x7b"));
         assert!(message(single(&[0, 1], 100, None)).contains("it has 2 bytes"));
-        assert!(message(single(&[0; 9], 8)).contains("larger than 8 bytes"));
-        assert!(message(rows(&body(&[&good, b""]), 100, None)).contains("event 1: it is empty"));
-        assert!(message(rows(&body(&[&good, &good, b"{}"]), 100, None)).contains("event 2: it begins"));
+        assert!(message(single(&[0; 9], 8, None)).contains("larger than 8 bytes"));
+        assert!(message(rows(&body(&[&good[..], b""]), 100, None)).contains("event 1: it is empty"));
+        assert!(message(rows(&body(&[&good[..], &good, b"{}"]), 100, None)).contains("event 2: it begins"));
         assert!(
             message(rows(&[&body(&[&good])[..], &[9, 0]].concat(), 100, None))
                 .contains("event 1: its length")

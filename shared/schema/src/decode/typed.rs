@@ -20,7 +20,6 @@ use super::fault::{
 };
 use super::ipc::{Columns, encode_error, write};
 use super::keys::{FieldNo, KeyTable, Member};
-use super::kind::Kind;
 use super::lent::Lent;
 use super::number::Number;
 use super::plan::{Field, Plan};

@@ -3,7 +3,6 @@
 //! not have keeps its own name (and so ends in `_extra`), and a timestamp that changes its unit is converted.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write;
 
 use serde_json::Value;
 
@@ -255,7 +254,7 @@ impl<'s> Resolver<'s> {
         Ok(defaults)
     }
 
-    /// Writes a default value as the JSON text of its type.
+    /// Writes a default value as the JSON text of its type; `None` when it is no value of it.
     fn default(
         &self,
         (ty, unit): (TypeId, Option<TimeUnit>),
@@ -264,34 +263,31 @@ impl<'s> Resolver<'s> {
         depth: u32,
     ) -> Option<()> {
         let depth = depth.checked_sub(1)?;
-        let start = out.len();
         match (self.reader.get(ty), value) {
             (Type::Union(branches), _) => {
-                for branch in branches {
-                    if self.default((*branch, unit), value, out, depth).is_some() {
-                        return Some(());
-                    }
+                let start = out.len();
+                return branches.iter().find_map(|branch| {
                     out.truncate(start);
-                }
-                None
+                    self.default((*branch, unit), value, out, depth)
+                });
             }
-            (Type::Null, Value::Null) => Some(out.push_str("null")),
-            (Type::Boolean, Value::Bool(_)) => write!(out, "{value}").ok(),
+            (Type::Null, Value::Null)
+            | (Type::Boolean, Value::Bool(_))
+            | (Type::Float | Type::Double, Value::Number(_)) => out.push_str(&value.to_string()),
             (Type::Int(meaning), Value::Number(number)) => {
                 let number = number.as_i64().filter(|number| i32::try_from(*number).is_ok())?;
-                int_as(*meaning).write(out, number)
+                int_as(*meaning).write(out, number)?;
             }
             (Type::Long(meaning), Value::Number(number)) => {
-                long_as(*meaning, *meaning, unit).write(out, number.as_i64()?)
+                long_as(*meaning, *meaning, unit).write(out, number.as_i64()?)?;
             }
-            (Type::Float | Type::Double, Value::Number(_)) => write!(out, "{value}").ok(),
-            (Type::Text, Value::String(text)) => Some(write_text(out, text)),
+            (Type::Text, Value::String(text)) => write_text(out, text),
             (Type::Enum { symbols, .. }, Value::String(symbol)) if symbols.contains(symbol) => {
-                Some(write_text(out, symbol))
+                write_text(out, symbol);
             }
             (Type::Bytes(meaning) | Type::Fixed { meaning, .. }, Value::String(text)) => {
-                let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
-                bytes_as(*meaning, *meaning).write(out, &bytes?)
+                let bytes = text.chars().map(|char| u8::try_from(u32::from(char)).ok());
+                bytes_as(*meaning, *meaning).write(out, &bytes.collect::<Option<Vec<u8>>>()?)?;
             }
             (Type::Array(items), Value::Array(values)) => {
                 out.push('[');
@@ -299,29 +295,39 @@ impl<'s> Resolver<'s> {
                     out.push_str(if at == 0 { "" } else { "," });
                     self.default((*items, None), value, out, depth)?;
                 }
-                Some(out.push(']'))
+                out.push(']');
             }
             (Type::Map(values), Value::Object(map)) => {
-                out.push('{');
-                for (at, (name, value)) in map.iter().enumerate() {
-                    out.push_str(if at == 0 { "" } else { "," });
-                    out.push_str(&key_text(name));
-                    self.default((*values, None), value, out, depth)?;
-                }
-                Some(out.push('}'))
+                let members = map.iter().map(|(name, value)| (name.as_str(), *values, value));
+                self.default_members(members, out, depth)?;
             }
             (Type::Record { fields, .. }, Value::Object(map)) => {
-                out.push('{');
-                for (at, field) in fields.iter().enumerate() {
+                let mut members = Vec::with_capacity(fields.len());
+                for field in fields {
                     let value = map.get(&field.name).or(field.default.as_ref())?;
-                    out.push_str(if at == 0 { "" } else { "," });
-                    out.push_str(&key_text(&field.name));
-                    self.default((field.ty, None), value, out, depth)?;
+                    members.push((field.name.as_str(), field.ty, value));
                 }
-                Some(out.push('}'))
+                self.default_members(members.into_iter(), out, depth)?;
             }
-            _ => None,
+            _ => return None,
         }
+        Some(())
+    }
+
+    fn default_members<'m>(
+        &self,
+        members: impl Iterator<Item = (&'m str, TypeId, &'m Value)>,
+        out: &mut String,
+        depth: u32,
+    ) -> Option<()> {
+        out.push('{');
+        for (at, (name, ty, value)) in members.enumerate() {
+            out.push_str(if at == 0 { "" } else { "," });
+            out.push_str(&key_text(name));
+            self.default((ty, None), value, out, depth)?;
+        }
+        out.push('}');
+        Some(())
     }
 }
 

@@ -11,7 +11,6 @@ mod indexes;
 mod json;
 mod write;
 
-use prost_reflect::prost::Message;
 use prost_reflect::{DynamicMessage, FileDescriptor, MessageDescriptor};
 use tributary_shared::wire::Reason;
 
