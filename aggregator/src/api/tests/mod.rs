@@ -3,6 +3,7 @@
 mod dead_letters;
 mod disk_full;
 mod registry;
+mod schemas;
 
 use std::pin::pin;
 use std::sync::Arc;
