@@ -449,7 +449,9 @@ impl Bench {
             id: 3,
             version: 1,
             format: "JSON".to_owned(),
-            text: SCHEMA.to_owned(), references: Vec::new(), };
+            text: SCHEMA.to_owned(),
+            references: Vec::new(),
+        };
         self.checks
             .learn(stream.parse().expect("name"), Some(schema))
             .await;

@@ -347,11 +347,8 @@ fn schema_info(id: u32) -> crate::wire::SchemaInfo {
         version: id,
         format: "JSON".to_owned(),
         text: format!("{{\"title\":\"{id}\"}}"),
-    }, references: Vec::new(), 
-        id,
-        version: id,
-        format: "JSON".to_owned(),
-        text: format!("{{\"title\":\"{id}\"}}"), references: Vec::new(), }
+        references: Vec::new(),
+    }
 }
 
 /// A gateway's session with an agent that speaks protocols up to `version`, and says that it keeps `schema_id`.
