@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest;
 use serde_json::Value;
+use tributary_schema::decode::{SchemaError, check_rules};
 use tributary_schema::language::{Dependency, LanguageError, ParsedSchema, SchemaFormat, parse};
 use tributary_shared::wire::NamedText;
 
@@ -72,7 +73,15 @@ pub fn read(
             text: &reference.text,
         })
         .collect();
-    parse(format, text, &dependencies)
+    let parsed = parse(format, text, &dependencies)?;
+    check_rules(format.as_str(), text).map_err(|error| match error {
+        SchemaError::Rule { path, message } => LanguageError::Invalid { path, message },
+        other => LanguageError::Invalid {
+            path: String::new(),
+            message: other.to_string(),
+        },
+    })?;
+    Ok(parsed)
 }
 
 /// Parsed schemas by id. Begins anew when it is full.

@@ -16,7 +16,11 @@ impl Registry {
     ///
     /// # Errors
     /// Those of SQLite. Inside: why rows of the stream may not be written with it, as dead letters say it.
-    pub fn writer(&self, stream: &StreamName, id: u32) -> Result<Result<SchemaInfo, Reason>, RegistryError> {
+    pub fn stream_writer(
+        &self,
+        stream: &StreamName,
+        id: u32,
+    ) -> Result<Result<SchemaInfo, Reason>, RegistryError> {
         let subject = subject_of(stream);
         let refused = |rule: &str, message| {
             Ok(Err(Reason {
@@ -70,7 +74,7 @@ mod tests {
         let new = register("a-value", r#"{"type":"object","title":"t"}"#);
         let foreign = register("b-value", r#"{"type":"object","title":"b"}"#);
         let stream = StreamName::new("a").expect("a name");
-        let writer = |id| registry.writer(&stream, id).expect("readable");
+        let writer = |id| registry.stream_writer(&stream, id).expect("readable");
         assert_eq!(writer(old).expect("a version").version, 1);
         assert_eq!(writer(new).expect("a version").version, 2);
         let refused = |id| {

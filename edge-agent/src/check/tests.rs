@@ -20,11 +20,8 @@ fn schema(id: u32, maximum: u32) -> SchemaInfo {
         version: id,
         format: "JSON".to_owned(),
         text: format!(r#"{{"type":"object","properties":{{"n":{{"type":"integer","maximum":{maximum}}}}}}}"#),
-    }, references: Vec::new(), 
-        id,
-        version: id,
-        format: "JSON".to_owned(),
-        text: format!(r#"{{"type":"object","properties":{{"n":{{"type":"integer","maximum":{maximum}}}}}}}"#), references: Vec::new(), }
+        references: Vec::new(),
+    }
 }
 
 /// `t` is tagged, `r` rejects, `o` is off.

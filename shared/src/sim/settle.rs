@@ -247,7 +247,9 @@ impl World {
                 self.cut_upstream(gateway);
             }
             AggregatorOutput::Agent { agent, session, .. } => self.sighted(gateway, &agent, session),
-            AggregatorOutput::Subscribe { .. } | AggregatorOutput::GatewayUp { .. } => {}
+            AggregatorOutput::Subscribe { .. }
+            | AggregatorOutput::FindSchema { .. }
+            | AggregatorOutput::GatewayUp { .. } => {}
         }
     }
 
@@ -311,7 +313,7 @@ impl World {
                     self.faults.sessions_superseded += 1;
                 }
             }
-            UpstreamOutput::Schema { .. } => {}
+            UpstreamOutput::Schema { .. } | UpstreamOutput::SchemaById { .. } => {}
             UpstreamOutput::Close { .. } => self.cut_upstream(gateway),
         }
     }

@@ -27,6 +27,7 @@ mod stopped;
 mod surgery;
 mod tail;
 mod trace;
+mod wire_format;
 
 use std::path::Path;
 

@@ -33,7 +33,7 @@ fn references_are_pinned_and_their_texts_travel_with_the_schema() {
     assert_eq!(stored.references[0].version, 1, "latest is the version of then");
     let by_version = registry.referenced_by("middle", Version::Number(1));
     assert_eq!(by_version.expect("known"), [done.id]);
-    let writer = registry.writer(&stream("a"), done.id).expect("read");
+    let writer = registry.stream_writer(&stream("a"), done.id).expect("read");
     assert_eq!(writer.expect("accepted"), *info);
 }
 

@@ -145,7 +145,7 @@ mod tests {
                     "device": format!("press-{}", n % 3),
                     "celsius": f64::from(n) / 2.0,
                     "count": n,
-                    "state": ["idle", "busy"][n as usize % 2],
+                    "state": (["idle", "busy"][n as usize % 2]),
                     "note": if n % 2 == 0 { Value::Null } else { json!(format!("note {n}")) },
                     "place": { "hall": "north", "row": n },
                     "tags": ["a", n],

@@ -14,14 +14,14 @@ use super::scalar::Scalar;
 use super::vector;
 
 /// Where the leaves of an expression get their values.
-pub(crate) trait Env {
+pub trait Env {
     fn leaf(&self, leaf: Leaf) -> Scalar;
 }
 
 /// Evaluates expressions and counts the operations that gave NULL for want of a result.
 #[derive(Debug)]
-pub(crate) struct Evaluator {
-    pub(crate) mode: Mode,
+pub struct Evaluator {
+    pub mode: Mode,
     failures: Cell<u64>,
 }
 
@@ -41,7 +41,7 @@ impl Env for Row<'_> {
 }
 
 impl Evaluator {
-    pub(crate) fn new(mode: Mode) -> Self {
+    pub fn new(mode: Mode) -> Self {
         Self {
             mode,
             failures: Cell::new(0),
@@ -49,13 +49,13 @@ impl Evaluator {
     }
 
     /// Operations that gave NULL so far.
-    pub(crate) fn failures(&self) -> u64 {
+    pub fn failures(&self) -> u64 {
         self.failures.get()
     }
 
     /// The expression's values over a batch. By kernels where the columns have one type each, else by row; a
     /// kernel that refuses a whole batch for one value (overflow, division by zero) is redone by row as well.
-    pub(crate) fn values(&self, expr: &Expr, frame: &Frame) -> Vector {
+    pub fn values(&self, expr: &Expr, frame: &Frame) -> Vector {
         if vector::fits(expr, frame)
             && let Ok((values, failures)) = vector::evaluate(expr, frame)
         {
@@ -70,7 +70,7 @@ impl Evaluator {
     }
 
     /// The rows for which a condition is true.
-    pub(crate) fn mask(&self, condition: &Expr, frame: &Frame) -> BooleanArray {
+    pub fn mask(&self, condition: &Expr, frame: &Frame) -> BooleanArray {
         match self.values(condition, frame) {
             Vector::Bool(mask) if mask.nulls().is_none() => mask,
             Vector::Bool(mask) => arrow_select::filter::prep_null_mask_filter(&mask),
@@ -83,7 +83,7 @@ impl Evaluator {
     }
 
     /// The expression's value in an environment.
-    pub(crate) fn value(&self, expr: &Expr, env: &dyn Env) -> Scalar {
+    pub fn value(&self, expr: &Expr, env: &dyn Env) -> Scalar {
         match expr {
             Expr::Literal(value) => value.clone(),
             Expr::Leaf(leaf) => env.leaf(*leaf),

@@ -3,14 +3,14 @@
 use tributary_shared::time::Millis;
 
 /// The longest window: beyond a leap year it is surely a mistake.
-pub(crate) const MAX_INTERVAL: Millis = 366 * DAY;
+pub const MAX_INTERVAL: Millis = 366 * DAY;
 const DAY: Millis = 86_400_000;
 
 /// Parses `1 minute`, `90s`, `1 hour 30 minutes`; `unit` stands for numbers without one.
 ///
 /// # Errors
 /// What is wrong, in words.
-pub(crate) fn parse_interval(text: &str, unit: Option<&str>) -> Result<Millis, String> {
+pub fn parse_interval(text: &str, unit: Option<&str>) -> Result<Millis, String> {
     let mut total: f64 = 0.0;
     let mut rest = text.trim();
     if rest.is_empty() {

@@ -12,7 +12,7 @@ use super::messages::{Column, ColumnType, MAX_VIEW_NAME, ViewError};
 use super::parse::{WindowKind, not_yet, parse_select, place};
 
 /// Each key costs four bytes a group and a dictionary.
-pub(crate) const MAX_KEYS: usize = 16;
+pub const MAX_KEYS: usize = 16;
 const MAX_OUTPUTS: usize = 128;
 /// Names that every row of every view has.
 const RESERVED: [&str; 3] = ["revision", "final", "completeness"];
@@ -20,24 +20,24 @@ const RESERVED: [&str; 3] = ["revision", "final", "completeness"];
 /// A compiled view. Immutable, and independent of any data: column types are bound batch by batch.
 #[derive(Debug, Clone)]
 pub struct ViewPlan {
-    pub(crate) name: Arc<str>,
-    pub(crate) sql: Arc<str>,
-    pub(crate) stream: StreamName,
-    pub(crate) window: WindowKind,
+    pub name: Arc<str>,
+    pub sql: Arc<str>,
+    pub stream: StreamName,
+    pub window: WindowKind,
     /// The time column as written.
-    pub(crate) time: String,
+    pub time: String,
     /// Names of the batch columns that are read.
-    pub(crate) columns: Vec<String>,
-    pub(crate) filter: Option<Expr>,
-    pub(crate) keys: Vec<Expr>,
+    pub columns: Vec<String>,
+    pub filter: Option<Expr>,
+    pub keys: Vec<Expr>,
     /// What to call each key where the SELECT list does not show it.
-    pub(crate) key_names: Vec<String>,
-    pub(crate) inputs: Vec<Expr>,
-    pub(crate) cells: Vec<CellSpec>,
-    pub(crate) aggregates: Vec<Aggregate>,
+    pub key_names: Vec<String>,
+    pub inputs: Vec<Expr>,
+    pub cells: Vec<CellSpec>,
+    pub aggregates: Vec<Aggregate>,
     /// One expression for each of `shown`.
-    pub(crate) outputs: Vec<Expr>,
-    pub(crate) shown: Arc<[Column]>,
+    pub outputs: Vec<Expr>,
+    pub shown: Arc<[Column]>,
 }
 
 impl ViewPlan {

@@ -1,6 +1,6 @@
 //! What is accepted, and what is refused where.
 
-use super::{ColumnType, DEFAULT_VIEWS, ViewError, ViewPlan, WindowKind};
+use super::{ColumnType, ViewError, ViewPlan, WindowKind};
 
 fn refused(sql: &str) -> ViewError {
     match ViewPlan::compile("v", sql) {
@@ -12,15 +12,6 @@ fn refused(sql: &str) -> ViewError {
 /// The SELECT list and clauses around the usual FROM.
 fn select(list: &str, rest: &str) -> String {
     format!("SELECT {list} FROM TUMBLE(readings, ts, INTERVAL '1 minute') {rest}")
-}
-
-#[test]
-fn the_default_views_compile() {
-    for (name, sql) in DEFAULT_VIEWS {
-        let plan = ViewPlan::compile(name, sql).expect(name);
-        assert_eq!(plan.stream().as_str(), "host");
-        assert_eq!(plan.window(), WindowKind::Tumble { size: 30_000 });
-    }
 }
 
 #[test]

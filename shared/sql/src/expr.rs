@@ -5,7 +5,7 @@ use super::scalar::Scalar;
 /// An expression over one row of a batch (leaves are columns), or over one group of a window (leaves are
 /// group keys, aggregates and the window's bounds).
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Expr {
+pub enum Expr {
     Literal(Scalar),
     Leaf(Leaf),
     Arith(ArithOp, Box<Expr>, Box<Expr>),
@@ -32,7 +32,7 @@ pub(crate) enum Expr {
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Leaf {
+pub enum Leaf {
     /// Index into the plan's columns.
     Column(usize),
     /// Index into the plan's keys.
@@ -44,7 +44,7 @@ pub(crate) enum Leaf {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ArithOp {
+pub enum ArithOp {
     Add,
     Sub,
     Mul,
@@ -56,7 +56,7 @@ pub(crate) enum ArithOp {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CompareOp {
+pub enum CompareOp {
     Eq,
     NotEq,
     Lt,
@@ -66,7 +66,7 @@ pub(crate) enum CompareOp {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CastType {
+pub enum CastType {
     Int,
     Float,
     Text,
@@ -74,7 +74,7 @@ pub(crate) enum CastType {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ScalarFn {
+pub enum ScalarFn {
     Abs,
     Ceil,
     Floor,
@@ -91,7 +91,7 @@ pub(crate) enum ScalarFn {
 
 impl ScalarFn {
     /// Name, and the least and greatest number of arguments.
-    pub(crate) const ALL: [(&'static str, Self, usize, usize); 11] = [
+    pub const ALL: [(&'static str, Self, usize, usize); 11] = [
         ("abs", Self::Abs, 1, 1),
         ("ceil", Self::Ceil, 1, 1),
         ("floor", Self::Floor, 1, 1),

@@ -20,7 +20,7 @@ use super::scalar::Scalar;
 
 /// Which numbers a batch has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// The stream has a schema: integers and floats differ.
     Typed,
     /// No schema: numbers are numbers, as in JSON.
@@ -29,7 +29,7 @@ pub(crate) enum Mode {
 
 /// The values of an expression, one for each row.
 #[derive(Debug, Clone)]
-pub(crate) enum Vector {
+pub enum Vector {
     Null,
     Bool(BooleanArray),
     Int(Int64Array),
@@ -44,14 +44,14 @@ pub(crate) enum Vector {
 
 /// Texts of either layout, by row.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Texts<'a> {
+pub enum Texts<'a> {
     Plain(&'a StringArray),
     Dictionary(&'a DictionaryArray<Int32Type>, &'a StringArray),
 }
 
 impl<'a> Texts<'a> {
     /// `None` for an array that is neither.
-    pub(crate) fn of(array: &'a ArrayRef) -> Option<Self> {
+    pub fn of(array: &'a ArrayRef) -> Option<Self> {
         match array.as_string_opt::<i32>() {
             Some(plain) => Some(Self::Plain(plain)),
             None => {
@@ -64,7 +64,7 @@ impl<'a> Texts<'a> {
         }
     }
 
-    pub(crate) fn get(self, row: usize) -> Option<&'a str> {
+    pub fn get(self, row: usize) -> Option<&'a str> {
         match self {
             Self::Plain(array) => array.is_valid(row).then(|| array.value(row)),
             Self::Dictionary(array, values) => {
@@ -76,7 +76,7 @@ impl<'a> Texts<'a> {
 }
 
 impl Vector {
-    pub(crate) fn scalar(&self, row: usize) -> Scalar {
+    pub fn scalar(&self, row: usize) -> Scalar {
         match self {
             Self::Null => Scalar::Null,
             Self::Bool(array) if array.is_valid(row) => Scalar::Bool(array.value(row)),
@@ -192,32 +192,44 @@ pub(super) fn finite(array: &Float64Array) -> (Float64Array, u64) {
 
 /// The columns of one batch that a plan reads.
 #[derive(Debug, Clone)]
-pub(crate) struct Frame {
+pub struct Frame {
     pub(super) columns: Vec<Bound>,
-    pub(crate) rows: usize,
-    pub(crate) mode: Mode,
+    pub rows: usize,
+    pub mode: Mode,
     time: Bound,
 }
 
 impl Frame {
-    pub(crate) fn bind(plan: &ViewPlan, batch: &RecordBatch) -> Self {
+    pub fn bind(plan: &ViewPlan, batch: &RecordBatch) -> Self {
+        Self::over(&plan.columns, &plan.time, batch)
+    }
+
+    /// The columns with these names; `name_of_time` is what the expressions call the event time.
+    pub(super) fn over(columns: &[String], name_of_time: &str, batch: &RecordBatch) -> Self {
         let metadata = batch.schema_ref().metadata();
         let schemaless = metadata.get(SCHEMALESS_METADATA).is_some_and(|v| v == "true");
-        let event_time = plan.time == "ts"
-            || plan.time == EVENT_TIME_COLUMN
+        let event_time = name_of_time == "ts"
+            || name_of_time == EVENT_TIME_COLUMN
             || metadata
                 .get(EVENT_TIME_METADATA)
-                .is_some_and(|name| *name == plan.time);
+                .is_some_and(|name| *name == name_of_time);
         Self {
-            columns: plan.columns.iter().map(|name| Bound::find(batch, name)).collect(),
+            columns: columns.iter().map(|name| Bound::find(batch, name)).collect(),
             rows: batch.num_rows(),
             mode: if schemaless { Mode::Json } else { Mode::Typed },
-            time: Bound::find(batch, if event_time { EVENT_TIME_COLUMN } else { &plan.time }),
+            time: Bound::find(
+                batch,
+                if event_time {
+                    EVENT_TIME_COLUMN
+                } else {
+                    name_of_time
+                },
+            ),
         }
     }
 
     /// The rows whose mask is true. The mask must have one value for each row.
-    pub(crate) fn filter(&self, mask: &BooleanArray) -> Self {
+    pub fn filter(&self, mask: &BooleanArray) -> Self {
         let predicate = FilterBuilder::new(mask).optimize().build();
         let texts = |array: &StringArray| {
             predicate
@@ -249,7 +261,7 @@ impl Frame {
     }
 
     /// Each row's time in Unix ms; NULL where the time column holds no usable one.
-    pub(crate) fn times(&self) -> Int64Array {
+    pub fn times(&self) -> Int64Array {
         match &self.time {
             Bound::Plain(Vector::Time(times)) if times.values().iter().all(|time| in_range(*time)) => {
                 Int64Array::new(times.values().clone(), times.nulls().cloned())

@@ -6,7 +6,7 @@ use sqlparser::ast::{
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Span, Token, Tokenizer, TokenizerError};
+use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, TokenizerError};
 use tributary_shared::ids::StreamName;
 use tributary_shared::time::Millis;
 
@@ -15,6 +15,8 @@ use super::messages::{MAX_SQL, ViewError};
 
 /// Bounds the depth of the parsed tree, which the parser's library walks recursively.
 const MAX_TOKENS: usize = 1_000;
+
+const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
 type Refused<T> = Result<T, ViewError>;
 
@@ -55,14 +57,13 @@ pub(super) struct Source {
     pub window: WindowKind,
 }
 
-/// Parses the text and checks its outline.
-pub(super) fn parse_select(sql: &str) -> Refused<(Select, Source)> {
+/// The words and signs of a text of bounded length, and where it ends.
+fn tokens(sql: &str) -> Refused<(Vec<TokenWithSpan>, (u64, u64))> {
     if sql.len() > MAX_SQL {
         let message = format!("the SQL has {} bytes, more than {MAX_SQL}", sql.len());
         return Err(ViewError::new((1, 1), message, ""));
     }
-    let dialect = PostgreSqlDialect {};
-    let tokens = Tokenizer::new(&dialect, sql)
+    let tokens = Tokenizer::new(&DIALECT, sql)
         .tokenize_with_location()
         .map_err(tokenizer_error)?;
     let solid: Vec<_> = tokens
@@ -87,7 +88,29 @@ pub(super) fn parse_select(sql: &str) -> Refused<(Select, Source)> {
     {
         return Err(ViewError::new((1, 1), "the SQL is empty", EXAMPLE));
     }
-    let mut statements = Parser::new(&dialect)
+    Ok((tokens, end))
+}
+
+/// Parses one condition over the columns of a row.
+pub(super) fn parse_condition(sql: &str) -> Refused<Sql> {
+    let (tokens, end) = tokens(sql)?;
+    let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens);
+    let condition = parser.parse_expr().map_err(|error| parser_error(&error, end))?;
+    let behind = parser.peek_token();
+    if behind.token == Token::EOF {
+        return Ok(condition);
+    }
+    Err(ViewError::new(
+        at(behind.span),
+        format!("{} does not belong to the condition", behind.token),
+        "write one condition, as in min_value <= max_value",
+    ))
+}
+
+/// Parses the text and checks its outline.
+pub(super) fn parse_select(sql: &str) -> Refused<(Select, Source)> {
+    let (tokens, end) = tokens(sql)?;
+    let mut statements = Parser::new(&DIALECT)
         .with_tokens_with_locations(tokens)
         .parse_statements()
         .map_err(|error| parser_error(&error, end))?

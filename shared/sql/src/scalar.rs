@@ -107,7 +107,7 @@ impl Scalar {
 
 /// The integer that equals this float, when there is one and no float between hides another.
 #[must_use]
-pub(crate) fn integral(value: f64) -> Option<i64> {
+pub fn integral(value: f64) -> Option<i64> {
     (value.fract() == 0.0 && value.abs() <= EXACT_IN_FLOAT).then_some(value as i64)
 }
 

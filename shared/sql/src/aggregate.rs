@@ -11,7 +11,7 @@ use super::parse::{function_name, not_yet, place};
 
 /// An aggregate's state per group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CellKind {
+pub enum CellKind {
     /// Values that are not NULL.
     Count,
     /// Sum and number of the numbers.
@@ -22,7 +22,7 @@ pub(crate) enum CellKind {
 
 /// What state a group keeps, and of which input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CellSpec {
+pub struct CellSpec {
     pub kind: CellKind,
     /// Index into the plan's inputs.
     pub input: usize,
@@ -30,7 +30,7 @@ pub(crate) struct CellSpec {
 
 /// How an aggregate's value is read from the group's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Aggregate {
+pub enum Aggregate {
     /// `count(*)`: the group's rows.
     Rows,
     /// The value of a cell, by index.
