@@ -4,6 +4,7 @@
 //! Every harness ends its own processes when it is dropped, and shows the end of their logs when the test is
 //! failing by then. Nothing here waits for time to pass: [`wait_until`] asks until an answer is right.
 
+mod failing_disk;
 mod faults;
 pub mod fuzz;
 pub mod http;
@@ -14,18 +15,21 @@ mod net;
 mod pki;
 mod poster;
 mod process;
+mod registry_clients;
 mod role;
 mod rotel;
 mod tools;
 mod wait;
 
-pub use faults::{Tmpfs, note_faults};
+pub use failing_disk::{DiskFault, FailingDisk};
+pub use faults::Tmpfs;
 pub use mesh::{Dropped, LedgerLane, Mesh, Options, Paused, Ready};
 pub use metrics::Metrics;
 pub use net::{free_tcp_port, free_udp_port};
 pub use pki::{Pki, past};
 pub use poster::{Posted, Poster, Range, Request};
 pub use process::Process;
+pub use registry_clients::{confluent_kafka, kafkajs};
 pub use role::RoleProcess;
 pub use rotel::{Rotel, Span};
 pub use tools::{Tool, impossible, is_root, missing, run};

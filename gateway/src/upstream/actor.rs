@@ -9,18 +9,20 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tributary_shared::actors::{Backoff, DeathWatch};
 use tributary_shared::identity::Identity;
-use tributary_shared::ids::{AgentId, GatewayId, StreamName};
+use tributary_shared::ids::{AgentId, GatewayId};
 use tributary_shared::protocol::{UpstreamLink, UpstreamOutput};
 use tributary_shared::time::{Monotonic, now_millis};
 use tributary_shared::transport::{CONTROL_QUEUE, ControlReader, write_control};
 use tributary_shared::wire::{
-    Ack, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, Refuse, ToAggregator, frame,
+    Ack, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, Refuse, RefuseCode, ToAggregator, frame,
 };
 
 use super::dial::dial;
 use super::messages::{
     CloseSession, OpenLane, Register, ReportAgent, Sent, SessionId, ToSession, UpstreamConnection,
 };
+use super::reports::Reports;
+use crate::news::SchemaNews;
 use crate::schemas::SchemaBook;
 
 /// First and longest pause between attempts. The aggregator is one, so its gateways may ask often.
@@ -46,6 +48,7 @@ pub struct UpstreamSetup {
     pub endpoint: quinn::Endpoint,
     pub identity: Arc<Identity>,
     pub schemas: SchemaBook,
+    pub news: SchemaNews,
     pub instance: u64,
     pub software: String,
 }
@@ -60,8 +63,7 @@ pub struct Upstream {
     sessions: HashMap<SessionId, (AgentId, Recipient<ToSession>)>,
     /// Our lane handles towards the aggregator, and whose they are.
     handles: BTreeMap<u32, (SessionId, u32)>,
-    /// What each connected agent said last, for an aggregator that comes back without knowing it.
-    reports: HashMap<AgentId, ReportAgent>,
+    reports: Reports,
     lanes: HashMap<(SessionId, u32), u32>,
     next_handle: u32,
     attempts: u32,
@@ -83,10 +85,10 @@ struct Lost {
     reason: String,
 }
 
-/// A stream's schema is wanted.
+/// A schema is wanted: a question to the aggregator.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct WantSchema(pub StreamName);
+pub struct WantSchema(pub ToAggregator);
 
 impl Upstream {
     /// `published` always holds the current connection.
@@ -103,7 +105,7 @@ impl Upstream {
             published,
             sessions: HashMap::new(),
             handles: BTreeMap::new(),
-            reports: HashMap::new(),
+            reports: Reports::default(),
             lanes: HashMap::new(),
             next_handle: 0,
             attempts: 0,
@@ -173,7 +175,11 @@ impl Upstream {
     fn act(&mut self, output: UpstreamOutput, ctx: &mut Context<Self>) {
         match output {
             UpstreamOutput::Send(message) => self.send(&message, ctx),
-            UpstreamOutput::Connected { aggregator, limits } => {
+            UpstreamOutput::Connected {
+                aggregator,
+                limits,
+                version,
+            } => {
                 self.attempts = 0;
                 tracing::info!(aggregator, "connected to the aggregator");
                 let Some(session) = &mut self.current else { return };
@@ -181,10 +187,10 @@ impl Upstream {
                     .connection
                     .credit
                     .add_permits(limits.max_in_flight as usize);
-                for stream in self.setup.schemas.streams() {
-                    session.link.send(ToAggregator::GetSchema { stream });
+                for ask in self.setup.schemas.connected(version) {
+                    session.link.send(ask);
                 }
-                for report in self.reports.values() {
+                for report in self.reports.all() {
                     session.link.send(report.clone().into());
                 }
                 self.published.send_replace(Some(Arc::clone(&session.connection)));
@@ -201,9 +207,25 @@ impl Upstream {
             }
             UpstreamOutput::Refuse { refuse, credit } => {
                 self.give_back(credit);
+                if refuse.code == RefuseCode::SchemaChanged {
+                    // it may know less than it told, after a restore: what was told is asked again
+                    self.setup.schemas.forget_writers();
+                }
                 self.tell(refuse.lane, |lane| ToSession::Refuse(Refuse { lane, ..refuse }));
             }
-            UpstreamOutput::Schema { stream, schema } => self.setup.schemas.put(stream, schema.as_ref()),
+            UpstreamOutput::Schema { stream, schema } => {
+                self.setup.schemas.put(stream.clone(), schema.as_ref());
+                self.setup.news.put(stream, schema);
+            }
+            UpstreamOutput::SchemaById {
+                stream,
+                id,
+                schema,
+                refused,
+            } => self
+                .setup
+                .schemas
+                .put_writer(&stream, id, schema.as_ref(), refused),
             UpstreamOutput::Superseded { agent, session } => {
                 // the session itself knows whether it is meant
                 for (_, events) in self.sessions.values().filter(|(of, _)| *of == agent) {
@@ -374,9 +396,9 @@ impl Handler<Lost> for Upstream {
 impl Handler<WantSchema> for Upstream {
     type Result = ();
 
-    fn handle(&mut self, WantSchema(stream): WantSchema, ctx: &mut Self::Context) {
+    fn handle(&mut self, WantSchema(question): WantSchema, ctx: &mut Self::Context) {
         if let Some(session) = &mut self.current {
-            session.link.send(ToAggregator::GetSchema { stream });
+            session.link.send(question);
         }
         self.pump(ctx);
     }
@@ -459,16 +481,7 @@ impl Handler<ReportAgent> for Upstream {
     type Result = ();
 
     fn handle(&mut self, report: ReportAgent, ctx: &mut Self::Context) {
-        if report.report.is_some() {
-            self.reports.insert(report.agent.clone(), report.clone());
-        } else if self
-            .reports
-            .get(&report.agent)
-            .is_some_and(|last| last.session == report.session)
-        {
-            // not when an older session of the agent ends after the newer one has begun
-            self.reports.remove(&report.agent);
-        }
+        self.reports.heard(&report);
         if let Some(session) = &mut self.current {
             session.link.send(report.into());
         }

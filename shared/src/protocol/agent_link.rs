@@ -1,13 +1,16 @@
 //! The agent's end of the agent-gateway hop.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
+use super::classes::{Priority, Turns};
+use super::retired::{RetiredChecks, RetiredLane};
 use super::{ACK_TIMEOUT, FreshShare, HEARTBEAT_EVERY, HELLO_TIMEOUT, SILENCE_TIMEOUT, Tick};
 use crate::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
 use crate::time::Millis;
 use crate::wire::{
-    Ack, Bye, ByeCode, Hello, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport, OpenLane, Refuse,
-    RefuseCode, SessionKey, ToAgent, ToGateway, VERSION, Welcome,
+    Ack, Bye, ByeCode, CheckReport, Hello, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport, OpenLane,
+    Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToGateway, VERSION, Welcome,
 };
 
 /// After so many refusals as malformed at one seq, the batch there is given up and reported as dropped: the
@@ -35,6 +38,8 @@ pub struct LaneView {
     pub held_bytes: u64,
     /// New events of the stream go here; the other lanes of the stream are backlog.
     pub fresh: bool,
+    /// That of its stream: of live data, and of backlog, the higher goes first.
+    pub priority: Priority,
 }
 
 /// The next batch to read from the spool and send.
@@ -70,11 +75,22 @@ pub enum AgentOutput {
         lane: u32,
         mark: Seq,
     },
+    /// The aggregator has forgotten these seqs of a lane that the spool has let go of: send a batch on this handle
+    /// that reports them as dropped, for the reason [`FORGOTTEN`].
+    ReportForgotten {
+        lane: u32,
+        range: SeqRange,
+    },
     /// The gateway refused a batch; the link already goes on from where it must.
     Refused {
         lane: u32,
         code: RefuseCode,
         message: String,
+    },
+    /// The newest schema of a stream; `None` when it has none. Keep it, for the time without a gateway.
+    Schema {
+        stream: StreamName,
+        schema: Option<SchemaInfo>,
     },
     /// The session is over. Come back after `retry_after` ms at the earliest. `code` is the gateway's word, when
     /// it closed with one.
@@ -117,11 +133,20 @@ enum State {
 pub struct AgentLink {
     state: State,
     lanes: BTreeMap<u32, Lane>,
+    /// How many lanes were opened in this session: each has a handle of its own.
+    opened: usize,
+    retired: RetiredChecks,
+    /// Marks of retired lanes that wait until the credit has room for a report; at most one a handle.
+    retired_marks: VecDeque<(u32, Seq)>,
     limits: Limits,
     schedule: FreshShare,
-    /// The live and the backlog lane that sent last; the next one in turn goes first.
-    turns: (u32, u32),
+    /// Among lanes of live data, and among those of backlog.
+    live: Turns,
+    backlog: Turns,
     spool: (u64, u64),
+    /// The schemas that the agent keeps, by stream.
+    kept: BTreeMap<StreamName, u32>,
+    checks: Vec<CheckReport>,
     next_report: Tick,
     last_progress: Tick,
     last_heard: Tick,
@@ -151,15 +176,31 @@ impl AgentLink {
                 until: now + HELLO_TIMEOUT,
             },
             lanes: BTreeMap::new(),
+            opened: 0,
+            retired: RetiredChecks::default(),
+            retired_marks: VecDeque::new(),
             limits: Limits::default(),
             schedule,
-            turns: (0, 0),
+            live: Turns::default(),
+            backlog: Turns::default(),
             spool: (0, 0),
+            kept: BTreeMap::new(),
+            checks: Vec::new(),
             next_report: now,
             last_progress: now,
             last_heard: now,
             outputs: VecDeque::from([AgentOutput::Send(ToGateway::Hello(hello))]),
         }
+    }
+
+    /// The schemas that the agent keeps from before this session: those are not sent again. Before the first lane.
+    pub fn keeps(&mut self, schemas: impl IntoIterator<Item = (StreamName, u32)>) {
+        self.kept.extend(schemas);
+    }
+
+    /// What the agent's own checks have found, for the next report.
+    pub fn checked(&mut self, checks: Vec<CheckReport>) {
+        self.checks = checks;
     }
 
     /// The spool changed: new lanes are opened, drained ones are let go.
@@ -175,6 +216,51 @@ impl AgentLink {
         }
     }
 
+    /// The lanes that the spool has drained and let go of, ascending.
+    pub fn retired(&mut self, now: Tick, lanes: &Arc<[RetiredLane]>) {
+        self.retired.known(lanes);
+        self.ask_retired(now);
+    }
+
+    /// Opens retired lanes, once all lanes that hold something are open.
+    fn ask_retired(&mut self, now: Tick) {
+        let opening = |lane: &Lane| lane.state == LaneState::Opening;
+        if self.state != State::Open || self.lanes.values().any(opening) {
+            return;
+        }
+        let room = (self.limits.max_lanes as usize).saturating_sub(self.opened);
+        while let Some(open) = self.retired.next(now, room) {
+            if !self.waits() {
+                self.last_progress = now;
+            }
+            self.outputs
+                .push_back(AgentOutput::Send(ToGateway::OpenLane(open)));
+        }
+    }
+
+    /// Judges the marks of retired lanes, within the credit: what is missing takes a batch.
+    fn judge_retired(&mut self) {
+        while self.in_flight() < self.limits.max_in_flight as usize
+            && let Some((lane, mark)) = self.retired_marks.pop_front()
+        {
+            let forgotten = self.retired.opened(lane, mark);
+            self.report_forgotten(lane, forgotten);
+        }
+    }
+
+    fn report_forgotten(&mut self, lane: u32, range: Option<SeqRange>) {
+        if let Some(range) = range {
+            self.outputs
+                .push_back(AgentOutput::ReportForgotten { lane, range });
+        }
+    }
+
+    /// Whether every retired lane is known to be there, or what is missing of it is reported.
+    #[must_use]
+    pub fn retired_are_settled(&self) -> bool {
+        self.state == State::Open && self.retired.done()
+    }
+
     fn add_lane(&mut self, now: Tick, view: &LaneView) {
         if !self.waits() {
             self.last_progress = now;
@@ -188,7 +274,8 @@ impl AgentLink {
             malformed: (0, 0),
         };
         if self.state == State::Open {
-            self.outputs.push_back(open_message(&lane.view));
+            self.opened += 1;
+            self.outputs.push_back(open_message(&lane.view, &self.kept));
         }
         self.lanes.insert(view.lane, lane);
     }
@@ -207,6 +294,7 @@ impl AgentLink {
             (ToAgent::LaneOpened(opened), State::Open) => self.lane_opened(now, opened),
             (ToAgent::Ack(ack), State::Open) => self.acked(now, ack),
             (ToAgent::Refuse(refuse), State::Open) => self.refused(now, refuse),
+            (ToAgent::Schema { stream, schema }, State::Open) => self.told_schema(stream, schema),
             (ToAgent::Drain(drain), State::Open) => {
                 self.close(
                     "the gateway is draining".to_owned(),
@@ -214,6 +302,17 @@ impl AgentLink {
                 );
             }
             (ToAgent::Heartbeat { .. }, State::Open) => {}
+        }
+    }
+
+    /// A schema of a stream that this agent does not have is none of its business.
+    fn told_schema(&mut self, stream: StreamName, schema: Option<SchemaInfo>) {
+        if self.lanes.values().any(|lane| lane.view.stream == stream) {
+            match &schema {
+                Some(schema) => drop(self.kept.insert(stream.clone(), schema.id)),
+                None => drop(self.kept.remove(&stream)),
+            }
+            self.outputs.push_back(AgentOutput::Schema { stream, schema });
         }
     }
 
@@ -250,24 +349,44 @@ impl AgentLink {
             limits: welcome.limits,
             gateway_now: welcome.now,
         });
-        let open: Vec<_> = self.lanes.values().map(|lane| open_message(&lane.view)).collect();
+        // those that should send first are asked about, and so answered, first
+        let mut lanes: Vec<&LaneView> = self.lanes.values().map(|lane| &lane.view).collect();
+        lanes.sort_by_key(|view| std::cmp::Reverse((view.fresh, view.priority)));
+        self.opened = lanes.len();
+        let open = lanes.into_iter().map(|view| open_message(view, &self.kept));
         self.outputs.extend(open);
+        self.ask_retired(now);
         // with the next tick, which knows the wall clock
         self.next_report = now;
     }
 
     fn lane_opened(&mut self, now: Tick, opened: LaneOpened) {
-        let Some(lane) = self.lanes.get_mut(&opened.lane) else {
-            return;
-        };
-        if lane.state == LaneState::Opening {
+        let LaneOpened { lane: id, mark, .. } = opened;
+        if RetiredChecks::owns(id) {
             self.last_progress = now;
+            if self.retired.is_open(id) {
+                self.retired_marks.push_back((id, mark));
+                self.judge_retired();
+            } else {
+                self.retired.begin_again();
+            }
+        } else if let Some(lane) = self.lanes.get_mut(&id) {
+            match lane.state {
+                LaneState::Opening => self.last_progress = now,
+                // the aggregator was away and is back, perhaps from an older copy: the spool judges anew
+                LaneState::Open => {
+                    lane.in_flight.clear();
+                    self.retired.begin_again();
+                }
+                LaneState::Resuming => return,
+            }
             lane.state = LaneState::Resuming;
-            self.outputs.push_back(AgentOutput::LaneOpened {
-                lane: opened.lane,
-                mark: opened.mark,
-            });
+            self.outputs.push_back(AgentOutput::LaneOpened { lane: id, mark });
+        } else {
+            // drained and let go of, in this session
+            self.retired.begin_again();
         }
+        self.ask_retired(now);
     }
 
     /// The spool knows the mark as its own: the lane goes on behind it.
@@ -281,6 +400,14 @@ impl AgentLink {
     }
 
     fn acked(&mut self, now: Tick, ack: Ack) {
+        if RetiredChecks::owns(ack.lane) {
+            self.last_progress = now;
+            let rest = self.retired.acked(ack.lane, ack.mark);
+            self.report_forgotten(ack.lane, rest);
+            self.judge_retired();
+            self.ask_retired(now);
+            return;
+        }
         let Some(lane) = self.lanes.get_mut(&ack.lane) else {
             return;
         };
@@ -306,9 +433,16 @@ impl AgentLink {
             lane: ack.lane,
             mark: ack.mark,
         });
+        self.judge_retired();
     }
 
     fn refused(&mut self, now: Tick, refuse: Refuse) {
+        if RetiredChecks::owns(refuse.lane) {
+            let retry_after = Tick::from(refuse.retry_after_ms);
+            self.retired.refused(now, refuse.lane, retry_after);
+            self.judge_retired();
+            return;
+        }
         let Some(lane) = self.lanes.get_mut(&refuse.lane) else {
             return;
         };
@@ -333,12 +467,13 @@ impl AgentLink {
         } = refuse;
         self.outputs
             .push_back(AgentOutput::Refused { lane, code, message });
+        self.judge_retired();
     }
 
     /// The next batch that may be sent now, within the gateway's credit: live lanes up to their share, then
-    /// backlog; lanes of a kind in turn.
+    /// backlog; among lanes of a kind a higher priority first, and those of one priority in turn.
     pub fn next_shipment(&mut self, now: Tick) -> Option<Shipment> {
-        if self.state != State::Open {
+        if self.state != State::Open || !self.retired_marks.is_empty() {
             return None;
         }
         let live = self.next_ready(true, now);
@@ -347,12 +482,9 @@ impl AgentLink {
         let fresh = self.schedule.live_first(live.is_some(), backlog.is_some())?;
         let id = if fresh { live? } else { backlog? };
         self.schedule.contended(contended);
-        if fresh {
-            self.turns.0 = id;
-        } else {
-            self.turns.1 = id;
-        }
         let lane = self.lanes.get(&id)?;
+        let turns = if fresh { &mut self.live } else { &mut self.backlog };
+        turns.given(id, lane.view.priority, ready(&self.lanes, fresh, now));
         let from_seq = lane.sent_up_to + 1;
         Some(Shipment {
             lane: id,
@@ -375,18 +507,8 @@ impl AgentLink {
         if self.in_flight() >= credit - kept {
             return None;
         }
-        let ready = |lane: &Lane| {
-            lane.view.fresh == fresh
-                && lane.state == LaneState::Open
-                && now >= lane.not_before
-                && lane.sent_up_to + 1 < lane.view.next_seq
-        };
-        let turn = if fresh { self.turns.0 } else { self.turns.1 };
-        let after = self.lanes.range(turn + 1..);
-        after
-            .chain(self.lanes.range(..=turn))
-            .find(|(_, lane)| ready(lane))
-            .map(|(&id, _)| id)
+        let turns = if fresh { &self.live } else { &self.backlog };
+        turns.next(ready(&self.lanes, fresh, now))
     }
 
     /// Whether a shipment is still the next of its lane, asked when it was read from the spool: meanwhile a refusal
@@ -406,7 +528,14 @@ impl AgentLink {
         if let Some(lane) = self.lanes.get_mut(&lane) {
             lane.sent_up_to = lane.sent_up_to.max(range.last);
             lane.in_flight.push_back(range);
-            self.schedule.sent(lane.view.fresh, bytes);
+            let view = &lane.view;
+            self.schedule.sent(view.fresh, bytes);
+            let turns = if view.fresh {
+                &mut self.live
+            } else {
+                &mut self.backlog
+            };
+            turns.sent(view.priority, bytes);
         }
         if idle {
             self.last_progress = now;
@@ -422,7 +551,8 @@ impl AgentLink {
     /// Batches sent and not yet acknowledged.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.lanes.values().map(|lane| lane.in_flight.len()).sum()
+        let lanes = self.lanes.values().map(|lane| lane.in_flight.len());
+        lanes.sum::<usize>() + self.retired.in_flight()
     }
 
     /// The lane as the spool last showed it.
@@ -449,6 +579,8 @@ impl AgentLink {
                 } else if now >= self.next_report {
                     self.report(now, wall);
                 }
+                self.judge_retired();
+                self.ask_retired(now);
             }
         }
     }
@@ -456,7 +588,7 @@ impl AgentLink {
     /// Something is asked that only the aggregator can answer.
     fn waits(&self) -> bool {
         let opening = |lane: &Lane| lane.state == LaneState::Opening;
-        self.in_flight() > 0 || self.lanes.values().any(opening)
+        self.in_flight() > 0 || self.retired.waits() || self.lanes.values().any(opening)
     }
 
     fn report(&mut self, now: Tick, wall: Millis) {
@@ -475,6 +607,7 @@ impl AgentLink {
             spool_bytes,
             spool_limit,
             lanes: lanes.collect(),
+            checks: std::mem::take(&mut self.checks),
         };
         self.outputs
             .push_back(AgentOutput::Send(ToGateway::Report(report)));
@@ -492,6 +625,7 @@ impl AgentLink {
                     .values()
                     .map(|lane| lane.not_before)
                     .filter(|at| *at > now);
+                let waiting = waiting.chain(self.retired.next_timeout(now));
                 waiting.min().unwrap_or(Tick::MAX).min(self.next_report)
             }
         }
@@ -519,11 +653,30 @@ impl AgentLink {
     }
 }
 
-fn open_message(view: &LaneView) -> AgentOutput {
+/// The lanes of a kind that have something to send and may send it now, ascending.
+fn ready(
+    lanes: &BTreeMap<u32, Lane>,
+    fresh: bool,
+    now: Tick,
+) -> impl Iterator<Item = (u32, Priority)> + Clone {
+    let ready = move |lane: &Lane| {
+        lane.view.fresh == fresh
+            && lane.state == LaneState::Open
+            && now >= lane.not_before
+            && lane.sent_up_to + 1 < lane.view.next_seq
+    };
+    lanes
+        .iter()
+        .filter(move |(_, lane)| ready(lane))
+        .map(|(id, lane)| (*id, lane.view.priority))
+}
+
+fn open_message(view: &LaneView, kept: &BTreeMap<StreamName, u32>) -> AgentOutput {
     AgentOutput::Send(ToGateway::OpenLane(OpenLane {
         lane: view.lane,
         stream: view.stream.clone(),
         epoch: view.epoch,
         next_seq: view.next_seq,
+        schema_id: kept.get(&view.stream).copied(),
     }))
 }

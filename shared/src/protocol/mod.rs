@@ -20,10 +20,12 @@
 
 mod agent_link;
 mod aggregator_link;
+mod classes;
 mod gateway_link;
 mod lane_rule;
 mod presence;
 mod ramp;
+mod retired;
 mod schedule;
 mod sequencer;
 mod upstream_link;
@@ -33,10 +35,12 @@ mod tests;
 
 pub use agent_link::{AgentLink, AgentOutput, FORGOTTEN, LaneView, Shipment, UNDELIVERABLE};
 pub use aggregator_link::{AggregatorLink, AggregatorOutput, CommitOutcome, Generation};
-pub use gateway_link::{GatewayLink, GatewayOutput};
+pub use classes::{GUARANTEED_SHARE, Priority, UnknownPriority};
+pub use gateway_link::{GatewayLink, GatewayOutput, MAX_PUSHED_SCHEMA};
 pub use lane_rule::{Decision, SpoolVerdict, decide, judge};
 pub use presence::{Presence, Sighting};
 pub use ramp::Ramp;
+pub use retired::{MAX_RETIRED_LANES, RETIRED_HANDLES, RetiredLane};
 pub use schedule::{DEFAULT_FRESH_SHARE, FreshShare};
 pub use sequencer::Sequencer;
 pub use upstream_link::{UpstreamLink, UpstreamOutput};

@@ -36,6 +36,14 @@ pub(super) struct Agent {
     pub cut_off_until: Tick,
 }
 
+impl Agent {
+    /// Every lane that it has let go of is known to the aggregator.
+    pub fn has_told(&self) -> bool {
+        self.spool.disk.visible().retired.is_empty()
+            || self.link.as_ref().is_some_and(AgentLink::retired_are_settled)
+    }
+}
+
 /// A batch on its way to a gateway.
 #[derive(Debug, Clone)]
 pub(super) struct Parcel {
@@ -66,7 +74,8 @@ pub(super) struct Upstream {
     pub batches: Vec<(CommitHeader, Content)>,
     /// In lane order, not yet committed.
     pub submitted: VecDeque<(LaneKey, Generation, CommitHeader, Content)>,
-    pub credit: usize,
+    /// How many more batches it may send; below zero when it has sent more than it may.
+    pub credit: isize,
     /// Upstream handle to (session, its lane).
     pub handles: BTreeMap<u32, (usize, u32)>,
     pub next_handle: u32,
@@ -80,6 +89,8 @@ pub(super) struct Gateway {
     pub waiting: VecDeque<(usize, Parcel, LaneNo)>,
     pub ramp: Ramp,
     pub stopped_until: Tick,
+    /// Until then it keeps what it has; see `World::overdraw`.
+    pub hoards_until: Tick,
     pub cut_off_until: Tick,
 }
 
@@ -91,6 +102,7 @@ impl Gateway {
             waiting: VecDeque::new(),
             ramp: Ramp::new(2, 3, now),
             stopped_until: 0,
+            hoards_until: 0,
             cut_off_until: 0,
         }
     }

@@ -69,6 +69,12 @@ impl Oracle {
         }
     }
 
+    pub fn require_ok(&mut self, holds: Result<(), String>, promise: &'static str) {
+        if let Err(detail) = holds {
+            self.broke(promise, detail);
+        }
+    }
+
     fn key_no(&mut self, key: Key) -> u32 {
         let next = self.keys.len() as u32;
         *self.keys.entry(key).or_insert(next)
@@ -181,20 +187,6 @@ impl Oracle {
                 event.forgotten = true;
             }
         }
-    }
-
-    /// Forgotten events of lanes that no agent has any more: nobody is left to report them.
-    pub fn excuse_gone_lanes(&mut self, living: &[Key]) -> u64 {
-        let living: Vec<u32> = living.iter().map(|key| self.key_no(*key)).collect();
-        let mut gone = 0;
-        for event in &mut self.events {
-            let missing = event.forgotten && event.counted == 0 && !event.ledgered;
-            if missing && !living.contains(&event.at.0) {
-                event.lost_ok = true;
-                gone += 1;
-            }
-        }
-        gone
     }
 
     /// Accepted events that are nowhere: not counted, in no line of the ledger, in no spool.

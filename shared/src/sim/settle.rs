@@ -1,11 +1,14 @@
 //! Carries out what the cores ask for, as the actors do.
 
+use std::sync::Arc;
+
 use super::center::Answer;
+use super::nodes::Parcel;
 use super::spool::Opened;
-use super::world::{AGENTS, GATEWAYS, World, key_of};
-use crate::ids::LaneKey;
+use super::world::{AGENTS, GATEWAYS, World, batch_header, key_of};
+use crate::ids::{LaneKey, SeqRange};
 use crate::protocol::{
-    AgentLink, AgentOutput, AggregatorOutput, GatewayLink, GatewayOutput, Sighting, UpstreamOutput,
+    AgentLink, AgentOutput, AggregatorOutput, FORGOTTEN, GatewayLink, GatewayOutput, Sighting, UpstreamOutput,
 };
 use crate::wire::{Ack, ByeCode, LaneOpened, NodeReport, Refuse, SessionKey, ToAggregator};
 
@@ -50,7 +53,8 @@ impl World {
                     }
                     agent.spool.commit_mark(lane, mark);
                 }
-                AgentOutput::Connected { .. } | AgentOutput::Refused { .. } => {}
+                AgentOutput::ReportForgotten { lane, range } => self.report_forgotten(at, lane, range),
+                AgentOutput::Connected { .. } | AgentOutput::Refused { .. } | AgentOutput::Schema { .. } => {}
                 AgentOutput::Close {
                     retry_after, code, ..
                 } => self.closed(at, retry_after, code),
@@ -82,6 +86,17 @@ impl World {
             }
         }
         self.show_spool(at);
+    }
+
+    fn report_forgotten(&mut self, at: usize, lane: u32, range: SeqRange) {
+        self.faults.gaps_of_gone_lanes += 1;
+        let content = Content::Dropped(FORGOTTEN, Arc::new([]));
+        let header = batch_header(lane, range, &content);
+        if let Some((gateway, session)) = self.agents[at].peer
+            && let Some(session) = self.gateways[gateway].sessions.get_mut(&session)
+        {
+            session.batches.push(Parcel { header, content });
+        }
     }
 
     fn fork_if_backlog(&mut self, at: usize, id: u32) {
@@ -164,7 +179,7 @@ impl World {
                         .collect();
                     for handle in old {
                         upstream.handles.remove(&handle);
-                        upstream.credit += upstream.link.close_lane(handle);
+                        upstream.credit += upstream.link.close_lane(handle) as isize;
                     }
                     upstream.handles.insert(handle, (key, lane));
                 }
@@ -184,7 +199,7 @@ impl World {
                     }
                 }
             }
-            GatewayOutput::AgentUp { .. } => {}
+            GatewayOutput::AgentUp { .. } | GatewayOutput::WantSchema { .. } => {}
             GatewayOutput::Report(_) => {
                 let (agent, session) = (session.link.agent().clone(), session.key);
                 if let Some(upstream) = &mut node.upstream {
@@ -232,7 +247,9 @@ impl World {
                 self.cut_upstream(gateway);
             }
             AggregatorOutput::Agent { agent, session, .. } => self.sighted(gateway, &agent, session),
-            AggregatorOutput::Subscribe { .. } | AggregatorOutput::GatewayUp { .. } => {}
+            AggregatorOutput::Subscribe { .. }
+            | AggregatorOutput::FindSchema { .. }
+            | AggregatorOutput::GatewayUp { .. } => {}
         }
     }
 
@@ -262,7 +279,7 @@ impl World {
         match output {
             UpstreamOutput::Send(message) => upstream.to_aggregator.push_back(message),
             UpstreamOutput::Connected { limits, .. } => {
-                upstream.credit = limits.max_in_flight as usize;
+                upstream.credit = limits.max_in_flight as isize;
                 for session in node.sessions.values_mut() {
                     session.link.upstream_restored();
                     // what each agent said last, for an aggregator that comes back without knowing it
@@ -277,7 +294,7 @@ impl World {
             }
             UpstreamOutput::Ack { ack, credit } => {
                 tell(ack.lane, &|link, lane| link.ack(Ack { lane, ..ack }));
-                upstream.credit += credit;
+                upstream.credit += credit as isize;
             }
             UpstreamOutput::Refuse { refuse, credit } => {
                 tell(refuse.lane, &|link, lane| {
@@ -286,7 +303,7 @@ impl World {
                         ..refuse.clone()
                     });
                 });
-                upstream.credit += credit;
+                upstream.credit += credit as isize;
             }
             UpstreamOutput::Superseded { agent, session } => {
                 let older =
@@ -296,7 +313,7 @@ impl World {
                     self.faults.sessions_superseded += 1;
                 }
             }
-            UpstreamOutput::Schema { .. } => {}
+            UpstreamOutput::Schema { .. } | UpstreamOutput::SchemaById { .. } => {}
             UpstreamOutput::Close { .. } => self.cut_upstream(gateway),
         }
     }
@@ -363,7 +380,7 @@ impl World {
                 .collect();
             for handle in owned {
                 upstream.handles.remove(&handle);
-                upstream.credit += upstream.link.close_lane(handle);
+                upstream.credit += upstream.link.close_lane(handle) as isize;
             }
         }
     }
@@ -389,6 +406,7 @@ fn agent_message(agent: crate::ids::AgentId, session: SessionKey) -> ToAggregato
             spool_bytes: 0,
             spool_limit: 0,
             lanes: Vec::new(),
+            checks: Vec::new(),
         }),
     }
 }
