@@ -60,36 +60,44 @@ pub(super) async fn submit(
     }
 }
 
-/// Which schema judged a batch's rows: the registry counts who still uses which version.
+/// Which schemas wrote a batch's rows: the registry counts who still uses which version.
 #[derive(Debug)]
 struct Judged {
     key: LaneKey,
-    schema: Option<SchemaRef>,
-    rows: bool,
+    uses: Vec<(SchemaRef, u64)>,
 }
 
 impl Judged {
     fn of(batch: &Prepared) -> Self {
         let header = batch.header();
+        let rows = !matches!(header.content, BatchContent::Dropped { .. });
+        let mut uses: Vec<(SchemaRef, u64)> = header
+            .usage
+            .iter()
+            .map(|used| (used.schema, u64::from(used.rows)))
+            .collect();
+        if let Some(schema) = header.schema.filter(|_| rows && uses.is_empty()) {
+            // a gateway that does not count
+            uses.push((schema, u64::from(header.count)));
+        }
         Self {
             key: batch.key().clone(),
-            schema: header.schema,
-            rows: !matches!(header.content, BatchContent::Dropped { .. }),
+            uses,
         }
     }
 
     fn count(&self, registry: &Registry, answer: &Result<CommitAnswer, CommitError>) {
-        if let (
-            Some(schema),
-            true,
-            Ok(CommitAnswer::Committed {
-                applied: Some(applied),
-                ..
-            }),
-        ) = (self.schema, self.rows, answer)
+        if let Ok(CommitAnswer::Committed {
+            applied: Some(applied),
+            ..
+        }) = answer
         {
-            let Self { key, .. } = self;
-            registry.note_use(&key.stream, &key.agent, schema, applied.count(), now_millis());
+            let Self { key, uses } = self;
+            for (schema, rows) in uses {
+                // of a batch that was trimmed nobody counted the part
+                let rows = applied.count().min(*rows);
+                registry.note_use(&key.stream, &key.agent, *schema, rows, now_millis());
+            }
         }
     }
 }
