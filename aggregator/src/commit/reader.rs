@@ -164,7 +164,7 @@ impl LogReader {
     /// # Errors
     /// Those of SQLite.
     pub fn ledger(&self) -> Result<Ledger, CommitError> {
-        self.with(|db| ledger(db))
+        self.with(ledger)
     }
 
     /// What became of one event.

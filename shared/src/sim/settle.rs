@@ -179,7 +179,7 @@ impl World {
                         .collect();
                     for handle in old {
                         upstream.handles.remove(&handle);
-                        upstream.credit += upstream.link.close_lane(handle);
+                        upstream.credit += upstream.link.close_lane(handle) as isize;
                     }
                     upstream.handles.insert(handle, (key, lane));
                 }
@@ -279,7 +279,7 @@ impl World {
         match output {
             UpstreamOutput::Send(message) => upstream.to_aggregator.push_back(message),
             UpstreamOutput::Connected { limits, .. } => {
-                upstream.credit = limits.max_in_flight as usize;
+                upstream.credit = limits.max_in_flight as isize;
                 for session in node.sessions.values_mut() {
                     session.link.upstream_restored();
                     // what each agent said last, for an aggregator that comes back without knowing it
@@ -294,7 +294,7 @@ impl World {
             }
             UpstreamOutput::Ack { ack, credit } => {
                 tell(ack.lane, &|link, lane| link.ack(Ack { lane, ..ack }));
-                upstream.credit += credit;
+                upstream.credit += credit as isize;
             }
             UpstreamOutput::Refuse { refuse, credit } => {
                 tell(refuse.lane, &|link, lane| {
@@ -303,7 +303,7 @@ impl World {
                         ..refuse.clone()
                     });
                 });
-                upstream.credit += credit;
+                upstream.credit += credit as isize;
             }
             UpstreamOutput::Superseded { agent, session } => {
                 let older =
@@ -380,7 +380,7 @@ impl World {
                 .collect();
             for handle in owned {
                 upstream.handles.remove(&handle);
-                upstream.credit += upstream.link.close_lane(handle);
+                upstream.credit += upstream.link.close_lane(handle) as isize;
             }
         }
     }
