@@ -512,3 +512,73 @@ fn an_agent_keeps_schemas_of_its_own_streams_only_and_says_which() {
     });
     assert_eq!(opened, Some(Some(4)));
 }
+
+#[test]
+fn a_schema_that_rows_name_is_asked_for_and_answered_either_way() {
+    use crate::wire::{FromAggregator, SCHEMA_BY_ID_SINCE, ToAggregator};
+
+    let gateway = GatewayId::new("g").expect("valid");
+    let mut upstream = UpstreamLink::new(&gateway, "test", 1, 0);
+    let mut center: AggregatorLink<()> = AggregatorLink::new(gateway, "agg".to_owned(), Limits::default(), 0);
+    let mut found = Vec::new();
+    let mut spoken = 0;
+    let ask = |id| ToAggregator::GetSchemaById { stream: stream(), id };
+    for _ in 0..4 {
+        while let Some(output) = upstream.output() {
+            match output {
+                UpstreamOutput::Send(message) => center.receive(0, 0, message),
+                UpstreamOutput::Connected { version, .. } => {
+                    spoken = version;
+                    upstream.send(ask(7));
+                    upstream.send(ask(8));
+                }
+                UpstreamOutput::SchemaById {
+                    id, schema, refused, ..
+                } => found.push((id, schema, refused)),
+                other => panic!("{other:?}"),
+            }
+        }
+        while let Some(output) = center.output() {
+            match output {
+                AggregatorOutput::Send(message) => upstream.receive(message),
+                AggregatorOutput::FindSchema { stream, id } => {
+                    let refused = crate::wire::Reason {
+                        path: String::new(),
+                        rule: "unknown_schema".to_owned(),
+                        message: "no".to_owned(),
+                    };
+                    let answer = if id == 7 { Ok(schema_info(7)) } else { Err(refused) };
+                    center.schema_by_id(stream, id, answer);
+                }
+                AggregatorOutput::GatewayUp { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(spoken >= SCHEMA_BY_ID_SINCE);
+    let [(7, Some(schema), None), (8, None, Some(refused))] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!((schema.id, refused.rule.as_str()), (7, "unknown_schema"));
+
+    // what a version that says less sends is understood
+    #[derive(serde::Serialize)]
+    enum Terse {
+        SchemaById { stream: StreamName, id: u32 },
+    }
+    let terse = Terse::SchemaById {
+        stream: stream(),
+        id: 9,
+    };
+    let bytes = rmp_serde::to_vec_named(&terse).expect("encodes");
+    let message: FromAggregator = crate::wire::frame::decode("message", &bytes).expect("decodes");
+    assert!(matches!(
+        message,
+        FromAggregator::SchemaById {
+            id: 9,
+            schema: None,
+            refused: None,
+            ..
+        }
+    ));
+}
