@@ -5,12 +5,14 @@ pub mod backup;
 pub mod bench;
 pub mod certs;
 pub mod cli;
+pub mod dead_letters;
 pub mod http;
 pub mod ledger;
 pub mod load;
 mod out;
 pub mod process;
 pub mod role;
+pub mod schema;
 mod signals;
 pub mod sim;
 mod site;
@@ -64,6 +66,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }),
         Command::Load(args) => load::run(&args).map(done),
         Command::Ledger(args) => ledger::run(&args),
+        Command::DeadLetters(command) => dead_letters::run(&command),
+        Command::Schema(command) => schema::run(&command),
         Command::Backup(args) => backup::backup(&args).map(done),
         Command::Restore(args) => backup::restore(&args).map(done),
         Command::Cert(command) => certs::run(&command).map(done),

@@ -5,11 +5,13 @@
 pub mod config;
 mod http;
 mod listener;
+mod news;
 mod pool;
 mod rate;
 mod run;
 mod schemas;
 mod session;
 mod upstream;
+mod writers;
 
 pub use run::run;

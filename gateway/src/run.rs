@@ -17,6 +17,7 @@ use tributary_shared::wire::DEFAULT_MAX_IN_FLIGHT;
 
 use crate::config::GatewayConfig;
 use crate::listener::{Shared, listen};
+use crate::news::SchemaNews;
 use crate::pool::DecodePool;
 use crate::schemas::SchemaBook;
 use crate::upstream::{Upstream, UpstreamSetup, WantSchema};
@@ -36,6 +37,7 @@ pub async fn run(config: GatewayConfig, shutdown: watch::Receiver<bool>) -> anyh
 
     let (wanted, wants) = mpsc::unbounded_channel();
     let schemas = SchemaBook::new(wanted);
+    let news = SchemaNews::default();
     let (publish, link) = watch::channel(None);
     let setup = UpstreamSetup {
         gateway: gateway.clone(),
@@ -43,6 +45,7 @@ pub async fn run(config: GatewayConfig, shutdown: watch::Receiver<bool>) -> anyh
         endpoint: dialling_endpoint(&identity)?,
         identity: Arc::clone(&identity),
         schemas: schemas.clone(),
+        news: news.clone(),
         instance: rand::random(),
         software: concat!("tributary-gateway/", env!("CARGO_PKG_VERSION")).to_owned(),
     };
@@ -65,6 +68,7 @@ pub async fn run(config: GatewayConfig, shutdown: watch::Receiver<bool>) -> anyh
         upstream,
         link: link.clone(),
         schemas,
+        news,
         pool: DecodePool::new(threads),
         budget: Arc::new(Semaphore::new(config.limits.admission_budget as usize)),
         limits: config.limits,
@@ -97,13 +101,13 @@ fn dialling_endpoint(identity: &Identity) -> anyhow::Result<quinn::Endpoint> {
 }
 
 async fn ask_for_schemas(
-    mut wants: mpsc::UnboundedReceiver<tributary_shared::ids::StreamName>,
+    mut wants: mpsc::UnboundedReceiver<tributary_shared::wire::ToAggregator>,
     upstream: tributary_shared::actors::Supervised<Upstream>,
 ) {
-    while let Some(stream) = wants.recv().await {
+    while let Some(question) = wants.recv().await {
         if let Some(addr) = upstream.addr() {
-            // a dead actor's successor asks for every stream when it connects
-            let _ = addr.send(WantSchema(stream)).await;
+            // a dead actor's successor asks for everything when it connects
+            let _ = addr.send(WantSchema(question)).await;
         }
     }
 }

@@ -5,6 +5,7 @@ use tributary_shared::time::Millis;
 use tributary_shared::wire::{BatchContent, RefuseCode, SchemaRef};
 
 use super::lane::{Decision, Lane, LaneBook, LaneCounts, decide};
+use super::letters::{Discard, Replay, Settling};
 use super::messages::{CommitAnswer, LogPos, Prepared};
 use super::prepare::trim;
 
@@ -23,6 +24,11 @@ pub struct GroupEntry {
 pub struct Group {
     pub opened: Vec<Lane>,
     pub entries: Vec<GroupEntry>,
+    /// Dead letters that become valid, each replay an entry of its own.
+    pub replays: Vec<Replay>,
+    pub discards: Vec<Discard>,
+    /// The letters that the two settle.
+    pub settling: Settling,
     /// The lanes that changed, with their new counts.
     pub lanes: Vec<(LaneNo, LaneCounts)>,
     pub committed_at: Millis,
@@ -31,7 +37,26 @@ pub struct Group {
 impl Group {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.opened.is_empty() && self.entries.is_empty()
+        self.opened.is_empty()
+            && self.entries.is_empty()
+            && self.replays.is_empty()
+            && self.discards.is_empty()
+    }
+
+    /// Position of its newest entry.
+    #[must_use]
+    pub fn newest(&self) -> Option<LogPos> {
+        let batch = self.entries.last().map(|entry| entry.pos);
+        let replay = self.replays.last().map(|replay| replay.pos);
+        batch.max(replay)
+    }
+
+    /// Bytes that it stores, about.
+    #[must_use]
+    pub fn stored_bytes(&self) -> usize {
+        let batches = self.entries.iter().map(|entry| entry.batch.stored_bytes());
+        let replays = self.replays.iter().map(|replay| replay.batch.columns.len());
+        batches.chain(replays).sum()
     }
 
     /// Takes the group's changes out of the book, when all batches are judged.
@@ -61,6 +86,8 @@ impl Group {
 pub struct SchemaRule {
     /// `None`: the stream has no schema.
     pub latest: Option<SchemaRef>,
+    /// A schema of the batch's rows that the registry does not have.
+    pub unknown: Option<u32>,
     /// Refuse streams without one.
     pub required: bool,
 }
@@ -143,6 +170,16 @@ fn check_schema(batch: &Prepared, rule: SchemaRule, expected: u64) -> Option<Com
         return Some(CommitAnswer::Refused {
             expected,
             code,
+            message,
+            retry_after_ms: 0,
+        });
+    }
+    if let Some(id) = rule.unknown {
+        // the gateway knows it from a registry that has since been restored: its rows are judged again
+        let message = format!("rows of the batch name schema {id}, which this registry does not have");
+        return Some(CommitAnswer::Refused {
+            expected,
+            code: RefuseCode::SchemaChanged,
             message,
             retry_after_ms: 0,
         });

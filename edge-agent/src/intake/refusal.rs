@@ -26,8 +26,9 @@ pub(super) enum Refusal {
     #[error(transparent)]
     Stream(#[from] InvalidId),
     #[error(
-        "Content-Type is {found}: say application/x-ndjson (one object a line) or application/json (an object, or \
-         an array of objects)"
+        "Content-Type is {found}: say application/x-ndjson (one object a line), application/json (an object, or an \
+         array of objects), application/octet-stream (one event in a serializer's wire format) or \
+         application/x-tributary-rows (several, each behind its length)"
     )]
     MediaType { found: String },
     #[error("Content-Encoding {found} is not understood: send the body as it is")]
@@ -60,6 +61,7 @@ impl Refusal {
                 (S::PAYLOAD_TOO_LARGE, "too_large")
             }
             Self::Payload(PayloadError::Malformed { .. }) => (S::BAD_REQUEST, "malformed"),
+            Self::Payload(PayloadError::Invalid { .. }) => (S::UNPROCESSABLE_ENTITY, "invalid_event"),
             Self::Payload(PayloadError::Empty) => (S::BAD_REQUEST, "empty"),
             Self::Timeout => (S::REQUEST_TIMEOUT, "timeout"),
             Self::Broken { .. } => (S::BAD_REQUEST, "incomplete"),
@@ -92,6 +94,11 @@ impl Refusal {
             Self::TooLarge { limit } => body.with("limit", *limit as u64),
             Self::Payload(PayloadError::EventTooLarge { place, limit }) => {
                 with_place(body, place.line, place.index).with("limit", *limit as u64)
+            }
+            Self::Payload(PayloadError::Invalid { place, reason }) => {
+                with_place(body, place.line, place.index)
+                    .with("path", reason.path.as_str())
+                    .with("rule", reason.rule.as_str())
             }
             Self::Payload(PayloadError::Malformed { place, .. }) => with_place(body, place.line, place.index),
             _ => body,
@@ -134,7 +141,7 @@ fn spool_status(error: &SpoolError) -> (StatusCode, &'static str) {
 }
 
 fn with_place(body: ErrorBody, line: u64, index: Option<u64>) -> ErrorBody {
-    let body = body.with("line", line);
+    let body = if line > 0 { body.with("line", line) } else { body };
     match index {
         Some(index) => body.with("index", index),
         None => body,

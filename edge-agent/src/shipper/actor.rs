@@ -27,6 +27,7 @@ use super::messages::{Lost, Received, SpoolChanged, Stop};
 use super::pack::{Packed, dropped, pack};
 use super::rival::Rivalry;
 use super::trace::BatchTraces;
+use crate::check::Checks;
 use crate::intake::{ConnectionState, ConnectionStatus};
 use crate::spool::{Block, LaneId, LaneInfo, SpoolError, SpoolHandle, SpoolStatus};
 
@@ -55,6 +56,7 @@ pub struct ShipperSetup {
     pub software: String,
     pub ship: ShipConfig,
     pub status: watch::Sender<ConnectionStatus>,
+    pub checks: Checks,
 }
 
 #[derive(Debug)]
@@ -231,13 +233,14 @@ impl Shipper {
             },
             self.clock.tick(),
         );
-        let link = AgentLink::new(
+        let mut link = AgentLink::new(
             agent,
             &self.setup.software,
             key,
             self.setup.ship.schedule(),
             opened,
         );
+        link.keeps(self.setup.checks.kept());
         let (quic, addr) = (connection.clone(), ctx.address());
         self.session = Some(Session {
             link,
@@ -302,6 +305,11 @@ impl Shipper {
             AgentOutput::Refused { lane, code, message } => {
                 tracing::warn!(lane, ?code, message, "a batch was refused: it is sent again");
                 self.traces.refused(lane, &format!("{code:?}"), now_millis());
+            }
+            AgentOutput::Schema { stream, schema } => {
+                let checks = self.setup.checks.clone();
+                // in the order in which they came: each is polled as soon as it is spawned
+                ctx.spawn(async move { checks.learn(stream, schema).await }.into_actor(self));
             }
             AgentOutput::Close {
                 reason,
@@ -602,6 +610,7 @@ impl Actor for Shipper {
         ctx.run_interval(TICK_EVERY, |actor, ctx| {
             let now = actor.clock.tick();
             if let Some(session) = &mut actor.session {
+                session.link.checked(actor.setup.checks.reports());
                 session.link.tick(now, now_millis());
             }
             actor.pump(ctx);

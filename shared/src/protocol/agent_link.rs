@@ -9,8 +9,8 @@ use super::{ACK_TIMEOUT, FreshShare, HEARTBEAT_EVERY, HELLO_TIMEOUT, SILENCE_TIM
 use crate::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
 use crate::time::Millis;
 use crate::wire::{
-    Ack, Bye, ByeCode, Hello, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport, OpenLane, Refuse,
-    RefuseCode, SessionKey, ToAgent, ToGateway, VERSION, Welcome,
+    Ack, Bye, ByeCode, CheckReport, Hello, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport, OpenLane,
+    Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToGateway, VERSION, Welcome,
 };
 
 /// After so many refusals as malformed at one seq, the batch there is given up and reported as dropped: the
@@ -87,6 +87,11 @@ pub enum AgentOutput {
         code: RefuseCode,
         message: String,
     },
+    /// The newest schema of a stream; `None` when it has none. Keep it, for the time without a gateway.
+    Schema {
+        stream: StreamName,
+        schema: Option<SchemaInfo>,
+    },
     /// The session is over. Come back after `retry_after` ms at the earliest. `code` is the gateway's word, when
     /// it closed with one.
     Close {
@@ -139,6 +144,9 @@ pub struct AgentLink {
     live: Turns,
     backlog: Turns,
     spool: (u64, u64),
+    /// The schemas that the agent keeps, by stream.
+    kept: BTreeMap<StreamName, u32>,
+    checks: Vec<CheckReport>,
     next_report: Tick,
     last_progress: Tick,
     last_heard: Tick,
@@ -176,11 +184,23 @@ impl AgentLink {
             live: Turns::default(),
             backlog: Turns::default(),
             spool: (0, 0),
+            kept: BTreeMap::new(),
+            checks: Vec::new(),
             next_report: now,
             last_progress: now,
             last_heard: now,
             outputs: VecDeque::from([AgentOutput::Send(ToGateway::Hello(hello))]),
         }
+    }
+
+    /// The schemas that the agent keeps from before this session: those are not sent again. Before the first lane.
+    pub fn keeps(&mut self, schemas: impl IntoIterator<Item = (StreamName, u32)>) {
+        self.kept.extend(schemas);
+    }
+
+    /// What the agent's own checks have found, for the next report.
+    pub fn checked(&mut self, checks: Vec<CheckReport>) {
+        self.checks = checks;
     }
 
     /// The spool changed: new lanes are opened, drained ones are let go.
@@ -255,7 +275,7 @@ impl AgentLink {
         };
         if self.state == State::Open {
             self.opened += 1;
-            self.outputs.push_back(open_message(&lane.view));
+            self.outputs.push_back(open_message(&lane.view, &self.kept));
         }
         self.lanes.insert(view.lane, lane);
     }
@@ -274,6 +294,7 @@ impl AgentLink {
             (ToAgent::LaneOpened(opened), State::Open) => self.lane_opened(now, opened),
             (ToAgent::Ack(ack), State::Open) => self.acked(now, ack),
             (ToAgent::Refuse(refuse), State::Open) => self.refused(now, refuse),
+            (ToAgent::Schema { stream, schema }, State::Open) => self.told_schema(stream, schema),
             (ToAgent::Drain(drain), State::Open) => {
                 self.close(
                     "the gateway is draining".to_owned(),
@@ -281,6 +302,17 @@ impl AgentLink {
                 );
             }
             (ToAgent::Heartbeat { .. }, State::Open) => {}
+        }
+    }
+
+    /// A schema of a stream that this agent does not have is none of its business.
+    fn told_schema(&mut self, stream: StreamName, schema: Option<SchemaInfo>) {
+        if self.lanes.values().any(|lane| lane.view.stream == stream) {
+            match &schema {
+                Some(schema) => drop(self.kept.insert(stream.clone(), schema.id)),
+                None => drop(self.kept.remove(&stream)),
+            }
+            self.outputs.push_back(AgentOutput::Schema { stream, schema });
         }
     }
 
@@ -321,7 +353,8 @@ impl AgentLink {
         let mut lanes: Vec<&LaneView> = self.lanes.values().map(|lane| &lane.view).collect();
         lanes.sort_by_key(|view| std::cmp::Reverse((view.fresh, view.priority)));
         self.opened = lanes.len();
-        self.outputs.extend(lanes.into_iter().map(open_message));
+        let open = lanes.into_iter().map(|view| open_message(view, &self.kept));
+        self.outputs.extend(open);
         self.ask_retired(now);
         // with the next tick, which knows the wall clock
         self.next_report = now;
@@ -574,6 +607,7 @@ impl AgentLink {
             spool_bytes,
             spool_limit,
             lanes: lanes.collect(),
+            checks: std::mem::take(&mut self.checks),
         };
         self.outputs
             .push_back(AgentOutput::Send(ToGateway::Report(report)));
@@ -637,11 +671,12 @@ fn ready(
         .map(|(id, lane)| (*id, lane.view.priority))
 }
 
-fn open_message(view: &LaneView) -> AgentOutput {
+fn open_message(view: &LaneView, kept: &BTreeMap<StreamName, u32>) -> AgentOutput {
     AgentOutput::Send(ToGateway::OpenLane(OpenLane {
         lane: view.lane,
         stream: view.stream.clone(),
         epoch: view.epoch,
         next_seq: view.next_seq,
+        schema_id: kept.get(&view.stream).copied(),
     }))
 }

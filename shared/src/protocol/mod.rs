@@ -36,7 +36,7 @@ mod tests;
 pub use agent_link::{AgentLink, AgentOutput, FORGOTTEN, LaneView, Shipment, UNDELIVERABLE};
 pub use aggregator_link::{AggregatorLink, AggregatorOutput, CommitOutcome, Generation};
 pub use classes::{GUARANTEED_SHARE, Priority, UnknownPriority};
-pub use gateway_link::{GatewayLink, GatewayOutput};
+pub use gateway_link::{GatewayLink, GatewayOutput, MAX_PUSHED_SCHEMA};
 pub use lane_rule::{Decision, SpoolVerdict, decide, judge};
 pub use presence::{Presence, Sighting};
 pub use ramp::Ramp;

@@ -54,7 +54,7 @@ impl World {
                     agent.spool.commit_mark(lane, mark);
                 }
                 AgentOutput::ReportForgotten { lane, range } => self.report_forgotten(at, lane, range),
-                AgentOutput::Connected { .. } | AgentOutput::Refused { .. } => {}
+                AgentOutput::Connected { .. } | AgentOutput::Refused { .. } | AgentOutput::Schema { .. } => {}
                 AgentOutput::Close {
                     retry_after, code, ..
                 } => self.closed(at, retry_after, code),
@@ -199,7 +199,7 @@ impl World {
                     }
                 }
             }
-            GatewayOutput::AgentUp { .. } => {}
+            GatewayOutput::AgentUp { .. } | GatewayOutput::WantSchema { .. } => {}
             GatewayOutput::Report(_) => {
                 let (agent, session) = (session.link.agent().clone(), session.key);
                 if let Some(upstream) = &mut node.upstream {
@@ -247,7 +247,9 @@ impl World {
                 self.cut_upstream(gateway);
             }
             AggregatorOutput::Agent { agent, session, .. } => self.sighted(gateway, &agent, session),
-            AggregatorOutput::Subscribe { .. } | AggregatorOutput::GatewayUp { .. } => {}
+            AggregatorOutput::Subscribe { .. }
+            | AggregatorOutput::FindSchema { .. }
+            | AggregatorOutput::GatewayUp { .. } => {}
         }
     }
 
@@ -311,7 +313,7 @@ impl World {
                     self.faults.sessions_superseded += 1;
                 }
             }
-            UpstreamOutput::Schema { .. } => {}
+            UpstreamOutput::Schema { .. } | UpstreamOutput::SchemaById { .. } => {}
             UpstreamOutput::Close { .. } => self.cut_upstream(gateway),
         }
     }
@@ -404,6 +406,7 @@ fn agent_message(agent: crate::ids::AgentId, session: SessionKey) -> ToAggregato
             spool_bytes: 0,
             spool_limit: 0,
             lanes: Vec::new(),
+            checks: Vec::new(),
         }),
     }
 }

@@ -672,5 +672,6 @@ fn commit_header(lane: LaneNo, header: &BatchHeader, gateway: usize) -> CommitHe
         received_at: 0,
         admitted_at: 0,
         traceparent: None,
+        usage: Vec::new(),
     }
 }

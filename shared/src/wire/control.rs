@@ -1,10 +1,14 @@
 //! Messages of the control streams.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Epoch;
 use crate::ids::{AgentId, LaneKey, LaneNo, Seq, StreamName};
 use crate::time::Millis;
+
+use super::batch::Reason;
 
 /// First message of whoever dialled. The identity that counts is the certificate's; `node` must agree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,8 +74,17 @@ pub enum ToAgent {
     LaneOpened(LaneOpened),
     Ack(Ack),
     Refuse(Refuse),
+    /// The newest schema of a stream whose lane the agent has opened; `None` when it has none, or none that an
+    /// agent could keep. Sent when it differs from what the agent said that it keeps, and on every change. Since
+    /// protocol version [`super::SCHEMAS_TO_AGENTS`].
+    Schema {
+        stream: StreamName,
+        schema: Option<SchemaInfo>,
+    },
     Drain(Drain),
-    Heartbeat { now: Millis },
+    Heartbeat {
+        now: Millis,
+    },
     Bye(Bye),
 }
 
@@ -88,6 +101,12 @@ pub enum ToAggregator {
     /// The newest schema of a stream is wanted; answered by [`FromAggregator::Schema`].
     GetSchema {
         stream: StreamName,
+    },
+    /// A row of the stream names the schema that it was written with; answered by
+    /// [`FromAggregator::SchemaById`]. Since protocol version 2.
+    GetSchemaById {
+        stream: StreamName,
+        id: u32,
     },
     /// An agent connected, reported, or (`report` is `None`) left.
     Agent {
@@ -117,6 +136,15 @@ pub enum FromAggregator {
         stream: StreamName,
         schema: Option<SchemaInfo>,
     },
+    /// A schema that a row names by its id, or why rows of this stream may not be written with it.
+    SchemaById {
+        stream: StreamName,
+        id: u32,
+        #[serde(default)]
+        schema: Option<SchemaInfo>,
+        #[serde(default)]
+        refused: Option<Reason>,
+    },
     /// The agent has a newer session elsewhere: close this one.
     Superseded {
         agent: AgentId,
@@ -145,6 +173,9 @@ pub struct OpenLane {
     pub stream: StreamName,
     pub epoch: Epoch,
     pub next_seq: Seq,
+    /// The schema that the agent keeps for the stream: it need not be told again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_id: Option<u32>,
 }
 
 /// Where a lane stands. `lane` is the handle of whoever asked.
@@ -239,6 +270,26 @@ pub struct NodeReport {
     pub spool_bytes: u64,
     pub spool_limit: u64,
     pub lanes: Vec<LaneReport>,
+    /// Of the streams whose events the agent checks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckReport>,
+}
+
+/// What an agent's own check of a stream has found since the agent started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckReport {
+    pub stream: StreamName,
+    /// `tag` or `reject`.
+    pub policy: String,
+    /// The schema that it checks by; `None` while it knows of none.
+    pub schema_id: Option<u32>,
+    /// Events that were judged, invalid ones included.
+    pub checked: u64,
+    pub invalid: u64,
+    /// Requests that were refused for an invalid event. Their events are counted nowhere else.
+    pub refused_requests: u64,
+    /// Invalid events by the rule that they break first.
+    pub by_rule: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -251,12 +302,23 @@ pub struct LaneReport {
     pub held_bytes: u64,
 }
 
-/// A registered schema, as it is pushed to gateways.
+/// A registered schema, as it is pushed to gateways and agents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchemaInfo {
     pub id: u32,
     pub version: u32,
     /// `JSON`, `AVRO` or `PROTOBUF`.
     pub format: String,
+    pub text: String,
+    /// What the schema refers to, transitive references included, each after those that it needs itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<NamedText>,
+}
+
+/// A schema that another one refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedText {
+    /// The name by which it is imported: the `$ref` URI of a JSON Schema, an Avro full name, a `.proto` path.
+    pub name: String,
     pub text: String,
 }

@@ -6,6 +6,7 @@ mod bad_requests;
 mod browser;
 mod dead_letters;
 mod disk_full;
+mod evolution;
 mod failing_disk;
 mod failover;
 mod flow;
@@ -15,6 +16,8 @@ mod kills_at_work;
 mod namespaces;
 mod offline;
 mod raw_agent;
+mod registry_clients;
+mod replay;
 mod restart;
 mod restored;
 mod site;
@@ -24,6 +27,7 @@ mod stopped;
 mod surgery;
 mod tail;
 mod trace;
+mod wire_format;
 
 use std::path::Path;
 

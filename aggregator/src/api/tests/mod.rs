@@ -1,7 +1,9 @@
 //! The API over a real log, a real registry and a real engine in a temporary directory.
 
+mod dead_letters;
 mod disk_full;
 mod registry;
+mod schemas;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -72,6 +74,7 @@ impl Mesh {
         let (stop, shutdown) = watch::channel(false);
         let state = ApiState::new(
             log,
+            commit.clone(),
             engine,
             Arc::new(AgentDirectory::new()),
             throughput,
@@ -181,6 +184,7 @@ fn request(lane: LaneNo, key: LaneKey, first: Seq, last: Seq) -> CommitRequest {
         received_at: MINUTE + 3,
         admitted_at: MINUTE + 4,
         traceparent: Some(TRACE.to_owned()),
+        usage: Vec::new(),
     };
     CommitRequest { key, header, body }
 }
@@ -380,6 +384,7 @@ async fn the_ledger_tells_what_agents_still_hold() {
         spool_bytes: 4096,
         spool_limit: 8192,
         lanes: vec![lane],
+        checks: Vec::new(),
     };
     mesh.state.agents.report(&key.agent, report, 1_500);
     let (_, ledger) = call(&app, get("/api/v1/ledger")).await;

@@ -133,7 +133,7 @@ pub(super) fn check(reader: &LogReader, texts: &Model) {
         let count = |verdict| text.chars().filter(|c| *c == verdict).count() as u64;
         assert_eq!(
             (row.valid, row.dead, row.dropped),
-            (count('v'), count('d'), count('p'))
+            (count('v') + count('r'), count('d') + count('x'), count('p'))
         );
         assert_eq!(row.mark, text.len() as u64);
         produced += row.mark;
@@ -160,6 +160,7 @@ fn check_fate(reader: &LogReader, lane: LaneNo, seq: Seq, verdict: char) {
             assert_eq!(seqs_of(&records)[row], seq);
         }
         ('d', Fate::Dead { letter, .. }) => {
+            let letter = letter.expect("nothing expired");
             assert_eq!((letter.lane_no, letter.seq), (lane, seq));
             assert_eq!(letter.payload, format!("payload {seq}").into_bytes());
         }
