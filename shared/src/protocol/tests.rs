@@ -22,44 +22,100 @@ fn versions_without_overlap_are_refused_with_both_ranges() {
     );
 }
 
+/// A gateway's session at the aggregator, welcomed, with these lanes open.
+fn gateway_session(lanes: u32) -> AggregatorLink<()> {
+    let id = GatewayId::new("g").expect("valid");
+    let mut link = AggregatorLink::new(id, "agg".to_owned(), Limits::default(), 0);
+    let hello = crate::wire::Hello {
+        min_version: VERSION,
+        max_version: VERSION,
+        node: "g".to_owned(),
+        software: String::new(),
+        instance: 1,
+        session: 1,
+    };
+    link.receive(0, 0, crate::wire::ToAggregator::Hello(hello));
+    for lane in 1..=lanes {
+        let key = crate::ids::LaneKey {
+            agent: AgentId::new("a").expect("valid"),
+            stream: StreamName::new("s").expect("valid"),
+            epoch: Epoch(u64::from(lane)),
+        };
+        let open = crate::wire::ToAggregator::OpenLane {
+            lane,
+            key,
+            next_seq: 1,
+        };
+        link.receive(0, 0, open);
+        let lane_no = LaneNo(lane);
+        link.lane_opened(LaneOpened {
+            lane,
+            lane_no,
+            mark: 0,
+        });
+    }
+    link
+}
+
+fn commit_header(lane: u32, first_seq: u64, count: u32) -> crate::wire::CommitHeader {
+    crate::wire::CommitHeader {
+        lane: LaneNo(lane),
+        first_seq,
+        count,
+        content: crate::wire::BatchContent::Columns,
+        dead_seqs: Vec::new(),
+        schema: None,
+        columns_len: 0,
+        dead_len: 0,
+        body_crc: 0,
+        gateway: GatewayId::new("g").expect("valid"),
+        segments: Vec::new(),
+        sent_at: 0,
+        received_at: 0,
+        admitted_at: 0,
+        traceparent: None,
+        usage: Vec::new(),
+    }
+}
+
 #[test]
 fn a_gateway_whose_batch_has_no_events_is_closed() {
     for (first_seq, count) in [(1, 0), (0, 1)] {
-        let id = GatewayId::new("g").expect("valid");
-        let mut link: AggregatorLink<()> =
-            AggregatorLink::new(id.clone(), "agg".to_owned(), Limits::default(), 0);
-        let hello = crate::wire::Hello {
-            min_version: VERSION,
-            max_version: VERSION,
-            node: "g".to_owned(),
-            software: String::new(),
-            instance: 1,
-            session: 1,
-        };
-        link.receive(0, 0, crate::wire::ToAggregator::Hello(hello));
-        let header = crate::wire::CommitHeader {
-            lane: LaneNo(1),
-            first_seq,
-            count,
-            content: crate::wire::BatchContent::Columns,
-            dead_seqs: Vec::new(),
-            schema: None,
-            columns_len: 0,
-            dead_len: 0,
-            body_crc: 0,
-            gateway: id,
-            segments: Vec::new(),
-            sent_at: 0,
-            received_at: 0,
-            admitted_at: 0,
-            traceparent: None,
-            usage: Vec::new(),
-        };
-        link.batch(0, header, ());
+        let mut link = gateway_session(0);
+        link.batch(0, commit_header(1, first_seq, count), ());
         let closed = std::iter::from_fn(|| link.output())
             .any(|output| matches!(output, AggregatorOutput::Close { bye: Some(bye) } if bye.message.contains("without events")));
         assert!(closed, "{count} events from {first_seq}");
     }
+}
+
+#[test]
+fn bounded_a_gateway_that_floods_the_aggregator_has_its_lanes_rewound_and_its_session_stays() {
+    const LANES: u32 = 7;
+    let mut link = gateway_session(LANES);
+    let most = 2 * Limits::default().max_in_flight as usize;
+    let (mut rewound, mut fullest) = (0, 0);
+    // the first batch of each lane never comes
+    for at in 0..20 * most as u64 {
+        let lane = 1 + (at % u64::from(LANES)) as u32;
+        link.batch(0, commit_header(lane, 2 + at / u64::from(LANES), 1), ());
+        fullest = fullest.max(link.waiting());
+        assert!(link.waiting() <= most, "{} early batches", link.waiting());
+        while let Some(output) = link.output() {
+            match output {
+                AggregatorOutput::Send(crate::wire::FromAggregator::Refuse(refuse)) => {
+                    assert_eq!(refuse.expected, 1, "all of the lane must be sent again");
+                    rewound += 1;
+                }
+                AggregatorOutput::Close { bye } => panic!("closed: {bye:?}"),
+                _ => {}
+            }
+        }
+    }
+    assert!(
+        fullest == most && rewound > 10,
+        "{fullest} at most, {rewound} times rewound"
+    );
 }
 
 /// An agent's session, welcomed, with one lane of ten events.
