@@ -61,6 +61,13 @@ pub enum ToGateway {
     Hello(Hello),
     OpenLane(OpenLane),
     Report(NodeReport),
+    /// The schema of a stream that the agent checks, whether or not it has a lane yet; `schema_id` is the one that it
+    /// keeps. Since protocol version [`super::SCHEMAS_TO_AGENTS`].
+    WantSchema {
+        stream: StreamName,
+        #[serde(default)]
+        schema_id: Option<u32>,
+    },
     /// The agent is stopping; what is in flight may still be acknowledged.
     Goodbye,
 }
@@ -72,7 +79,7 @@ pub enum ToAgent {
     LaneOpened(LaneOpened),
     Ack(Ack),
     Refuse(Refuse),
-    /// The newest schema of a stream whose lane the agent has opened; `None` when it has none, or none that an
+    /// The newest schema of a stream whose lane the agent has opened or that it asked for; `None` when it has none, or none that an
     /// agent could keep. Sent when it differs from what the agent said that it keeps, and on every change. Since
     /// protocol version [`super::SCHEMAS_TO_AGENTS`].
     Schema {

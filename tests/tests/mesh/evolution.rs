@@ -232,8 +232,9 @@ fn a_schema_evolves_twice_under_load_and_no_valid_event_is_lost_or_refused() {
     let tagging = site.agent("tagging", near, "tag");
     let mut away = site.agent("away", far, "tag");
     for agent in [&strict, &tagging, &away] {
-        agent.post(1, 20);
+        // before its first event
         agent.wait_until_told(first);
+        agent.post(1, 20);
     }
 
     // nobody tells it anything for a while
