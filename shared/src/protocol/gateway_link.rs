@@ -232,7 +232,7 @@ impl GatewayLink {
         let Some(known) = self.schemas.get_mut(stream).filter(|_| self.state == State::Open) else {
             return 0;
         };
-        let schema = schema.filter(|schema| schema.text.len() <= MAX_PUSHED_SCHEMA);
+        let schema = schema.filter(|schema| schema.bytes() <= MAX_PUSHED_SCHEMA);
         let id = schema.map(|schema| schema.id);
         if *known == id {
             return 0;
@@ -243,7 +243,7 @@ impl GatewayLink {
             schema: schema.cloned(),
         };
         self.outputs.push_back(GatewayOutput::Send(message));
-        schema.map_or(0, |schema| schema.text.len())
+        schema.map_or(0, SchemaInfo::bytes)
     }
 
     /// The aggregator is away: nothing can be forwarded until the lanes are opened again.

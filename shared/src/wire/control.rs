@@ -322,6 +322,18 @@ pub struct SchemaInfo {
     pub references: Vec<NamedText>,
 }
 
+impl SchemaInfo {
+    /// Bytes of its texts.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let references = self
+            .references
+            .iter()
+            .map(|named| named.name.len() + named.text.len());
+        self.text.len() + references.sum::<usize>()
+    }
+}
+
 /// A schema that another one refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedText {

@@ -282,6 +282,16 @@ fn a_schema_evolves_twice_under_load_and_no_valid_event_is_lost_or_refused() {
         "{error}"
     );
 
+    let mut incompatible = schema(3);
+    incompatible["properties"]["n"]["type"] = json!("string");
+    let answer = site.register(&incompatible);
+    assert_eq!(answer.status, 409, "{}", answer.body);
+    assert!(
+        answer.body.contains("/properties/n"),
+        "the field is named: {}",
+        answer.body
+    );
+
     // it judges by what it knows, counts, and loses nothing; a power cut does not make it forget
     away.post(2, 40);
     let check = away.check().expect("its status");
