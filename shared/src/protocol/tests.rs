@@ -638,3 +638,79 @@ fn a_schema_that_rows_name_is_asked_for_and_answered_either_way() {
         }
     ));
 }
+
+#[test]
+fn a_checked_stream_is_asked_for_before_it_has_a_lane_unless_the_gateway_is_too_old() {
+    for (version, asks) in [(crate::wire::SCHEMAS_TO_AGENTS - 1, false), (VERSION, true)] {
+        let (id, key) = (
+            AgentId::new("a").expect("valid"),
+            SessionKey {
+                instance: 1,
+                session: 1,
+            },
+        );
+        let mut link = AgentLink::new(&id, "test", key, FreshShare::default(), 0);
+        link.keeps([(stream(), 7)]);
+        link.wants([stream()]);
+        let welcome = Welcome {
+            version,
+            node: "g".to_owned(),
+            now: 0,
+            limits: Limits::default(),
+        };
+        link.receive(0, ToAgent::Welcome(welcome));
+        let asked = std::iter::from_fn(|| link.output()).find_map(|output| match output {
+            AgentOutput::Send(ToGateway::WantSchema { stream, schema_id }) => Some((stream, schema_id)),
+            _ => None,
+        });
+        assert_eq!(asked.clone(), asks.then(|| (stream(), Some(7))));
+        let schema = Some(schema_info(8));
+        link.receive(
+            1,
+            ToAgent::Schema {
+                stream: stream(),
+                schema,
+            },
+        );
+        assert!(
+            matches!(link.output(), Some(AgentOutput::Schema { .. })),
+            "without any lane"
+        );
+
+        let Some((stream, schema_id)) = asked else {
+            continue;
+        };
+        let mut gateway = gateway_session(VERSION, None);
+        gateway.receive(
+            1,
+            0,
+            ToGateway::WantSchema {
+                stream: stream.clone(),
+                schema_id,
+            },
+        );
+        gateway.schema(&stream, Some(&schema_info(7)));
+        gateway.schema(&stream, Some(&schema_info(8)));
+        assert_eq!(pushed(&mut gateway), [Some(8)]);
+    }
+}
+
+#[test]
+fn the_streams_whose_schemas_an_agent_may_want_are_bounded() {
+    let mut gateway = gateway_session(VERSION, None);
+    for n in 0..2 * Limits::default().max_lanes {
+        let stream = StreamName::new(&format!("s{n}")).expect("valid");
+        gateway.receive(
+            1,
+            0,
+            ToGateway::WantSchema {
+                stream,
+                schema_id: None,
+            },
+        );
+    }
+    assert_eq!(
+        gateway.schema_streams().count(),
+        Limits::default().max_lanes as usize
+    );
+}
