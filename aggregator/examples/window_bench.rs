@@ -64,7 +64,6 @@ fn main() -> anyhow::Result<()> {
                     agent: &agent,
                     stream: &stream,
                     committed_at: 0,
-                    replayed: false,
                     records: Some(records),
                 });
             }
