@@ -13,6 +13,7 @@ pub mod page;
 pub mod registry;
 mod run;
 mod session;
+pub mod sql;
 pub mod throughput;
 pub mod view;
 pub mod window;

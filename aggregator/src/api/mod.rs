@@ -13,6 +13,7 @@ mod operations;
 mod overview;
 mod query;
 mod registry;
+mod sql;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
                 .configure(books::configure)
                 .configure(events::configure)
                 .configure(dead_letters::configure)
+                .configure(sql::configure)
                 .configure(operations::configure_v1)
                 .default_service(web::to(fallback)),
         )

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 use tributary_shared::ids::{AgentId, Epoch, LaneKey, LaneNo, Seq, SeqRange, StreamName};
 use tributary_shared::wire::frame::checksum;
 use tributary_shared::wire::{CommitHeader, Reason, SchemaRef, WireError};
@@ -293,7 +293,11 @@ pub(super) fn entries(
         "SELECT {HOP_COLUMNS}, body FROM log JOIN lanes ON lanes.no = log.lane
          WHERE log.pos > ?1 ORDER BY log.pos LIMIT ?2"
     ))?;
-    let mut rows = select.query(params![after.0, limit])?;
+    read_entries(select.query(params![after.0, limit])?, max_bytes)
+}
+
+/// One at least, where there is one.
+fn read_entries(mut rows: Rows<'_>, max_bytes: usize) -> Result<Vec<LogEntry>, CommitError> {
     let (mut found, mut bytes) = (Vec::new(), 0);
     while bytes < max_bytes || found.is_empty() {
         let Some(row) = rows.next()? else { break };
@@ -302,6 +306,33 @@ pub(super) fn entries(
         found.push(entry);
     }
     Ok(found)
+}
+
+/// As [`entries`], of one stream only, and none without valid rows.
+pub(super) fn stream_entries(
+    db: &Connection,
+    stream: &StreamName,
+    after: LogPos,
+    max_bytes: usize,
+) -> Result<Vec<LogEntry>, CommitError> {
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {HOP_COLUMNS}, body FROM log JOIN lanes ON lanes.no = log.lane
+         WHERE log.pos > ?1 AND lanes.stream = ?2 AND log.valid > 0 ORDER BY log.pos"
+    ))?;
+    read_entries(select.query(params![after.0, stream.as_str()])?, max_bytes)
+}
+
+/// The newest entries of a stream that have valid rows, newest first.
+pub(super) fn newest_of_stream(
+    db: &Connection,
+    stream: &StreamName,
+    limit: usize,
+) -> Result<Vec<LogEntry>, CommitError> {
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {HOP_COLUMNS}, body FROM log JOIN lanes ON lanes.no = log.lane
+         WHERE lanes.stream = ?1 AND log.valid > 0 ORDER BY log.pos DESC LIMIT ?2"
+    ))?;
+    read_entries(select.query(params![stream.as_str(), limit])?, usize::MAX)
 }
 
 /// One entry.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
-use tributary_shared::ids::{LaneKey, LaneNo, Seq, SeqRange};
+use tributary_shared::ids::{LaneKey, LaneNo, Seq, SeqRange, StreamName};
 use tributary_shared::wire::BatchContent;
 
 use super::health::LogHealth;
@@ -114,6 +114,28 @@ impl LogReader {
     /// [`CommitError::Damaged`] at an entry that is not what was committed.
     pub fn scan(&self, after: LogPos, limit: usize, max_bytes: usize) -> Result<Vec<LogEntry>, CommitError> {
         self.with(|db| queries::entries(db, after, limit, max_bytes))
+    }
+
+    /// Entries of one stream that have valid rows, after a position, in order; no further one once `max_bytes` of
+    /// columns are reached.
+    ///
+    /// # Errors
+    /// As [`Self::scan`].
+    pub fn scan_stream(
+        &self,
+        stream: &StreamName,
+        after: LogPos,
+        max_bytes: usize,
+    ) -> Result<Vec<LogEntry>, CommitError> {
+        self.with(|db| queries::stream_entries(db, stream, after, max_bytes))
+    }
+
+    /// The newest entries of a stream that have valid rows, newest first.
+    ///
+    /// # Errors
+    /// As [`Self::scan`].
+    pub fn newest_of_stream(&self, stream: &StreamName, limit: usize) -> Result<Vec<LogEntry>, CommitError> {
+        self.with(|db| queries::newest_of_stream(db, stream, limit))
     }
 
     /// One entry with its columns.

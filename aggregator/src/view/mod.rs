@@ -44,7 +44,7 @@ pub use plan::ViewPlan;
 pub use scalar::Scalar;
 
 pub(crate) use aggregate::{Aggregate, CellKind, CellSpec};
-pub(crate) use bind::{Frame, Mode, Texts, Vector};
+pub(crate) use bind::{Frame, Mode, Picked, Texts, Vector};
 pub(crate) use expr::{Expr, Leaf};
 pub(crate) use plan::MAX_KEYS;
 pub(crate) use rowwise::{Env, Evaluator};
