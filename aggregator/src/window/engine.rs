@@ -114,7 +114,9 @@ impl Engine {
             return Vec::new();
         }
         self.position = batch.pos;
-        self.clocks.observe(batch, &self.config);
+        if !batch.replayed {
+            self.clocks.observe(batch, &self.config);
+        }
         let config = self.config;
         let live = self.views.values_mut().filter(|state| state.live);
         live.filter_map(|state| change(state, batch, &config)).collect()

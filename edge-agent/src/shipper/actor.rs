@@ -9,8 +9,9 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tributary_shared::actors::{Backoff, DeathWatch};
 use tributary_shared::identity::Identity;
+use tributary_shared::ids::SeqRange;
 use tributary_shared::metrics::{self, Counter, Gauge, MetricName};
-use tributary_shared::protocol::{AgentLink, AgentOutput, LaneView, Priority, Shipment, Tick};
+use tributary_shared::protocol::{AgentLink, AgentOutput, FORGOTTEN, LaneView, Priority, Shipment, Tick};
 use tributary_shared::time::{Monotonic, now_millis};
 use tributary_shared::transport::{
     CONTROL_QUEUE, ControlReader, TransportError, send_batch_ranked, write_control,
@@ -23,9 +24,10 @@ use super::config::ShipConfig;
 use super::dial::{Rota, dial, when_asked};
 use super::forks::{OpenedLane, leave_shared_epochs, open_lane};
 use super::messages::{Lost, Received, SpoolChanged, Stop};
-use super::pack::{Packed, pack};
+use super::pack::{Packed, dropped, pack};
 use super::rival::Rivalry;
 use super::trace::BatchTraces;
+use crate::check::Checks;
 use crate::intake::{ConnectionState, ConnectionStatus};
 use crate::spool::{Block, LaneId, LaneInfo, SpoolError, SpoolHandle, SpoolStatus};
 
@@ -54,6 +56,7 @@ pub struct ShipperSetup {
     pub software: String,
     pub ship: ShipConfig,
     pub status: watch::Sender<ConnectionStatus>,
+    pub checks: Checks,
 }
 
 #[derive(Debug)]
@@ -230,13 +233,14 @@ impl Shipper {
             },
             self.clock.tick(),
         );
-        let link = AgentLink::new(
+        let mut link = AgentLink::new(
             agent,
             &self.setup.software,
             key,
             self.setup.ship.schedule(),
             opened,
         );
+        link.keeps(self.setup.checks.kept());
         let (quic, addr) = (connection.clone(), ctx.address());
         self.session = Some(Session {
             link,
@@ -265,6 +269,7 @@ impl Shipper {
             session
                 .link
                 .spool_changed(now, &views, status.bytes, status.limit);
+            session.link.retired(now, &status.retired);
         }
     }
 
@@ -296,9 +301,15 @@ impl Shipper {
                 self.traces.committed(lane, mark, now_millis());
                 self.commit_mark(lane, mark, ctx);
             }
+            AgentOutput::ReportForgotten { lane, range } => self.report_forgotten(lane, range, ctx),
             AgentOutput::Refused { lane, code, message } => {
                 tracing::warn!(lane, ?code, message, "a batch was refused: it is sent again");
                 self.traces.refused(lane, &format!("{code:?}"), now_millis());
+            }
+            AgentOutput::Schema { stream, schema } => {
+                let checks = self.setup.checks.clone();
+                // in the order in which they came: each is polled as soon as it is spawned
+                ctx.spawn(async move { checks.learn(stream, schema).await }.into_actor(self));
             }
             AgentOutput::Close {
                 reason,
@@ -463,6 +474,28 @@ impl Shipper {
         true
     }
 
+    /// The aggregator was restored from before these events: nobody has them any more, and the ledger says so.
+    fn report_forgotten(&mut self, lane: u32, range: SeqRange, ctx: &mut Context<Self>) {
+        let (serial, Some(session)) = (self.serial, &self.session) else {
+            return;
+        };
+        let SeqRange { first, last } = range;
+        tracing::error!(
+            first,
+            last,
+            "aggregator lost committed events of a lane that is drained"
+        );
+        metrics::counter(MetricName::SpoolDropped, &[("reason", FORGOTTEN)]).inc_by(range.count());
+        self.meters.batches.inc();
+        let packed = dropped(lane, range, FORGOTTEN, now_millis());
+        let write = write_batch(session.connection.clone(), packed, false);
+        ctx.spawn(write.into_actor(self).map(move |written, actor, ctx| {
+            if let Err(error) = written {
+                actor.lose_serial(serial, &error.to_string(), ctx);
+            }
+        }));
+    }
+
     fn lose_serial(&mut self, serial: u64, reason: &str, ctx: &mut Context<Self>) {
         if self
             .session
@@ -577,6 +610,7 @@ impl Actor for Shipper {
         ctx.run_interval(TICK_EVERY, |actor, ctx| {
             let now = actor.clock.tick();
             if let Some(session) = &mut actor.session {
+                session.link.checked(actor.setup.checks.reports());
                 session.link.tick(now, now_millis());
             }
             actor.pump(ctx);

@@ -54,7 +54,9 @@ pub fn pack(
     }
 }
 
-fn dropped(lane: u32, range: SeqRange, reason: &str, now: Millis) -> Packed {
+/// A batch that reports seqs which stand for no event any more.
+#[must_use]
+pub fn dropped(lane: u32, range: SeqRange, reason: &str, now: Millis) -> Packed {
     let content = BatchContent::Dropped {
         reason: reason.to_owned(),
     };

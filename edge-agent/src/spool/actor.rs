@@ -98,6 +98,7 @@ impl Actor {
     ) -> Result<(Self, watch::Receiver<SpoolStatus>), OpenError> {
         let initial = SpoolStatus {
             lanes: Arc::new([]),
+            retired: Arc::new([]),
             bytes: 0,
             limit: config.limit,
             full: false,
@@ -134,6 +135,7 @@ impl Actor {
             if error.is_final() {
                 return Err(error);
             }
+            count_failure(error.trouble());
             actor.set_back(error.to_string(), error.trouble(), at);
         }
         actor.publish();
@@ -437,7 +439,7 @@ impl Actor {
     fn recover_from(&mut self, error: &StoreError, at: Instant, now: Millis) {
         let trouble = error.trouble();
         tracing::warn!(error = %error, "spool failed, database opened anew");
-        counter(MetricName::SpoolFailures, &[("trouble", trouble.word())]).inc();
+        count_failure(trouble);
         self.database = None;
         if trouble == Trouble::DiskFull {
             // deleting needs room as well: this is what it was kept for
@@ -503,7 +505,7 @@ impl Actor {
         }
         // writing everything to the database file and syncing it makes what was read a fact, also when an
         // earlier sync has failed and the kernel has called its pages clean
-        let checked = match database.checkpoint(true) {
+        let checked = match database.checkpoint(true).and_then(|()| database.prove_writable()) {
             Ok(()) => self.check_room(&database),
             Err(error) => Err(error.into()),
         };
@@ -585,6 +587,10 @@ impl Actor {
         self.gauges
             .held
             .set(lanes.iter().map(|lane| lane.held_events).sum::<u64>() as f64);
+        let retired = match &self.database {
+            Some(database) => Arc::clone(&database.lanes.retired),
+            None => Arc::clone(&self.status.borrow().retired),
+        };
         let (limit, full, quarantined) = (self.config.limit, self.full, self.quarantined.clone());
         let salvage = self
             .database
@@ -593,6 +599,7 @@ impl Actor {
         let salvage = salvage.map(|row| Arc::new(row.report(&self.place.dir)));
         self.status.send_replace(SpoolStatus {
             lanes,
+            retired,
             bytes,
             limit,
             full,
@@ -627,6 +634,10 @@ impl Actor {
             let _ = waiter.command.send(answer.clone());
         }
     }
+}
+
+fn count_failure(trouble: Trouble) {
+    counter(MetricName::SpoolFailures, &[("trouble", trouble.word())]).inc();
 }
 
 fn count(dropped: HashMap<Arc<str>, u64>) {

@@ -97,8 +97,7 @@ impl Transaction<'_> {
         fork.held_bytes = old.held_bytes;
         fork.dropped_events = old.dropped_events;
         // the old row goes first: a stream has one active lane
-        self.store.delete_lane(old.id)?;
-        self.lanes.remove(old.id);
+        self.let_go(&old, mark.max(shift))?;
         let id = fork.id;
         tracing::warn!(
             stream = %old.stream, old_epoch = old.epoch.0, epoch = fork.epoch.0, mark, next_seq = old.next_seq,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tributary_shared::ids::{Epoch, Seq, StreamName};
 pub(super) use tributary_shared::protocol::SpoolVerdict as Verdict;
-use tributary_shared::protocol::judge;
+use tributary_shared::protocol::{RetiredLane, judge};
 
 use super::messages::{DropRecord, LaneId, LaneInfo};
 
@@ -77,6 +77,8 @@ impl Lane {
 pub(super) struct Lanes {
     by_id: BTreeMap<LaneId, Lane>,
     active: HashMap<StreamName, LaneId>,
+    /// Those that are gone.
+    pub retired: Arc<[RetiredLane]>,
 }
 
 impl Lanes {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tributary_shared::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
+use tributary_shared::protocol::RetiredLane;
 use tributary_shared::time::Millis;
 use tributary_shared::wire::{Codec, Segment};
 
@@ -165,6 +166,8 @@ pub enum ForkReason {
 pub struct SpoolStatus {
     /// In the order of their ids: within a stream the oldest first, the active one last.
     pub lanes: Arc<[LaneInfo]>,
+    /// Lanes that were drained and are gone, the newest, in the order in which they went.
+    pub retired: Arc<[RetiredLane]>,
     /// Bytes on disk that count towards the limit: pages in use and the WAL file.
     pub bytes: u64,
     pub limit: u64,

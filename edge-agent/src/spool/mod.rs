@@ -50,6 +50,7 @@ mod source;
 mod standby;
 mod store;
 mod store_host;
+mod store_past;
 mod thin;
 mod transaction;
 

@@ -95,7 +95,11 @@ pub(super) fn begin(database: &mut Database, fresh: &Path, aside: &Path) -> Resu
     let store = &database.store;
     store.transaction(|| {
         for lane in &lanes {
-            let Some(marks) = bounds(lane) else { continue };
+            let Some(marks) = bounds(lane) else {
+                let committed = lane.marks.map_or(0, |marks| marks.committed_seq);
+                store.retire(&lane.stream, lane.epoch, committed)?;
+                continue;
+            };
             let new = store.insert_lane(&lane.stream, lane.epoch, false)?;
             store.update_lane(&Lane {
                 next_seq: marks.next_seq,
@@ -112,6 +116,7 @@ pub(super) fn begin(database: &mut Database, fresh: &Path, aside: &Path) -> Resu
             store.map_salvaged(lane.id, new.id)?;
         }
         if let Some(source) = &source {
+            source.each_retired(|lane| store.retire(&lane.stream, lane.epoch, lane.committed_seq))?;
             source.each_position(&mut row.problems, |position| store.set_position(&position))?;
             source.each_drop(&mut row.problems, |old, range, reason| {
                 match lanes.iter().find(|lane| lane.id == old) {

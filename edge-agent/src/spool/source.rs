@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 use tributary_shared::ids::{Epoch, Seq, SeqRange, StreamName};
+use tributary_shared::protocol::RetiredLane;
 use tributary_shared::time::Millis;
 use tributary_shared::wire::frame::checksum;
 use tributary_shared::wire::{Codec, Segment};
@@ -11,6 +12,7 @@ use tributary_shared::wire::{Codec, Segment};
 use super::messages::InputPosition;
 use super::salvage::{Marks, OldLane};
 use super::store::{StoreError, range, seq};
+use super::store_past::retired_lane;
 
 /// One row of `blocks`; its body matches its checksum.
 #[derive(Debug)]
@@ -138,6 +140,29 @@ impl Source {
         }
     }
 
+    /// Those that can be read: a file of an older format has none.
+    pub(super) fn each_retired(
+        &self,
+        mut visit: impl FnMut(RetiredLane) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let sql = "SELECT no, stream, epoch, committed_seq FROM retired ORDER BY no";
+        let (mut outcome, mut unread) = (Ok(()), Vec::new());
+        self.collect(sql, &mut unread, |row| {
+            let lane = retired_lane(row)?;
+            if outcome.is_ok() {
+                outcome = visit(lane);
+            }
+            Ok(())
+        });
+        if !unread.is_empty() {
+            tracing::warn!(
+                ?unread,
+                "lanes that were drained before the damage are not known any more"
+            );
+        }
+        outcome
+    }
+
     pub(super) fn each_position(
         &self,
         problems: &mut Vec<String>,
@@ -179,6 +204,8 @@ impl Source {
     pub(super) fn next_block(&self, after: i64) -> Scan {
         match self.read(after) {
             Ok(None) => Scan::End,
+            // a damaged tree may lead back to rows that were there already
+            Ok(Some((id, _))) if id <= after => self.step_over(after),
             Ok(Some((id, Some(block)))) => Scan::Block {
                 id,
                 block: Box::new(block),
@@ -228,7 +255,11 @@ impl Source {
     fn key(&self, after: i64) -> Result<Option<i64>, rusqlite::Error> {
         let sql = "SELECT id FROM blocks NOT INDEXED WHERE id > ?1 ORDER BY id LIMIT 1";
         let mut statement = self.conn.prepare_cached(sql)?;
-        statement.query_row([after], |row| row.get(0)).optional()
+        let found: Option<i64> = statement.query_row([after], |row| row.get(0)).optional()?;
+        match found {
+            Some(id) if id <= after => Err(rusqlite::Error::IntegralValueOutOfRange(0, id)),
+            found => Ok(found),
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 //! inputs  how far each input has read
 //! ```
 //!
-//! What format 2 added is in [`super::store_host`].
+//! What format 2 added is in [`super::store_host`], what format 3 added in [`super::store_past`].
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tributary_shared::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
+use tributary_shared::protocol::RETIRED_HANDLES;
 use tributary_shared::time::Millis;
 use tributary_shared::wire::MAX_SESSION_LANES;
 
@@ -21,6 +22,9 @@ use super::room::Granted;
 use super::store::{Store, StoreError};
 use super::thin::{Run, Thinned, thin};
 
+/// Lanes that a spool may have when a stream comes that is new to it: a session has room for all, and for asking what
+/// became of those that are gone.
+const MAX_LANES: u32 = MAX_SESSION_LANES - RETIRED_HANDLES;
 /// Drop records that [`LaneInfo::dropped`] lists; the rest are counted.
 pub const MAX_LISTED_DROPS: usize = 64;
 /// A full spool empties at the speed of the network: asking more often only costs.
@@ -310,10 +314,8 @@ impl<'a> Transaction<'a> {
         if let Some(lane) = self.lanes.active(stream).and_then(|id| self.lanes.get(id)) {
             return Ok(Ok(lane.clone()));
         }
-        if self.lanes.len() >= MAX_SESSION_LANES as usize {
-            return Ok(Err(SpoolError::TooManyStreams {
-                limit: MAX_SESSION_LANES,
-            }));
+        if self.lanes.len() >= MAX_LANES as usize {
+            return Ok(Err(SpoolError::TooManyStreams { limit: MAX_LANES }));
         }
         let lane = self.new_lane(stream, true)?;
         tracing::info!(lane = lane.id.0, stream = %stream, epoch = lane.epoch.0, "lane begun");
@@ -329,12 +331,20 @@ impl<'a> Transaction<'a> {
     /// Stores the lane; a drained one that takes no new events goes.
     pub(super) fn put(&mut self, lane: Lane) -> Result<(), StoreError> {
         if lane.is_empty() && !lane.active {
-            self.store.delete_lane(lane.id)?;
-            self.lanes.remove(lane.id);
+            self.let_go(&lane, lane.committed_seq)?;
         } else {
             self.store.update_lane(&lane)?;
             self.lanes.insert(lane);
         }
+        Ok(())
+    }
+
+    /// The lane is gone from this spool; what is left is that the aggregator had it up to `committed_seq`.
+    pub(super) fn let_go(&mut self, lane: &Lane, committed_seq: Seq) -> Result<(), StoreError> {
+        self.store.delete_lane(lane.id)?;
+        self.lanes.remove(lane.id);
+        self.store.retire(&lane.stream, lane.epoch, committed_seq)?;
+        self.lanes.retired = self.store.retired()?;
         Ok(())
     }
 

@@ -22,6 +22,7 @@ use super::messages::{
     CloseSession, OpenLane, Register, ReportAgent, Sent, SessionId, ToSession, UpstreamConnection,
 };
 use super::reports::Reports;
+use crate::news::SchemaNews;
 use crate::schemas::SchemaBook;
 
 /// First and longest pause between attempts. The aggregator is one, so its gateways may ask often.
@@ -47,6 +48,7 @@ pub struct UpstreamSetup {
     pub endpoint: quinn::Endpoint,
     pub identity: Arc<Identity>,
     pub schemas: SchemaBook,
+    pub news: SchemaNews,
     pub instance: u64,
     pub software: String,
 }
@@ -203,7 +205,10 @@ impl Upstream {
                 self.give_back(credit);
                 self.tell(refuse.lane, |lane| ToSession::Refuse(Refuse { lane, ..refuse }));
             }
-            UpstreamOutput::Schema { stream, schema } => self.setup.schemas.put(stream, schema.as_ref()),
+            UpstreamOutput::Schema { stream, schema } => {
+                self.setup.schemas.put(stream.clone(), schema.as_ref());
+                self.setup.news.put(stream, schema);
+            }
             UpstreamOutput::Superseded { agent, session } => {
                 // the session itself knows whether it is meant
                 for (_, events) in self.sessions.values().filter(|(of, _)| *of == agent) {

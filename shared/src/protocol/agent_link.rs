@@ -1,14 +1,16 @@
 //! The agent's end of the agent-gateway hop.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::classes::{Priority, Turns};
+use super::retired::{RetiredChecks, RetiredLane};
 use super::{ACK_TIMEOUT, FreshShare, HEARTBEAT_EVERY, HELLO_TIMEOUT, SILENCE_TIMEOUT, Tick};
 use crate::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
 use crate::time::Millis;
 use crate::wire::{
-    Ack, Bye, ByeCode, Hello, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport, OpenLane, Refuse,
-    RefuseCode, SessionKey, ToAgent, ToGateway, VERSION, Welcome,
+    Ack, Bye, ByeCode, CheckReport, Hello, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport, OpenLane,
+    Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToGateway, VERSION, Welcome,
 };
 
 /// After so many refusals as malformed at one seq, the batch there is given up and reported as dropped: the
@@ -73,11 +75,22 @@ pub enum AgentOutput {
         lane: u32,
         mark: Seq,
     },
+    /// The aggregator has forgotten these seqs of a lane that the spool has let go of: send a batch on this handle
+    /// that reports them as dropped, for the reason [`FORGOTTEN`].
+    ReportForgotten {
+        lane: u32,
+        range: SeqRange,
+    },
     /// The gateway refused a batch; the link already goes on from where it must.
     Refused {
         lane: u32,
         code: RefuseCode,
         message: String,
+    },
+    /// The newest schema of a stream; `None` when it has none. Keep it, for the time without a gateway.
+    Schema {
+        stream: StreamName,
+        schema: Option<SchemaInfo>,
     },
     /// The session is over. Come back after `retry_after` ms at the earliest. `code` is the gateway's word, when
     /// it closed with one.
@@ -120,12 +133,20 @@ enum State {
 pub struct AgentLink {
     state: State,
     lanes: BTreeMap<u32, Lane>,
+    /// How many lanes were opened in this session: each has a handle of its own.
+    opened: usize,
+    retired: RetiredChecks,
+    /// Marks of retired lanes that wait until the credit has room for a report; at most one a handle.
+    retired_marks: VecDeque<(u32, Seq)>,
     limits: Limits,
     schedule: FreshShare,
     /// Among lanes of live data, and among those of backlog.
     live: Turns,
     backlog: Turns,
     spool: (u64, u64),
+    /// The schemas that the agent keeps, by stream.
+    kept: BTreeMap<StreamName, u32>,
+    checks: Vec<CheckReport>,
     next_report: Tick,
     last_progress: Tick,
     last_heard: Tick,
@@ -155,16 +176,31 @@ impl AgentLink {
                 until: now + HELLO_TIMEOUT,
             },
             lanes: BTreeMap::new(),
+            opened: 0,
+            retired: RetiredChecks::default(),
+            retired_marks: VecDeque::new(),
             limits: Limits::default(),
             schedule,
             live: Turns::default(),
             backlog: Turns::default(),
             spool: (0, 0),
+            kept: BTreeMap::new(),
+            checks: Vec::new(),
             next_report: now,
             last_progress: now,
             last_heard: now,
             outputs: VecDeque::from([AgentOutput::Send(ToGateway::Hello(hello))]),
         }
+    }
+
+    /// The schemas that the agent keeps from before this session: those are not sent again. Before the first lane.
+    pub fn keeps(&mut self, schemas: impl IntoIterator<Item = (StreamName, u32)>) {
+        self.kept.extend(schemas);
+    }
+
+    /// What the agent's own checks have found, for the next report.
+    pub fn checked(&mut self, checks: Vec<CheckReport>) {
+        self.checks = checks;
     }
 
     /// The spool changed: new lanes are opened, drained ones are let go.
@@ -180,6 +216,51 @@ impl AgentLink {
         }
     }
 
+    /// The lanes that the spool has drained and let go of, ascending.
+    pub fn retired(&mut self, now: Tick, lanes: &Arc<[RetiredLane]>) {
+        self.retired.known(lanes);
+        self.ask_retired(now);
+    }
+
+    /// Opens retired lanes, once all lanes that hold something are open.
+    fn ask_retired(&mut self, now: Tick) {
+        let opening = |lane: &Lane| lane.state == LaneState::Opening;
+        if self.state != State::Open || self.lanes.values().any(opening) {
+            return;
+        }
+        let room = (self.limits.max_lanes as usize).saturating_sub(self.opened);
+        while let Some(open) = self.retired.next(now, room) {
+            if !self.waits() {
+                self.last_progress = now;
+            }
+            self.outputs
+                .push_back(AgentOutput::Send(ToGateway::OpenLane(open)));
+        }
+    }
+
+    /// Judges the marks of retired lanes, within the credit: what is missing takes a batch.
+    fn judge_retired(&mut self) {
+        while self.in_flight() < self.limits.max_in_flight as usize
+            && let Some((lane, mark)) = self.retired_marks.pop_front()
+        {
+            let forgotten = self.retired.opened(lane, mark);
+            self.report_forgotten(lane, forgotten);
+        }
+    }
+
+    fn report_forgotten(&mut self, lane: u32, range: Option<SeqRange>) {
+        if let Some(range) = range {
+            self.outputs
+                .push_back(AgentOutput::ReportForgotten { lane, range });
+        }
+    }
+
+    /// Whether every retired lane is known to be there, or what is missing of it is reported.
+    #[must_use]
+    pub fn retired_are_settled(&self) -> bool {
+        self.state == State::Open && self.retired.done()
+    }
+
     fn add_lane(&mut self, now: Tick, view: &LaneView) {
         if !self.waits() {
             self.last_progress = now;
@@ -193,7 +274,8 @@ impl AgentLink {
             malformed: (0, 0),
         };
         if self.state == State::Open {
-            self.outputs.push_back(open_message(&lane.view));
+            self.opened += 1;
+            self.outputs.push_back(open_message(&lane.view, &self.kept));
         }
         self.lanes.insert(view.lane, lane);
     }
@@ -212,6 +294,7 @@ impl AgentLink {
             (ToAgent::LaneOpened(opened), State::Open) => self.lane_opened(now, opened),
             (ToAgent::Ack(ack), State::Open) => self.acked(now, ack),
             (ToAgent::Refuse(refuse), State::Open) => self.refused(now, refuse),
+            (ToAgent::Schema { stream, schema }, State::Open) => self.told_schema(stream, schema),
             (ToAgent::Drain(drain), State::Open) => {
                 self.close(
                     "the gateway is draining".to_owned(),
@@ -219,6 +302,17 @@ impl AgentLink {
                 );
             }
             (ToAgent::Heartbeat { .. }, State::Open) => {}
+        }
+    }
+
+    /// A schema of a stream that this agent does not have is none of its business.
+    fn told_schema(&mut self, stream: StreamName, schema: Option<SchemaInfo>) {
+        if self.lanes.values().any(|lane| lane.view.stream == stream) {
+            match &schema {
+                Some(schema) => drop(self.kept.insert(stream.clone(), schema.id)),
+                None => drop(self.kept.remove(&stream)),
+            }
+            self.outputs.push_back(AgentOutput::Schema { stream, schema });
         }
     }
 
@@ -258,23 +352,41 @@ impl AgentLink {
         // those that should send first are asked about, and so answered, first
         let mut lanes: Vec<&LaneView> = self.lanes.values().map(|lane| &lane.view).collect();
         lanes.sort_by_key(|view| std::cmp::Reverse((view.fresh, view.priority)));
-        self.outputs.extend(lanes.into_iter().map(open_message));
+        self.opened = lanes.len();
+        let open = lanes.into_iter().map(|view| open_message(view, &self.kept));
+        self.outputs.extend(open);
+        self.ask_retired(now);
         // with the next tick, which knows the wall clock
         self.next_report = now;
     }
 
     fn lane_opened(&mut self, now: Tick, opened: LaneOpened) {
-        let Some(lane) = self.lanes.get_mut(&opened.lane) else {
-            return;
-        };
-        if lane.state == LaneState::Opening {
+        let LaneOpened { lane: id, mark, .. } = opened;
+        if RetiredChecks::owns(id) {
             self.last_progress = now;
+            if self.retired.is_open(id) {
+                self.retired_marks.push_back((id, mark));
+                self.judge_retired();
+            } else {
+                self.retired.begin_again();
+            }
+        } else if let Some(lane) = self.lanes.get_mut(&id) {
+            match lane.state {
+                LaneState::Opening => self.last_progress = now,
+                // the aggregator was away and is back, perhaps from an older copy: the spool judges anew
+                LaneState::Open => {
+                    lane.in_flight.clear();
+                    self.retired.begin_again();
+                }
+                LaneState::Resuming => return,
+            }
             lane.state = LaneState::Resuming;
-            self.outputs.push_back(AgentOutput::LaneOpened {
-                lane: opened.lane,
-                mark: opened.mark,
-            });
+            self.outputs.push_back(AgentOutput::LaneOpened { lane: id, mark });
+        } else {
+            // drained and let go of, in this session
+            self.retired.begin_again();
         }
+        self.ask_retired(now);
     }
 
     /// The spool knows the mark as its own: the lane goes on behind it.
@@ -288,6 +400,14 @@ impl AgentLink {
     }
 
     fn acked(&mut self, now: Tick, ack: Ack) {
+        if RetiredChecks::owns(ack.lane) {
+            self.last_progress = now;
+            let rest = self.retired.acked(ack.lane, ack.mark);
+            self.report_forgotten(ack.lane, rest);
+            self.judge_retired();
+            self.ask_retired(now);
+            return;
+        }
         let Some(lane) = self.lanes.get_mut(&ack.lane) else {
             return;
         };
@@ -313,9 +433,16 @@ impl AgentLink {
             lane: ack.lane,
             mark: ack.mark,
         });
+        self.judge_retired();
     }
 
     fn refused(&mut self, now: Tick, refuse: Refuse) {
+        if RetiredChecks::owns(refuse.lane) {
+            let retry_after = Tick::from(refuse.retry_after_ms);
+            self.retired.refused(now, refuse.lane, retry_after);
+            self.judge_retired();
+            return;
+        }
         let Some(lane) = self.lanes.get_mut(&refuse.lane) else {
             return;
         };
@@ -340,12 +467,13 @@ impl AgentLink {
         } = refuse;
         self.outputs
             .push_back(AgentOutput::Refused { lane, code, message });
+        self.judge_retired();
     }
 
     /// The next batch that may be sent now, within the gateway's credit: live lanes up to their share, then
     /// backlog; among lanes of a kind a higher priority first, and those of one priority in turn.
     pub fn next_shipment(&mut self, now: Tick) -> Option<Shipment> {
-        if self.state != State::Open {
+        if self.state != State::Open || !self.retired_marks.is_empty() {
             return None;
         }
         let live = self.next_ready(true, now);
@@ -423,7 +551,8 @@ impl AgentLink {
     /// Batches sent and not yet acknowledged.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.lanes.values().map(|lane| lane.in_flight.len()).sum()
+        let lanes = self.lanes.values().map(|lane| lane.in_flight.len());
+        lanes.sum::<usize>() + self.retired.in_flight()
     }
 
     /// The lane as the spool last showed it.
@@ -450,6 +579,8 @@ impl AgentLink {
                 } else if now >= self.next_report {
                     self.report(now, wall);
                 }
+                self.judge_retired();
+                self.ask_retired(now);
             }
         }
     }
@@ -457,7 +588,7 @@ impl AgentLink {
     /// Something is asked that only the aggregator can answer.
     fn waits(&self) -> bool {
         let opening = |lane: &Lane| lane.state == LaneState::Opening;
-        self.in_flight() > 0 || self.lanes.values().any(opening)
+        self.in_flight() > 0 || self.retired.waits() || self.lanes.values().any(opening)
     }
 
     fn report(&mut self, now: Tick, wall: Millis) {
@@ -476,6 +607,7 @@ impl AgentLink {
             spool_bytes,
             spool_limit,
             lanes: lanes.collect(),
+            checks: std::mem::take(&mut self.checks),
         };
         self.outputs
             .push_back(AgentOutput::Send(ToGateway::Report(report)));
@@ -493,6 +625,7 @@ impl AgentLink {
                     .values()
                     .map(|lane| lane.not_before)
                     .filter(|at| *at > now);
+                let waiting = waiting.chain(self.retired.next_timeout(now));
                 waiting.min().unwrap_or(Tick::MAX).min(self.next_report)
             }
         }
@@ -538,11 +671,12 @@ fn ready(
         .map(|(id, lane)| (*id, lane.view.priority))
 }
 
-fn open_message(view: &LaneView) -> AgentOutput {
+fn open_message(view: &LaneView, kept: &BTreeMap<StreamName, u32>) -> AgentOutput {
     AgentOutput::Send(ToGateway::OpenLane(OpenLane {
         lane: view.lane,
         stream: view.stream.clone(),
         epoch: view.epoch,
         next_seq: view.next_seq,
+        schema_id: kept.get(&view.stream).copied(),
     }))
 }

@@ -339,3 +339,174 @@ fn a_refusal_that_comes_while_the_next_batch_is_read_is_not_undone() {
     assert!(link.is_next(600, &first));
     assert_eq!(link.next_shipment(600).map(|next| next.from_seq), Some(1));
 }
+
+fn schema_info(id: u32) -> crate::wire::SchemaInfo {
+    crate::wire::SchemaInfo {
+        id,
+        version: id,
+        format: "JSON".to_owned(),
+        text: format!("{{\"title\":\"{id}\"}}"),
+    }
+}
+
+/// A gateway's session with an agent that speaks protocols up to `version`, and says that it keeps `schema_id`.
+fn gateway_session(version: u16, schema_id: Option<u32>) -> GatewayLink {
+    let (agent, gateway) = (
+        AgentId::new("a").expect("valid"),
+        GatewayId::new("g").expect("valid"),
+    );
+    let mut link = GatewayLink::new(agent, gateway, Limits::default(), 0);
+    let hello = crate::wire::Hello {
+        min_version: 1,
+        max_version: version,
+        node: "a".to_owned(),
+        software: String::new(),
+        instance: 1,
+        session: 1,
+    };
+    link.receive(0, 0, ToGateway::Hello(hello));
+    let open = crate::wire::OpenLane {
+        lane: 1,
+        stream: stream(),
+        epoch: Epoch(1),
+        next_seq: 1,
+        schema_id,
+    };
+    link.receive(0, 0, ToGateway::OpenLane(open));
+    link
+}
+
+fn stream() -> StreamName {
+    StreamName::new("s").expect("valid")
+}
+
+/// The schemas that a link sends, by id.
+fn pushed(link: &mut GatewayLink) -> Vec<Option<u32>> {
+    std::iter::from_fn(|| link.output())
+        .filter_map(|output| match output {
+            GatewayOutput::Send(ToAgent::Schema { schema, .. }) => Some(schema.map(|schema| schema.id)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn an_agent_is_told_a_schema_once_and_again_when_it_changes() {
+    let mut link = gateway_session(VERSION, Some(7));
+    let wanted = std::iter::from_fn(|| link.output())
+        .any(|output| output == GatewayOutput::WantSchema { stream: stream() });
+    assert!(wanted);
+    assert_eq!(
+        link.schema(&stream(), Some(&schema_info(7))),
+        0,
+        "it keeps that one"
+    );
+    assert!(link.schema(&stream(), Some(&schema_info(8))) > 0);
+    link.schema(&stream(), Some(&schema_info(8)));
+    link.schema(&stream(), None);
+    link.schema(&stream(), None);
+    let mut huge = schema_info(9);
+    huge.text = " ".repeat(MAX_PUSHED_SCHEMA + 1);
+    link.schema(&stream(), Some(&huge));
+    link.schema(&StreamName::new("other").expect("valid"), Some(&schema_info(8)));
+    assert_eq!(pushed(&mut link), [Some(8), None]);
+}
+
+#[test]
+fn an_agent_of_the_version_before_hears_nothing_of_schemas() {
+    let mut link = gateway_session(crate::wire::SCHEMAS_TO_AGENTS - 1, None);
+    link.schema(&stream(), Some(&schema_info(8)));
+    let outputs: Vec<_> = std::iter::from_fn(|| link.output()).collect();
+    let quiet = |output: &GatewayOutput| {
+        !matches!(
+            output,
+            GatewayOutput::WantSchema { .. } | GatewayOutput::Send(ToAgent::Schema { .. })
+        )
+    };
+    assert!(outputs.iter().all(quiet), "{outputs:?}");
+}
+
+/// What version 1 wrote has no schema id and no checks; what version 2 writes is read by version 1, which skips
+/// fields that it does not know.
+#[test]
+fn messages_of_both_versions_are_read_by_both() {
+    use crate::wire::frame::{PREFIX, decode, encode};
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct OldOpenLane {
+        lane: u32,
+        stream: StreamName,
+        epoch: Epoch,
+        next_seq: u64,
+    }
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct OldReport {
+        now: i64,
+        spool_bytes: u64,
+        spool_limit: u64,
+        lanes: Vec<crate::wire::LaneReport>,
+    }
+    let old = OldOpenLane {
+        lane: 1,
+        stream: stream(),
+        epoch: Epoch(1),
+        next_seq: 5,
+    };
+    let bytes = encode("old", &old, 1_000).expect("small");
+    let new: crate::wire::OpenLane = decode("new", &bytes[PREFIX..]).expect("reads");
+    assert_eq!((new.next_seq, new.schema_id), (5, None));
+    let new = crate::wire::OpenLane {
+        schema_id: Some(3),
+        ..new
+    };
+    let bytes = encode("new", &new, 1_000).expect("small");
+    assert_eq!(
+        decode::<OldOpenLane>("old", &bytes[PREFIX..]).expect("reads"),
+        old
+    );
+    let report = crate::wire::NodeReport {
+        now: 1,
+        spool_bytes: 2,
+        spool_limit: 3,
+        lanes: Vec::new(),
+        checks: vec![crate::wire::CheckReport {
+            stream: stream(),
+            policy: "tag".to_owned(),
+            schema_id: Some(3),
+            checked: 2,
+            invalid: 1,
+            refused_requests: 0,
+            by_rule: [("type".to_owned(), 1)].into(),
+        }],
+    };
+    let bytes = encode("new", &report, 1_000).expect("small");
+    let old: OldReport = decode("old", &bytes[PREFIX..]).expect("reads");
+    let bytes = encode("old", &old, 1_000).expect("small");
+    let back: crate::wire::NodeReport = decode("new", &bytes[PREFIX..]).expect("reads");
+    assert!(back.checks.is_empty() && back.spool_limit == 3);
+}
+
+#[test]
+fn an_agent_keeps_schemas_of_its_own_streams_only_and_says_which() {
+    let mut link = agent_session(0);
+    while link.output().is_some() {}
+    let own = link.lane(1).expect("opened").stream.clone();
+    for stream in [own.clone(), StreamName::new("somebody-elses").expect("valid")] {
+        let schema = Some(schema_info(4));
+        link.receive(1, ToAgent::Schema { stream, schema });
+    }
+    let told: Vec<_> = std::iter::from_fn(|| link.output()).collect();
+    assert_eq!(
+        told,
+        [AgentOutput::Schema {
+            stream: own.clone(),
+            schema: Some(schema_info(4))
+        }]
+    );
+    // the next epoch of the stream is opened with what was told
+    link.spool_changed(2, &[lane(2, true)], 0, 0);
+    let opened = std::iter::from_fn(|| link.output()).find_map(|output| match output {
+        AgentOutput::Send(ToGateway::OpenLane(open)) => Some(open.schema_id),
+        _ => None,
+    });
+    assert_eq!(opened, Some(Some(4)));
+}

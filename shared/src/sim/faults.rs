@@ -53,6 +53,6 @@ faults! {
     epochs_forked: "A spool found itself behind its own past.";
     aggregators_restored: "The aggregator's disk was replaced by an older backup of itself.";
     gaps_reported: "An agent told the ledger what a restored aggregator had forgotten.";
-    gaps_of_gone_lanes: "Events forgotten by a restored aggregator, of lanes that their agent had drained and let go.";
+    gaps_of_gone_lanes: "An agent told the ledger what a restored aggregator had forgotten of a lane that was drained and gone.";
     views_replayed: "The views were rebuilt from a snapshot and the log behind it.";
 }

@@ -14,8 +14,7 @@
 //! What the oracle excuses is what no program can keep, and it counts how much: events whose only copy was on a
 //! disk that was replaced by an older image of itself (and, when that image was taken between a restart and the
 //! first contact, a second count of its newest events); events that two live agents with one spool gave the same
-//! seqs before they were told apart; and, after the restore of an older aggregator, events of lanes that their
-//! agent had drained and forgotten, which nobody is left to report.
+//! seqs before they were told apart.
 
 mod center;
 mod chaos;

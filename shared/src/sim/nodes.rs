@@ -36,6 +36,14 @@ pub(super) struct Agent {
     pub cut_off_until: Tick,
 }
 
+impl Agent {
+    /// Every lane that it has let go of is known to the aggregator.
+    pub fn has_told(&self) -> bool {
+        self.spool.disk.visible().retired.is_empty()
+            || self.link.as_ref().is_some_and(AgentLink::retired_are_settled)
+    }
+}
+
 /// A batch on its way to a gateway.
 #[derive(Debug, Clone)]
 pub(super) struct Parcel {

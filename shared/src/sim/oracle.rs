@@ -183,20 +183,6 @@ impl Oracle {
         }
     }
 
-    /// Forgotten events of lanes that no agent has any more: nobody is left to report them.
-    pub fn excuse_gone_lanes(&mut self, living: &[Key]) -> u64 {
-        let living: Vec<u32> = living.iter().map(|key| self.key_no(*key)).collect();
-        let mut gone = 0;
-        for event in &mut self.events {
-            let missing = event.forgotten && event.counted == 0 && !event.ledgered;
-            if missing && !living.contains(&event.at.0) {
-                event.lost_ok = true;
-                gone += 1;
-            }
-        }
-        gone
-    }
-
     /// Accepted events that are nowhere: not counted, in no line of the ledger, in no spool.
     fn missing<'a>(&self, held: impl Iterator<Item = &'a Content>) -> Vec<EventNo> {
         let mut found = vec![false; self.events.len()];

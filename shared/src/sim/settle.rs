@@ -1,11 +1,14 @@
 //! Carries out what the cores ask for, as the actors do.
 
+use std::sync::Arc;
+
 use super::center::Answer;
+use super::nodes::Parcel;
 use super::spool::Opened;
-use super::world::{AGENTS, GATEWAYS, World, key_of};
-use crate::ids::LaneKey;
+use super::world::{AGENTS, GATEWAYS, World, batch_header, key_of};
+use crate::ids::{LaneKey, SeqRange};
 use crate::protocol::{
-    AgentLink, AgentOutput, AggregatorOutput, GatewayLink, GatewayOutput, Sighting, UpstreamOutput,
+    AgentLink, AgentOutput, AggregatorOutput, FORGOTTEN, GatewayLink, GatewayOutput, Sighting, UpstreamOutput,
 };
 use crate::wire::{Ack, ByeCode, LaneOpened, NodeReport, Refuse, SessionKey, ToAggregator};
 
@@ -50,7 +53,8 @@ impl World {
                     }
                     agent.spool.commit_mark(lane, mark);
                 }
-                AgentOutput::Connected { .. } | AgentOutput::Refused { .. } => {}
+                AgentOutput::ReportForgotten { lane, range } => self.report_forgotten(at, lane, range),
+                AgentOutput::Connected { .. } | AgentOutput::Refused { .. } | AgentOutput::Schema { .. } => {}
                 AgentOutput::Close {
                     retry_after, code, ..
                 } => self.closed(at, retry_after, code),
@@ -82,6 +86,17 @@ impl World {
             }
         }
         self.show_spool(at);
+    }
+
+    fn report_forgotten(&mut self, at: usize, lane: u32, range: SeqRange) {
+        self.faults.gaps_of_gone_lanes += 1;
+        let content = Content::Dropped(FORGOTTEN, Arc::new([]));
+        let header = batch_header(lane, range, &content);
+        if let Some((gateway, session)) = self.agents[at].peer
+            && let Some(session) = self.gateways[gateway].sessions.get_mut(&session)
+        {
+            session.batches.push(Parcel { header, content });
+        }
     }
 
     fn fork_if_backlog(&mut self, at: usize, id: u32) {
@@ -184,7 +199,7 @@ impl World {
                     }
                 }
             }
-            GatewayOutput::AgentUp { .. } => {}
+            GatewayOutput::AgentUp { .. } | GatewayOutput::WantSchema { .. } => {}
             GatewayOutput::Report(_) => {
                 let (agent, session) = (session.link.agent().clone(), session.key);
                 if let Some(upstream) = &mut node.upstream {
@@ -389,6 +404,7 @@ fn agent_message(agent: crate::ids::AgentId, session: SessionKey) -> ToAggregato
             spool_bytes: 0,
             spool_limit: 0,
             lanes: Vec::new(),
+            checks: Vec::new(),
         }),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::disk::{Disk, Image};
 use super::oracle::{EventNo, Oracle};
 use crate::ids::{Epoch, Seq, SeqRange};
-use crate::protocol::{FORGOTTEN, SpoolVerdict, judge};
+use crate::protocol::{FORGOTTEN, MAX_RETIRED_LANES, SpoolVerdict, judge};
 
 pub(super) const DROPPED_OLDEST: &str = "drop_oldest";
 
@@ -56,9 +56,19 @@ pub(super) struct Lane {
     pub blocks: VecDeque<Block>,
 }
 
+/// What is left of a lane that was drained and let go of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Retired {
+    pub no: u64,
+    pub stream: u32,
+    pub epoch: Epoch,
+    pub committed: Seq,
+}
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lanes {
     pub by_id: BTreeMap<u32, Lane>,
+    pub retired: VecDeque<Retired>,
     highest: u32,
 }
 
@@ -70,6 +80,8 @@ pub(super) enum Write {
     /// Deletes the blocks that the mark covers.
     Forget(u32, Seq),
     Delete(u32),
+    /// Stream, epoch, and up to where it was committed.
+    Retire(u32, Epoch, Seq),
 }
 
 impl Image for Lanes {
@@ -103,6 +115,17 @@ impl Image for Lanes {
             }
             Write::Delete(id) => {
                 self.by_id.remove(id);
+            }
+            Write::Retire(stream, epoch, committed) => {
+                self.retired.push_back(Retired {
+                    no: self.retired.back().map_or(1, |last| last.no + 1),
+                    stream: *stream,
+                    epoch: *epoch,
+                    committed: *committed,
+                });
+                if self.retired.len() > MAX_RETIRED_LANES {
+                    self.retired.pop_front();
+                }
             }
         }
     }
@@ -215,11 +238,12 @@ impl Spool {
     /// A drained lane that takes no new events goes.
     fn put(&self, id: u32, row: Row, mut writes: Vec<Write>) -> Vec<Write> {
         let gone = !row.active && row.committed + 1 == row.next_seq;
-        writes.push(if gone {
-            Write::Delete(id)
+        if gone {
+            writes.push(Write::Delete(id));
+            writes.extend(retire(row, row.committed));
         } else {
-            Write::Row(id, row)
-        });
+            writes.push(Write::Row(id, row));
+        }
         writes
     }
 
@@ -279,14 +303,14 @@ impl Spool {
                 Opened::Rewound
             }
             SpoolVerdict::BehindPast { keep_below } => {
-                self.fork(id, keep_below, epoch, of, oracle);
+                self.fork(id, keep_below, mark, epoch, of, oracle);
                 Opened::Forked
             }
         }
     }
 
     /// Gives the lane's seqs from `keep_below` on to a new epoch, where they begin with 1.
-    fn fork(&mut self, id: u32, keep_below: Seq, epoch: Epoch, of: usize, oracle: &mut Oracle) {
+    fn fork(&mut self, id: u32, keep_below: Seq, mark: Seq, epoch: Epoch, of: usize, oracle: &mut Oracle) {
         let lanes = self.disk.visible();
         let (to, lane) = (lanes.highest + 1, &lanes.by_id[&id]);
         let shift = keep_below.max(lane.row.committed + 1) - 1;
@@ -295,6 +319,7 @@ impl Spool {
             ..new_row(lane.row.stream, epoch, lane.row.active)
         };
         let mut writes = vec![Write::Delete(id), Write::Row(to, row)];
+        writes.extend(retire(lane.row, mark.max(shift)));
         for block in lane.blocks.iter().filter(|block| block.range.last > shift) {
             let cut = (shift + 1).saturating_sub(block.range.first) as usize;
             let content = block.content.without_first(cut);
@@ -334,6 +359,11 @@ impl Spool {
             .transaction(vec![Write::Block(id, Block { range, content })]);
         count
     }
+}
+
+/// A lane that never had an event leaves nothing.
+fn retire(row: Row, committed: Seq) -> Option<Write> {
+    (committed > 0).then_some(Write::Retire(row.stream, row.epoch, committed))
 }
 
 pub(super) fn new_row(stream: u32, epoch: Epoch, active: bool) -> Row {

@@ -11,7 +11,7 @@ use super::oracle::{Broken, EventNo, Key, Oracle};
 use super::spool::{Content, Lanes, Spool};
 use crate::ids::{AgentId, Epoch, GatewayId, LaneKey, LaneNo, SeqRange, StreamName};
 use crate::protocol::{
-    AgentLink, AggregatorLink, FreshShare, GatewayLink, LaneView, Priority, Tick, UpstreamLink,
+    AgentLink, AggregatorLink, FreshShare, GatewayLink, LaneView, Priority, RetiredLane, Tick, UpstreamLink,
 };
 use crate::wire::{
     BatchContent, BatchHeader, ByeCode, CommitHeader, Limits, RefuseCode, SessionKey, ToAgent,
@@ -211,6 +211,14 @@ impl World {
             })
             .collect();
         link.spool_changed(self.now, &views, 0, 0);
+        let retired = &node.spool.disk.durable().retired;
+        let retired = retired.iter().map(|lane| RetiredLane {
+            no: lane.no,
+            stream: stream(lane.stream),
+            epoch: lane.epoch,
+            committed_seq: lane.committed,
+        });
+        link.retired(self.now, &retired.collect());
     }
 
     fn connect(&mut self, agent: usize) {
@@ -564,14 +572,18 @@ impl World {
         self.oracle.check_conservation(held, at_the_end);
     }
 
+    /// Every spool is empty, and whatever the aggregator has forgotten is told.
     pub fn drained(&self) -> bool {
         let lanes = self
             .agents
             .iter()
             .flat_map(|agent| agent.spool.disk.visible().by_id.values());
-        lanes
+        let empty = lanes
             .clone()
-            .all(|lane| lane.row.committed + 1 == lane.row.next_seq)
+            .all(|lane| lane.row.committed + 1 == lane.row.next_seq);
+        // twins take the session from each other: no two of them are ever connected at once
+        let restored = self.faults.aggregators_restored > 0;
+        empty && (!restored || self.agents.iter().all(Agent::has_told))
     }
 
     /// The faults end; what they have begun ends as well.
@@ -595,17 +607,6 @@ pub(super) fn held(agents: &[Agent]) -> impl Iterator<Item = &Content> {
     lanes.flat_map(|lane| lane.blocks.iter().map(|block| &block.content))
 }
 
-/// The lanes that some spool has.
-pub(super) fn living(agents: &[Agent]) -> Vec<Key> {
-    let lanes = |agent: &Agent| -> Vec<Key> {
-        let lanes = agent.spool.disk.visible().by_id.values();
-        lanes
-            .map(|lane| (agent.of, lane.row.stream, lane.row.epoch))
-            .collect()
-    };
-    agents.iter().flat_map(lanes).collect()
-}
-
 pub(super) fn key_of(wire: &LaneKey) -> Key {
     let number = |name: &str| name[1..].parse().expect("named by the simulator");
     (
@@ -615,7 +616,7 @@ pub(super) fn key_of(wire: &LaneKey) -> Key {
     )
 }
 
-fn batch_header(lane: u32, range: SeqRange, content: &Content) -> BatchHeader {
+pub(super) fn batch_header(lane: u32, range: SeqRange, content: &Content) -> BatchHeader {
     BatchHeader {
         lane,
         first_seq: range.first,

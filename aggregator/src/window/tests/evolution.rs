@@ -166,6 +166,7 @@ fn replay(bench: &mut Bench, records: &[arrow_array::RecordBatch]) {
     let (agent, stream) = (bench.agent.clone(), bench.stream.clone());
     while let Some((name, position)) = bench.engine.behind() {
         let batch = AppliedBatch {
+            replayed: false,
             pos: position.next(),
             lane: LaneNo(1),
             agent: &agent,

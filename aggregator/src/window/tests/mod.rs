@@ -149,8 +149,18 @@ impl Bench {
 
     /// Appends a batch to the log and applies it.
     fn commit(&mut self, lane: u32, now: Millis, records: &RecordBatch) -> Vec<WindowChange> {
+        self.append(lane, now, records, false)
+    }
+
+    /// The same for dead letters that became valid.
+    fn replay(&mut self, lane: u32, now: Millis, records: &RecordBatch) -> Vec<WindowChange> {
+        self.append(lane, now, records, true)
+    }
+
+    fn append(&mut self, lane: u32, now: Millis, records: &RecordBatch, replayed: bool) -> Vec<WindowChange> {
         let (agent, stream) = (self.agent.clone(), self.stream.clone());
         self.engine.apply(&AppliedBatch {
+            replayed,
             pos: self.engine.position().next(),
             lane: LaneNo(lane),
             agent: &agent,

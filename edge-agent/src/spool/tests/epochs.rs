@@ -177,6 +177,59 @@ fn a_backlog_keeps_its_identity_beside_the_live_lane_and_vanishes_when_drained()
     assert_eq!(spool.mark(backlog.lane, 1), Err(SpoolError::UnknownLane));
 }
 
+/// The lanes that were let go of, and up to where they were committed.
+fn retired(spool: &Harness) -> Vec<(u64, Seq)> {
+    let retired = spool.status().retired;
+    retired
+        .iter()
+        .map(|lane| (lane.epoch.0, lane.committed_seq))
+        .collect()
+}
+
+/// Live data goes on in a new epoch.
+fn fork_backlog(spool: &mut Harness) -> LaneInfo {
+    let (lane, reason) = (spool.lane("s").lane, ForkReason::Backlog);
+    let fork = |reply| Control::Fork { lane, reason, reply };
+    spool.control(fork).expect("fork")
+}
+
+#[test]
+fn conservation_a_lane_that_is_drained_and_gone_is_remembered_with_its_mark() {
+    let mut spool = Harness::new(LIMIT, WhenFull::Block);
+    append(&mut spool, &["a", "b"]);
+    let old = spool.lane("s");
+    fork_backlog(&mut spool);
+    assert_eq!(retired(&spool), [], "it still drains");
+    spool.mark(old.lane, 2).expect("mark");
+    assert_eq!(retired(&spool), [(old.epoch.0, 2)]);
+    // a lane that never had an event leaves nothing, and one that was behind its own past what is known of it
+    fork_backlog(&mut spool);
+    assert_eq!(retired(&spool).len(), 1);
+    append(&mut spool, &["c"]);
+    let behind = spool.lane("s");
+    spool.lane_opened(behind.lane, 9).expect("opened");
+    spool.crash();
+    assert_eq!(retired(&spool), [(old.epoch.0, 2), (behind.epoch.0, 9)]);
+}
+
+#[test]
+fn bounded_only_the_newest_of_the_lanes_that_are_gone_are_remembered() {
+    let spool = Harness::new(LIMIT, WhenFull::Block);
+    let store = &spool.actor.database_for_tests().store;
+    let most = tributary_shared::protocol::MAX_RETIRED_LANES as u64;
+    let stream = stream("s");
+    let fill = || {
+        for epoch in 1..=most + 5 {
+            store.retire(&stream, tributary_shared::ids::Epoch(epoch), epoch)?;
+        }
+        Ok(())
+    };
+    store.transaction(fill).expect("stored");
+    let kept = store.retired().expect("read");
+    let epochs: Vec<_> = kept.iter().map(|lane| lane.epoch.0).collect();
+    assert_eq!(epochs, (6..=most + 5).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn a_spool_cloned_to_another_place_begins_a_new_epoch_and_keeps_what_it_holds() {
     let original = TempDir::new().expect("tempdir");
@@ -213,6 +266,30 @@ async fn a_spool_cloned_to_another_place_begins_a_new_epoch_and_keeps_what_it_ho
     let lane = status.lanes[0].lane;
     assert_eq!(spool.lane_opened(lane, 9).await, Err(SpoolError::UnknownLane));
     assert!(spool.watch().borrow().lanes.iter().all(|lane| lane.active));
+}
+
+/// Makes a spool of the current format one of format 2, which knew nothing of its past.
+fn to_format_2(image: &TempDir) {
+    let conn = rusqlite::Connection::open(image.path().join("spool.db")).expect("open");
+    conn.execute_batch("DROP TABLE retired; UPDATE meta SET format_version = 2")
+        .expect("format 2");
+}
+
+#[test]
+fn a_spool_of_format_2_opens_with_all_that_it_holds() {
+    let mut spool = Harness::new(LIMIT, WhenFull::Block);
+    append(&mut spool, &["a", "b"]);
+    let before = spool.lane("s");
+    let image = spool.image();
+    to_format_2(&image);
+    spool.restore(image);
+    assert_eq!(spool.status().quarantined, None);
+    let lane = spool.lane("s");
+    assert_eq!((lane.epoch, lane.next_seq), (before.epoch, 3));
+    assert_eq!(texts(&mut spool, &lane), ["a", "b"]);
+    fork_backlog(&mut spool);
+    spool.mark(lane.lane, 2).expect("mark");
+    assert_eq!(retired(&spool), [(before.epoch.0, 2)]);
 }
 
 /// The tables and one lane as the program of format 1 wrote them.

@@ -7,6 +7,7 @@ use super::super::SpoolHandle;
 use super::super::queue::Queue;
 use super::disk::while_failing;
 use super::*;
+use crate::check::{CheckPolicies, Checks};
 use crate::tail::{FilesConfig, ReadFrom, run};
 
 /// Far more than a step needs; only a failure waits for it.
@@ -97,7 +98,12 @@ async fn tailed_lines_whose_commit_failed_only_in_its_sync_are_spooled_once() {
         max_line: 100,
         read_from: ReadFrom::Beginning,
     };
-    let tail = tokio::spawn(run(config, spool.clone(), stopped));
+    let tail = tokio::spawn(run(
+        config,
+        spool.clone(),
+        Checks::new(CheckPolicies::new(), spool.clone()),
+        stopped,
+    ));
 
     tokio::time::timeout(PATIENCE, failed)
         .await
@@ -126,4 +132,8 @@ async fn tailed_lines_whose_commit_failed_only_in_its_sync_are_spooled_once() {
     let served = thread.join().expect("no panic");
     assert!(served.positions > 0, "the refused lines were looked for");
     assert_eq!(served.appends, 2, "and found, not appended again");
+    injected(
+        "tailed_lines_whose_commit_failed_only_in_its_sync_are_spooled_once",
+        [("EIO of fsync", 1)],
+    );
 }
