@@ -48,7 +48,9 @@ impl EventTable {
             })
             .collect();
         for entry in log.newest_of_stream(&stream, ENTRIES_FOR_COLUMNS)? {
-            let Some(records) = entry.decode()?.records else { continue };
+            let Some(records) = entry.decode()?.records else {
+                continue;
+            };
             for field in records.schema_ref().fields() {
                 let kind = kind_of(field.data_type());
                 match columns.iter_mut().find(|column| column.name == *field.name()) {
@@ -87,7 +89,9 @@ fn kind_of(of: &DataType) -> ColumnType {
 
 fn common(a: ColumnType, b: ColumnType) -> ColumnType {
     match (a, b) {
-        (ColumnType::Integer | ColumnType::Number, ColumnType::Integer | ColumnType::Number) => ColumnType::Number,
+        (ColumnType::Integer | ColumnType::Number, ColumnType::Integer | ColumnType::Number) => {
+            ColumnType::Number
+        }
         _ => ColumnType::Any,
     }
 }
@@ -157,7 +161,7 @@ struct Events {
 
 impl Events {
     fn new(entry: Committed, columns: &[Column]) -> Self {
-        let seqs = entry.header.valid_seqs().collect();
+        let seqs = entry.header.valid_seqs();
         let fields = columns.iter().skip(OF_EVERY_EVENT.len() - 1);
         let records = entry.records.as_ref();
         // `scan_stream` gives entries with valid rows only, and those have columns
@@ -177,7 +181,7 @@ impl Chunk for Events {
         let seq = self.seqs[row];
         let text = |text: &str| Scalar::Text(text.into());
         match column {
-            0 => text(&LineageId::new(self.entry.header.lane, seq).to_string()),
+            0 => text(&LineageId::new(self.entry.header.lane(), seq).to_string()),
             1 => text(self.entry.key.agent.as_str()),
             2 => Scalar::Int(self.entry.key.epoch.0.cast_signed()),
             3 => Scalar::Int(seq.cast_signed()),

@@ -69,8 +69,6 @@ pub enum SqlError {
     TooSlow { limit: Duration },
     #[error("the answer has more than {limit} bytes; ask for fewer rows or columns")]
     TooLarge { limit: usize },
-    #[error("reading {table:?}: {message}")]
-    Source { table: String, message: String },
     #[error("the query failed: {0}")]
     Failed(rusqlite::Error),
 }
