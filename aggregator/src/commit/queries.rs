@@ -353,17 +353,27 @@ pub(super) fn stream_entries(
     read_entries(select.query(params![after.0, stream.as_str()])?, max_bytes)
 }
 
-/// The newest entries of a stream that have valid rows, newest first.
-pub(super) fn newest_of_stream(
+/// Positions of a stream's newest entries that hold events, newest first: at most `limit`, and no further one
+/// once `max_bytes` of columns are reached.
+pub(super) fn newest_of(
     db: &Connection,
     stream: &StreamName,
-    limit: usize,
-) -> Result<Vec<LogEntry>, CommitError> {
-    let mut select = db.prepare_cached(&format!(
-        "SELECT {HOP_COLUMNS}, kind, body FROM log JOIN lanes ON lanes.no = log.lane
-         WHERE lanes.stream = ?1 AND log.valid > 0 ORDER BY log.pos DESC LIMIT ?2"
-    ))?;
-    read_entries(select.query(params![stream.as_str(), limit])?, usize::MAX)
+    limit: u32,
+    max_bytes: usize,
+) -> Result<Vec<LogPos>, CommitError> {
+    let mut select = db.prepare_cached(
+        "SELECT pos, length(body) FROM log JOIN lanes ON lanes.no = log.lane
+         WHERE stream = ?1 AND length(body) > 0 ORDER BY pos DESC LIMIT ?2",
+    )?;
+    let mut rows = select.query(params![stream.as_str(), limit])?;
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while bytes < max_bytes
+        && let Some(row) = rows.next()?
+    {
+        found.push(row.get(0)?);
+        bytes += row.get::<_, usize>(1)?;
+    }
+    Ok(found)
 }
 
 /// One entry.

@@ -131,12 +131,18 @@ impl LogReader {
         self.with(|db| queries::stream_entries(db, stream, after, max_bytes))
     }
 
-    /// The newest entries of a stream that have valid rows, newest first.
+    /// Positions of a stream's newest entries that hold events, newest first: at most `limit`, and no further one
+    /// once `max_bytes` of columns are reached.
     ///
     /// # Errors
-    /// As [`Self::scan`].
-    pub fn newest_of_stream(&self, stream: &StreamName, limit: usize) -> Result<Vec<LogEntry>, CommitError> {
-        self.with(|db| queries::newest_of_stream(db, stream, limit))
+    /// Those of SQLite.
+    pub fn newest_of(
+        &self,
+        stream: &StreamName,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<Vec<LogPos>, CommitError> {
+        self.with(|db| queries::newest_of(db, stream, limit, max_bytes))
     }
 
     /// One entry with its columns.
@@ -172,7 +178,7 @@ impl LogReader {
     /// # Errors
     /// Those of SQLite.
     pub fn ledger(&self) -> Result<Ledger, CommitError> {
-        self.with(|db| ledger(db))
+        self.with(ledger)
     }
 
     /// What became of one event.

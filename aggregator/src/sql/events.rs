@@ -12,7 +12,7 @@ use crate::view::{Column, ColumnType, Picked, Scalar};
 
 /// The newest entries whose columns make the table: fields of older events that none of these has are read through
 /// `_extra` only where the gateway put them there.
-const ENTRIES_FOR_COLUMNS: usize = 32;
+const ENTRIES_FOR_COLUMNS: u32 = 32;
 /// Bytes of columns that are read from the log at once.
 const READ_BYTES: usize = 4 * 1024 * 1024;
 
@@ -47,7 +47,9 @@ impl EventTable {
                 kind: *kind,
             })
             .collect();
-        for entry in log.newest_of_stream(&stream, ENTRIES_FOR_COLUMNS)? {
+        for pos in log.newest_of(&stream, ENTRIES_FOR_COLUMNS, READ_BYTES)? {
+            // retention may have deleted it meanwhile
+            let Some(entry) = log.entry(pos)? else { continue };
             let Some(records) = entry.decode()?.records else {
                 continue;
             };

@@ -16,6 +16,7 @@
 //! first contact, a second count of its newest events); events that two live agents with one spool gave the same
 //! seqs before they were told apart.
 
+mod bounds;
 mod center;
 mod chaos;
 mod disk;
