@@ -5,6 +5,8 @@
 //! The loader must know them: glibc 2.36 and later do. So they are packed when this machine has such a glibc and
 //! builds for itself; its programs need a glibc of about its own version in any case. docs/adr/0007.
 
+#![allow(clippy::print_stdout)] // this is how a build script talks to cargo
+
 use std::env;
 use std::process::Command;
 
