@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tributary_shared::ids::{AgentId, LaneKey, LaneNo, Seq, SeqRange, StreamName};
 use tributary_shared::time::Millis;
-use tributary_shared::wire::{CommitHeader, DeadLetter, Reason, RefuseCode, SchemaRef, WireError};
+use tributary_shared::wire::{CommitHeader, DeadLetter, History, Reason, RefuseCode, SchemaRef, WireError};
 
 /// Position of an entry in the committed log. The first entry has 1; 0 is before everything. Positions rise
 /// by one with each entry, in commit order.
@@ -101,7 +101,7 @@ impl Prepared {
 /// The verdict on one submitted batch. `Committed` is told only after the fsync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitAnswer {
-    /// Everything of the lane up to `mark` is durable. `pos` and `applied` say what this batch added; they
+    /// Everything of the batch, up to `mark`, is durable. `pos` and `applied` say what this batch added; they
     /// are `None` when all of it was a duplicate.
     Committed {
         mark: Seq,
@@ -118,11 +118,13 @@ pub enum CommitAnswer {
 }
 
 /// Where a lane stands, durably.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneState {
     pub lane_no: LaneNo,
     /// Highest committed seq; 0 when none.
     pub mark: Seq,
+    /// Who numbered what is committed.
+    pub history: History,
 }
 
 /// A committed entry on its way to the window engine, decoded.

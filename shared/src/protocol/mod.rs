@@ -35,7 +35,7 @@ mod tests;
 pub use agent_link::{AgentLink, AgentOutput, FORGOTTEN, LaneView, Shipment, UNDELIVERABLE};
 pub use aggregator_link::{AggregatorLink, AggregatorOutput, CommitOutcome, Generation};
 pub use gateway_link::{GatewayLink, GatewayOutput};
-pub use lane_rule::{Decision, SpoolVerdict, decide, judge};
+pub use lane_rule::{Claim, Decision, SpoolLane, SpoolVerdict, decide, judge, known_writer};
 pub use presence::{Presence, Sighting};
 pub use ramp::Ramp;
 pub use retired::{MAX_RETIRED_LANES, RETIRED_HANDLES, RetiredLane};

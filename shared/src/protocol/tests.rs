@@ -41,6 +41,8 @@ fn a_gateway_whose_batch_has_no_events_is_closed() {
             lane: LaneNo(1),
             first_seq,
             count,
+            writer: 0,
+            after_writer: 0,
             content: crate::wire::BatchContent::Columns,
             dead_seqs: Vec::new(),
             schema: None,
@@ -98,6 +100,7 @@ fn open(link: &mut AgentLink, now: Tick, lane: u32) {
         lane,
         lane_no: LaneNo(lane),
         mark: 0,
+        history: None,
     };
     link.receive(now, ToAgent::LaneOpened(opened));
     link.resume(lane, 0);

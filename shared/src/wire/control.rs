@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::Epoch;
 use crate::ids::{AgentId, LaneKey, LaneNo, Seq, StreamName};
 use crate::time::Millis;
+use crate::wire::history::History;
 
 /// First message of whoever dialled. The identity that counts is the certificate's; `node` must agree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,12 +149,15 @@ pub struct OpenLane {
 }
 
 /// Where a lane stands. `lane` is the handle of whoever asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneOpened {
     pub lane: u32,
     pub lane_no: LaneNo,
     /// Highest committed seq; 0 when none.
     pub mark: Seq,
+    /// Who numbered what is committed; `None` from an aggregator that does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
 }
 
 /// Everything of the lane up to `mark` is committed.
@@ -185,6 +189,9 @@ pub enum RefuseCode {
     Unavailable,
     /// The sender exceeds its rate.
     Throttled,
+    /// Another copy of the sender's spool has numbered other events alike, and those are committed: the lane must be
+    /// opened again, to see where the two part.
+    OtherWriter,
     /// The batch itself is broken (checksum, sizes); sending it again unchanged will not help unless the
     /// wire damaged it.
     Malformed,

@@ -22,6 +22,7 @@
 pub mod batch;
 pub mod control;
 pub mod frame;
+pub mod history;
 pub mod rows;
 
 pub use batch::{
@@ -32,6 +33,7 @@ pub use control::{
     Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToAggregator, ToGateway, Welcome,
 };
 pub use frame::WireError;
+pub use history::{History, Tenure};
 
 /// ALPN of both hops.
 pub const ALPN: &[u8] = b"tributary/1";

@@ -6,6 +6,7 @@ mod formats;
 mod model;
 mod retained;
 mod trimming;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -69,6 +70,8 @@ fn header(lane: LaneNo, range: SeqRange, content: BatchContent) -> CommitHeader 
         origin: None,
     };
     CommitHeader {
+        writer: 0,
+        after_writer: 0,
         lane,
         first_seq: range.first,
         count,
