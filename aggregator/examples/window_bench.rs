@@ -64,6 +64,7 @@ fn main() -> anyhow::Result<()> {
                     agent: &agent,
                     stream: &stream,
                     committed_at: 0,
+                    replayed: false,
                     records: Some(records),
                 });
             }

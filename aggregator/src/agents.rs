@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use tributary_shared::ids::{AgentId, GatewayId, LaneKey, Seq};
 use tributary_shared::time::{Millis, to_rfc3339};
-use tributary_shared::wire::NodeReport;
+use tributary_shared::wire::{CheckReport, NodeReport};
 
 use crate::commit::LaneRow;
 
@@ -34,6 +34,8 @@ pub struct AgentRow {
     pub clock_skew_ms: Option<i64>,
     /// Lanes that the log knows of it.
     pub lanes: usize,
+    /// What its own checks have found, by stream; empty when it checks none.
+    pub checks: Vec<CheckReport>,
 }
 
 /// What an agent last said of one of its lanes.
@@ -178,6 +180,7 @@ fn row(agent: &AgentId, entry: Option<&Entry>, lanes: &[&LaneRow]) -> AgentRow {
         spool_limit: report.map(|(report, _)| report.spool_limit),
         clock_skew_ms: report.map(|(report, at)| report.now.saturating_sub(*at)),
         lanes: lanes.len(),
+        checks: report.map_or_else(Vec::new, |(report, _)| report.checks.clone()),
     }
 }
 
@@ -233,6 +236,7 @@ mod tests {
             mark,
             valid: mark,
             dead: 0,
+            open: 0,
             dropped: 0,
             opened_at: 0,
             last_committed_at,
@@ -254,6 +258,7 @@ mod tests {
             spool_bytes: 4096,
             spool_limit: 8192,
             lanes: vec![lane],
+            checks: Vec::new(),
         }
     }
 

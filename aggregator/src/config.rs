@@ -14,6 +14,8 @@ use crate::commit::Retention;
 const MIN_KEEP_FOR: Duration = Duration::from_secs(60);
 /// Some groups of large batches.
 const MIN_KEEP_BYTES: u64 = 64 << 20;
+/// Less than that and one rejected batch would push out another.
+const MIN_KEEP_LETTERS: u64 = 1 << 20;
 
 /// A valid configuration of the aggregator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,10 +113,19 @@ fn retention(section: &mut Section) -> Retention {
         let shown = Some(format_size(keep_bytes));
         section.problem("keep_bytes", shown, "is too small", Some("at least \"64MiB\""));
     }
+    let keep_dead_letters_bytes = section
+        .size("keep_dead_letters_bytes")
+        .unwrap_or(default.keep_dead_letters_bytes);
+    if keep_dead_letters_bytes < MIN_KEEP_LETTERS {
+        let shown = Some(format_size(keep_dead_letters_bytes));
+        let hint = Some("at least \"1MiB\"");
+        section.problem("keep_dead_letters_bytes", shown, "is too small", hint);
+    }
     Retention {
         keep_for,
         keep_bytes,
         keep_dead_letters_for,
+        keep_dead_letters_bytes,
     }
 }
 
@@ -158,6 +169,7 @@ mod tests {
         for (log, key) in [
             ("keep_for = '59s'", "log.keep_for"),
             ("keep_bytes = '1KiB'", "log.keep_bytes"),
+            ("keep_dead_letters_bytes = '1KiB'", "log.keep_dead_letters_bytes"),
             ("keep_dead_letters_for = '2d'", "log.keep_dead_letters_for"),
             ("keep = '2d'", "log.keep"),
         ] {

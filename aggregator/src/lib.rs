@@ -11,6 +11,7 @@ pub mod commit;
 pub mod config;
 pub mod page;
 pub mod registry;
+pub mod replay;
 mod run;
 mod session;
 pub mod throughput;

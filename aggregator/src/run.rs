@@ -54,6 +54,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
 
     let state = ApiState::new(
         log,
+        commit.clone(),
         engine.clone(),
         Arc::clone(&agents),
         throughput,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use tributary_shared::ids::{AgentId, StreamName};
 
+use crate::dead_letters::cli::DeadLettersCommand;
 use crate::role::{self, Role};
 use crate::up::configs::Tail;
 use crate::workload::Workload;
@@ -54,6 +55,9 @@ pub enum Command {
     Bench(BenchCommand),
     /// Show where every event is, and check that nothing left without a line
     Ledger(LedgerArgs),
+    /// What schemas rejected: list it, repair and replay it, or give it up
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
     /// Copy an aggregator's log, views and schemas, while it runs
     Backup(BackupArgs),
     /// Put a backup into the directory of a stopped aggregator
@@ -248,10 +252,10 @@ pub struct RestoreArgs {
 }
 
 /// Where `up` serves the API unless told otherwise.
-const DEFAULT_API: &str = "http://127.0.0.1:8600";
+pub(crate) const DEFAULT_API: &str = "http://127.0.0.1:8600";
 
 /// A base URL, without a slash at its end.
-fn api_url(text: &str) -> Result<String, String> {
+pub(crate) fn api_url(text: &str) -> Result<String, String> {
     let hint = "write the API's base URL, for example http://127.0.0.1:8600";
     let rest = text.strip_prefix("http://").ok_or(hint)?.trim_end_matches('/');
     if rest.is_empty() || rest.contains(['/', '?', '#', ' ']) {
@@ -390,13 +394,23 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_told() {
-        let bad: [&[&str]; 11] = [
+        let bad: [&[&str]; 14] = [
             &["backup", "--out", "o"],
             &["backup", "--dir", "d", "--http", "http://h:1", "--out", "o"],
             &["restore", "--from", "d"],
             &["ledger", "--http", "nowhere"],
             &["ledger", "--http", "http://host:1/api"],
             &["ledger", "surplus"],
+            &["dead-letters", "discard", "--stream", "s"],
+            &[
+                "dead-letters",
+                "replay",
+                "--fix-sql",
+                "payload",
+                "--fix-patch",
+                "f",
+            ],
+            &["dead-letters", "list", "--state", "dead"],
             &["up", "--http", "nowhere"],
             &["up", "--tail", "app"],
             &["load", "--stream", "s", "--events", "1"],

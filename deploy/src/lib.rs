@@ -5,6 +5,7 @@ pub mod backup;
 pub mod bench;
 pub mod certs;
 pub mod cli;
+pub mod dead_letters;
 pub mod http;
 pub mod ledger;
 pub mod load;
@@ -64,6 +65,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }),
         Command::Load(args) => load::run(&args).map(done),
         Command::Ledger(args) => ledger::run(&args),
+        Command::DeadLetters(command) => dead_letters::run(&command),
         Command::Backup(args) => backup::backup(&args).map(done),
         Command::Restore(args) => backup::restore(&args).map(done),
         Command::Cert(command) => certs::run(&command).map(done),

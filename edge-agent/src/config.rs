@@ -24,6 +24,7 @@ use tributary_shared::identity::TlsPaths;
 use tributary_shared::ids::{AgentId, StreamName};
 use tributary_shared::wire::MAX_EVENT_BYTES;
 
+use crate::check::CheckPolicies;
 use crate::shipper::ShipConfig;
 use crate::spool::{MAX_APPEND_BYTES, SpoolConfig};
 use crate::tail::{FilesConfig, ReadFrom};
@@ -54,6 +55,8 @@ pub struct AgentConfig {
     pub tls: TlsPaths,
     pub intake: IntakeConfig,
     pub spool: SpoolConfig,
+    /// `[streams.NAME] check`
+    pub checks: CheckPolicies,
     pub ship: ShipConfig,
     pub host_metrics: HostMetricsConfig,
     /// At most one entry a stream.
@@ -86,7 +89,13 @@ impl AgentConfig {
         let tls = top.section("tls", TlsPaths::from_section);
         let intake = top.section("intake", IntakeConfig::from_section);
         // the problems of [spool] are to be found even if there is no dir to put it in
-        let spool = SpoolConfig::from_top(top, dir.as_deref().unwrap_or_else(|| "".as_ref()));
+        let mut checks = CheckPolicies::new();
+        let spool_dir = dir.as_deref().unwrap_or_else(|| "".as_ref());
+        let spool = SpoolConfig::from_top(top, spool_dir, &mut |stream, section| {
+            if let Some(check) = section.from_text("check") {
+                checks.insert(stream.clone(), check);
+            }
+        });
         let ship = top.section("ship", ShipConfig::from_section);
         let host_metrics = top.section("host_metrics", HostMetricsConfig::from_section);
         let files = read_files(top);
@@ -98,6 +107,7 @@ impl AgentConfig {
             tls: tls?,
             intake,
             spool,
+            checks,
             ship,
             host_metrics,
             files,
@@ -275,6 +285,25 @@ mod tests {
             }
         );
         assert!(config.files.is_empty() && config.ready_file.is_none());
+    }
+
+    #[test]
+    fn streams_are_checked_where_it_says_so() {
+        let text =
+            "[streams.a]\ncheck = 'reject'\nwhen_full = 'reject'\n[streams.b]\ncheck = 'tag'\n[streams.c]\n";
+        let config = read(&format!("{MINIMAL}{text}")).expect("valid");
+        let checks: Vec<_> = config
+            .checks
+            .iter()
+            .map(|(s, c)| (s.as_str(), c.as_str()))
+            .collect();
+        assert_eq!(checks, [("a", "reject"), ("b", "tag")]);
+        let problems = read(&format!("{MINIMAL}[streams.a]\ncheck = 'yes'\n"))
+            .expect_err("invalid")
+            .problems;
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].key, "streams.a.check");
+        assert!(problems[0].message.contains("\"tag\""), "{:?}", problems[0]);
     }
 
     #[test]

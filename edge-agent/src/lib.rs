@@ -3,6 +3,7 @@
 //!
 //! The way of an event: [`intake`], [`tail`] or [`host`] → [`spool`] (identity, then disk) → [`shipper`].
 
+pub mod check;
 pub mod config;
 pub mod host;
 pub mod intake;

@@ -13,6 +13,7 @@ use tributary_shared::ids::AgentId;
 use tributary_shared::ready::Ready;
 use tributary_shared::time::now_millis;
 
+use crate::check::Checks;
 use crate::config::AgentConfig;
 use crate::host::HostMetrics;
 use crate::intake::{self, ConnectionStatus, IntakeContext};
@@ -38,11 +39,13 @@ pub async fn run(config: AgentConfig, shutdown: watch::Receiver<bool>) -> anyhow
         )
     })?;
     let spool = spool::open(config.spool.clone(), config.id.clone())?;
+    let checks = Checks::new(config.checks.clone(), spool.clone());
+    checks.load().await;
 
     let (failed, mut failure) = mpsc::channel(1);
     let (status, connection) = watch::channel(ConnectionStatus::starting(now_millis()));
-    let shipper = start_shipper(&config, &spool, &identity, status, failed.clone())?;
-    let inputs = start_inputs(&config, &spool, &shutdown, &failed);
+    let shipper = start_shipper(&config, (&spool, &checks), &identity, status, failed.clone())?;
+    let inputs = start_inputs(&config, (&spool, &checks), &shutdown, &failed);
 
     let at = listener.local_addr()?;
     tracing::info!(intake = %at, agent = %config.id, dir = %config.dir.display(), "agent serves");
@@ -56,6 +59,7 @@ pub async fn run(config: AgentConfig, shutdown: watch::Receiver<bool>) -> anyhow
         spool: spool.clone(),
         connection,
         max_request: config.intake.max_request,
+        checks,
     };
     let outcome = tokio::select! {
         () = intake::serve(listener, context, shutdown) => Ok(()),
@@ -84,7 +88,7 @@ fn check_id(id: &AgentId, identity: &Identity) -> anyhow::Result<()> {
 
 fn start_shipper(
     config: &AgentConfig,
-    spool: &SpoolHandle,
+    (spool, checks): (&SpoolHandle, &Checks),
     identity: &Arc<Identity>,
     status: watch::Sender<ConnectionStatus>,
     failed: mpsc::Sender<Escalation>,
@@ -100,6 +104,7 @@ fn start_shipper(
         software: concat!("tributary-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
         ship: config.ship,
         status,
+        checks: checks.clone(),
     });
     let factory = move |death| Shipper::new(Arc::clone(&setup), death).start();
     Ok(supervise("shipper", Policy::default(), factory, escalate(failed)))
@@ -122,19 +127,21 @@ impl Inputs {
 
 fn start_inputs(
     config: &AgentConfig,
-    spool: &SpoolHandle,
+    (spool, checks): (&SpoolHandle, &Checks),
     stop: &watch::Receiver<bool>,
     failed: &mpsc::Sender<Escalation>,
 ) -> Inputs {
     let tails = config.files.iter().map(|files| {
-        let (files, spool, stop) = (files.clone(), spool.clone(), stop.clone());
-        let factory = move |death| Tail::new(files.clone(), spool.clone(), stop.clone(), death).start();
+        let (files, spool, checks, stop) = (files.clone(), spool.clone(), checks.clone(), stop.clone());
+        let factory =
+            move |death| Tail::new(files.clone(), spool.clone(), checks.clone(), stop.clone(), death).start();
         supervise("tail", Policy::default(), factory, escalate(failed.clone()))
     });
     let tails = tails.collect();
     let host = config.host_metrics.enabled.then(|| {
-        let (host, spool, stop) = (config.host_metrics, spool.clone(), stop.clone());
-        let factory = move |death| HostMetrics::new(host, spool.clone(), stop.clone(), death).start();
+        let (host, spool, checks, stop) = (config.host_metrics, spool.clone(), checks.clone(), stop.clone());
+        let factory =
+            move |death| HostMetrics::new(host, spool.clone(), checks.clone(), stop.clone(), death).start();
         supervise(
             "host_metrics",
             Policy::default(),

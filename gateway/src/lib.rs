@@ -5,6 +5,7 @@
 pub mod config;
 mod http;
 mod listener;
+mod news;
 mod pool;
 mod rate;
 mod run;

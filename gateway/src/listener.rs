@@ -18,6 +18,7 @@ use tributary_shared::transport::{CONTROL_QUEUE, ControlReader, TransportError, 
 use tributary_shared::wire::{Bye, ByeCode, Limits, MAX_CONTROL_FRAME, ToAgent, ToGateway, frame};
 
 use crate::config::LimitsConfig;
+use crate::news::SchemaNews;
 use crate::pool::DecodePool;
 use crate::rate::TokenBucket;
 use crate::schemas::SchemaBook;
@@ -39,6 +40,7 @@ pub struct Shared {
     pub upstream: Supervised<Upstream>,
     pub link: Link,
     pub schemas: SchemaBook,
+    pub news: SchemaNews,
     pub pool: DecodePool,
     pub budget: Arc<Semaphore>,
     pub limits: LimitsConfig,
@@ -165,6 +167,8 @@ async fn session(
         control,
         upstream: upstream.clone(),
         rate,
+        schemas: shared.schemas.clone(),
+        news: shared.news.clone(),
     };
     let addr = Session::new(setup).start();
     sessions.lock().await.insert(id, addr.clone());

@@ -17,6 +17,7 @@ use tributary_shared::wire::DEFAULT_MAX_IN_FLIGHT;
 
 use crate::config::GatewayConfig;
 use crate::listener::{Shared, listen};
+use crate::news::SchemaNews;
 use crate::pool::DecodePool;
 use crate::schemas::SchemaBook;
 use crate::upstream::{Upstream, UpstreamSetup, WantSchema};
@@ -36,6 +37,7 @@ pub async fn run(config: GatewayConfig, shutdown: watch::Receiver<bool>) -> anyh
 
     let (wanted, wants) = mpsc::unbounded_channel();
     let schemas = SchemaBook::new(wanted);
+    let news = SchemaNews::default();
     let (publish, link) = watch::channel(None);
     let setup = UpstreamSetup {
         gateway: gateway.clone(),
@@ -43,6 +45,7 @@ pub async fn run(config: GatewayConfig, shutdown: watch::Receiver<bool>) -> anyh
         endpoint: dialling_endpoint(&identity)?,
         identity: Arc::clone(&identity),
         schemas: schemas.clone(),
+        news: news.clone(),
         instance: rand::random(),
         software: concat!("tributary-gateway/", env!("CARGO_PKG_VERSION")).to_owned(),
     };
@@ -65,6 +68,7 @@ pub async fn run(config: GatewayConfig, shutdown: watch::Receiver<bool>) -> anyh
         upstream,
         link: link.clone(),
         schemas,
+        news,
         pool: DecodePool::new(threads),
         budget: Arc::new(Semaphore::new(config.limits.admission_budget as usize)),
         limits: config.limits,

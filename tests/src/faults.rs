@@ -1,4 +1,4 @@
-//! Faults that tests inject, and the count of them.
+//! Disks that tests make full.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -7,26 +7,6 @@ use std::process::Command;
 
 use crate::log::loudly;
 use crate::tools::run;
-
-/// Notes that a test has injected faults: told at once, and appended to `faults.tsv` in a directory that all
-/// tests of a run share, for the sum at the end of the run. A test that injected none proved nothing.
-///
-/// # Panics
-/// When there were none, or the file cannot be written.
-pub fn note_faults(dir: &Path, test: &str, kind: &str, times: u64) {
-    assert!(times > 0, "{test} injected no fault of the kind {kind}");
-    loudly(&format!("{test}: {times} x {kind}"));
-    let mut options = OpenOptions::new();
-    let path = dir.join("faults.tsv");
-    let mut file = options.create(true).append(true).open(&path);
-    // one write of a short line: tests of several processes do not mix theirs
-    let line = format!("{kind}\t{times}\t{test}\n");
-    let written = file
-        .as_mut()
-        .map_err(|error| error.to_string())
-        .and_then(|file| file.write_all(line.as_bytes()).map_err(|error| error.to_string()));
-    written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-}
 
 /// A small file system in memory, mounted on a directory. Unmounted when it is dropped.
 #[derive(Debug)]
@@ -52,6 +32,15 @@ impl Tmpfs {
             .arg(at);
         run(&mut command).expect("root mounts");
         Self { at: at.to_owned() }
+    }
+
+    /// With other options, `ro` or `rw`. The first needs that no file is open for writing.
+    ///
+    /// # Panics
+    /// When the operating system refuses.
+    pub fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        run(Command::new("mount").arg("-o").arg(options).arg(&self.at)).expect("root mounts");
     }
 
     /// Fills it to the last byte.

@@ -4,6 +4,7 @@
 //! Every harness ends its own processes when it is dropped, and shows the end of their logs when the test is
 //! failing by then. Nothing here waits for time to pass: [`wait_until`] asks until an answer is right.
 
+mod failing_disk;
 mod faults;
 pub mod fuzz;
 pub mod http;
@@ -19,7 +20,8 @@ mod rotel;
 mod tools;
 mod wait;
 
-pub use faults::{Tmpfs, note_faults};
+pub use failing_disk::{DiskFault, FailingDisk};
+pub use faults::Tmpfs;
 pub use mesh::{Dropped, LedgerLane, Mesh, Options, Paused, Ready};
 pub use metrics::Metrics;
 pub use net::{free_tcp_port, free_udp_port};

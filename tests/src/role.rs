@@ -22,11 +22,26 @@ impl RoleProcess {
     /// When that is not possible.
     #[must_use]
     pub fn start(program: &Path, role: &str, dir: &Path, config: &str) -> Self {
+        Self::start_with(program, role, dir, config, &[])
+    }
+
+    /// [`RoleProcess::start`] with these in its environment.
+    ///
+    /// # Panics
+    /// When that is not possible.
+    #[must_use]
+    pub fn start_with(
+        program: &Path,
+        role: &str,
+        dir: &Path,
+        config: &str,
+        env: &[(String, String)],
+    ) -> Self {
         let path = dir.join(format!("{role}.toml"));
         std::fs::write(&path, config).expect("the test's directory");
         let args = [role.to_owned(), "--config".to_owned(), path.display().to_string()];
         Self {
-            process: Process::start(program, args, &[], dir.join(format!("{role}.log"))),
+            process: Process::start(program, args, env, dir.join(format!("{role}.log"))),
             ready_file: Self::ready_file(dir, role),
         }
     }

@@ -94,7 +94,9 @@ fn seeds_are_small_and_those_that_should_pass_do() {
         .filter(|sql| ViewPlan::compile("v", std::str::from_utf8(sql).expect("text")).is_ok());
     assert!(compiled.count() >= 3, "mutations start from views that compile");
     assert_eq!(
-        document(&seeds("intake")[1], 1_024).expect("good events").count,
+        document(&seeds("intake")[1], 1_024, None)
+            .expect("good events")
+            .count,
         3
     );
 }

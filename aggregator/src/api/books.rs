@@ -9,7 +9,7 @@ use tributary_shared::time::{now_millis, to_rfc3339};
 
 use super::{ApiError, ApiState};
 use crate::agents::LaneAtAgent;
-use crate::commit::{CommitError, LaneRow, LedgerLane, LedgerTotals, LogReader, invariants};
+use crate::commit::{CommitError, DroppedRange, LaneRow, LedgerLane, LedgerTotals, LogReader, invariants};
 use crate::throughput::SECONDS;
 use crate::window::ViewInfo;
 
@@ -43,6 +43,7 @@ pub(super) async fn stream_rows(state: &ApiState, views: &[ViewInfo]) -> Result<
             "events": row.totals.produced,
             "valid": row.totals.valid,
             "dead": row.totals.dead,
+            "dead_open": row.totals.open,
             "dropped": row.totals.dropped,
             "last_seen": row.last_committed_at.map(to_rfc3339),
             "schema": schemas.latest_ref(&row.stream),
@@ -72,6 +73,7 @@ fn lane_row(lane: &LaneRow) -> Value {
         "mark": lane.mark,
         "valid": lane.valid,
         "dead": lane.dead,
+        "dead_open": lane.open,
         "dropped": lane.dropped,
         "opened_at": to_rfc3339(lane.opened_at),
         "last_seen": lane.last_committed_at.map(to_rfc3339),
@@ -93,7 +95,9 @@ async fn ledger(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(json!({
         "lanes": lanes,
         "totals": totals(ledger.totals),
-        "dropped_by_reason": by_reason(&ledger.lanes),
+        "dead_open": ledger.totals.open,
+        "dropped_by_reason": by_reason(ledger.lanes.iter().flat_map(|lane| &lane.dropped)),
+        "dead_given_up_by_reason": by_reason(ledger.lanes.iter().flat_map(|lane| &lane.given_up)),
         "at_agents": outside,
         "balanced": violations.is_empty(),
         "violations": violations,
@@ -110,13 +114,14 @@ struct Outside {
 }
 
 fn ledger_row(line: &LedgerLane, told: Option<&LaneAtAgent>, outside: &mut Outside) -> Value {
-    let LedgerLane { lane, dropped } = line;
-    let dropped: Vec<Value> = dropped
-        .iter()
-        .map(|run| {
-            json!({ "from": run.range.first, "to": run.range.last, "reason": run.reason, "count": run.count })
-        })
-        .collect();
+    let LedgerLane {
+        lane,
+        dropped,
+        given_up,
+    } = line;
+    let run = |run: &DroppedRange| json!({ "from": run.range.first, "to": run.range.last, "reason": run.reason, "count": run.count });
+    let dropped: Vec<Value> = dropped.iter().map(run).collect();
+    let given_up: Vec<Value> = given_up.iter().map(run).collect();
     // the report may be older than the mark: what is committed by now is not held any more
     let beyond = told.map(|told| {
         let above = told.produced.saturating_sub(lane.mark);
@@ -138,6 +143,8 @@ fn ledger_row(line: &LedgerLane, told: Option<&LaneAtAgent>, outside: &mut Outsi
         "mark": lane.mark,
         "valid": lane.valid,
         "dead": lane.dead,
+        "dead_open": lane.open,
+        "dead_given_up": given_up,
         "dropped": dropped,
         "held": beyond.map(|(held, _)| held),
         "unreported_drops": beyond.map(|(_, drops)| drops),
@@ -145,17 +152,24 @@ fn ledger_row(line: &LedgerLane, told: Option<&LaneAtAgent>, outside: &mut Outsi
     })
 }
 
-fn by_reason(lanes: &[LedgerLane]) -> BTreeMap<&str, u64> {
+fn by_reason<'a>(runs: impl Iterator<Item = &'a DroppedRange>) -> BTreeMap<&'a str, u64> {
     let mut sums = BTreeMap::new();
-    for run in lanes.iter().flat_map(|lane| &lane.dropped) {
+    for run in runs {
         *sums.entry(run.reason.as_str()).or_insert(0) += run.count;
     }
     sums
 }
 
 /// What one lane's line breaks, in words.
-fn violation(LedgerLane { lane, dropped }: &LedgerLane) -> Option<String> {
-    let checked = invariants::conservation(lane).and_then(|()| invariants::ledger_adds_up(lane, dropped));
+fn violation(line: &LedgerLane) -> Option<String> {
+    let LedgerLane {
+        lane,
+        dropped,
+        given_up,
+    } = line;
+    let checked = invariants::conservation(lane)
+        .and_then(|()| invariants::ledger_adds_up(lane, dropped))
+        .and_then(|()| invariants::letters_add_up(lane, given_up));
     checked.err().map(|error| match error {
         CommitError::Damaged { what } => what,
         other => other.to_string(),

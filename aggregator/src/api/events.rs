@@ -4,11 +4,13 @@ use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 use tributary_shared::ids::{AgentId, Epoch, LaneKey, LaneNo, LineageId, Seq, StreamName};
 use tributary_shared::time::to_rfc3339;
-use tributary_shared::wire::{CommitHeader, SegmentOrigin};
 
-use super::dead_letters::letter_json;
+use super::dead_letters::{fix_json, letter_json};
 use super::{ApiError, ApiState};
-use crate::commit::{CommitError, Committed, ExpiredVerdict, Fate, Hop, LaneRow, LogReader};
+use crate::commit::{
+    CommitError, Committed, EntryHeader, ExpiredVerdict, Fate, Hop, LETTER_DISCARDED, LETTER_EXPIRED,
+    LaneRow, LogEntry, LogPos, LogReader, Settlement, StoredDeadLetter,
+};
 
 pub fn configure(service: &mut web::ServiceConfig) {
     service.route("/events/{id:.+}", web::get().to(event));
@@ -50,12 +52,47 @@ fn parse(text: &str) -> Result<EventName, ApiError> {
     }
 }
 
-/// What the log knows of an event; for a valid one with its entry, decoded.
+/// What the log knows of an event; for one that counts as valid with its row.
 struct Found {
     lane: LaneRow,
     seq: Seq,
     fate: Fate,
-    entry: Option<Committed>,
+    row: Option<EntryRow>,
+}
+
+/// The row of an entry, decoded, that an event is.
+struct EntryRow {
+    entry: Committed,
+    row: usize,
+}
+
+impl EntryRow {
+    /// Where an event went: the row that its batch holds, or its replay. `None` when that entry is deleted, or the event
+    /// is not valid.
+    fn find(log: &LogReader, seq: Seq, fate: &Fate) -> Result<Option<Self>, CommitError> {
+        let (pos, row) = match fate {
+            Fate::Valid { hop, row } => (hop.pos, Some(*row)),
+            Fate::Dead {
+                letter: Some(letter), ..
+            }
+            | Fate::Expired {
+                verdict: ExpiredVerdict::Dead(letter),
+                ..
+            } => match &letter.settled {
+                Some(Settlement::Replayed { pos, .. }) => (*pos, None),
+                _ => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        let Some(entry) = log.entry(pos)?.map(LogEntry::decode).transpose()? else {
+            return Ok(None);
+        };
+        let of_replay = match &entry.header {
+            EntryHeader::Replay(header) => header.row_of(seq),
+            EntryHeader::Batch(_) => None,
+        };
+        Ok(row.or(of_replay).map(|row| Self { entry, row }))
+    }
 }
 
 fn find(log: &LogReader, name: EventName) -> Result<Option<Found>, CommitError> {
@@ -65,31 +102,14 @@ fn find(log: &LogReader, name: EventName) -> Result<Option<Found>, CommitError> 
     };
     let Some(lane) = lane else { return Ok(None) };
     let fate = log.find(lane.lane_no, seq)?;
-    let entry = match &fate {
-        Fate::Valid { hop, .. } => log
-            .entry(hop.pos)?
-            .map(crate::commit::LogEntry::decode)
-            .transpose()?,
-        _ => None,
-    };
-    Ok(Some(Found {
-        lane,
-        seq,
-        fate,
-        entry,
-    }))
+    let row = EntryRow::find(log, seq, &fate)?;
+    Ok(Some(Found { lane, seq, fate, row }))
 }
 
 async fn event(state: web::Data<ApiState>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let wanted = parse(&name)?;
     let found = state.read(move |log| find(log, wanted)).await?;
-    let Some(Found {
-        lane,
-        seq,
-        fate,
-        entry,
-    }) = found.filter(|found| found.seq > 0)
-    else {
+    let Some(Found { lane, seq, fate, row }) = found.filter(|found| found.seq > 0) else {
         let message = format!("no event {name} is known: its lane was never opened, or the seq is 0");
         return Err(ApiError::not_found("unknown_event", message));
     };
@@ -102,22 +122,35 @@ async fn event(state: web::Data<ApiState>, name: web::Path<String>) -> Result<Ht
         "lane": lane.lane_no,
     });
     match fate {
-        Fate::Valid { hop, row } => {
+        Fate::Valid { hop, .. } => {
             path["outcome"] = json!("valid");
             committed(&mut path, &hop, seq);
-            apply(&state, &mut path, hop, entry.as_ref(), row).await?;
+            apply(&state, &mut path, hop.pos, row).await?;
         }
         Fate::Dead { hop, letter } => {
-            path["outcome"] = json!("dead_letter");
             committed(&mut path, &hop, seq);
-            path["dead_letter"] = letter_json(&letter);
+            match letter {
+                Some(letter) => dead(&state, &mut path, &letter, row).await?,
+                None => {
+                    path["outcome"] = json!(LETTER_EXPIRED);
+                    path["message"] = json!(
+                        "the event was rejected by its schema, and retention has deleted its dead letter; it stays \
+                         counted as dead, with a line in the ledger"
+                    );
+                }
+            }
         }
         Fate::Dropped { hop, reason, range } => {
             path["outcome"] = json!("dropped");
             committed(&mut path, &hop, seq);
             path["dropped"] = json!({ "from": range.first, "to": range.last, "reason": reason });
         }
-        Fate::Expired { floor_seq, verdict } => expired(&mut path, floor_seq, verdict),
+        Fate::Expired { floor_seq, verdict } => {
+            expired(&mut path, floor_seq, &verdict);
+            if let ExpiredVerdict::Dead(letter) = verdict {
+                dead(&state, &mut path, &letter, row).await?;
+            }
+        }
         Fate::NotCommitted { mark } => not_committed(&mut path, mark),
         Fate::UnknownLane => return Err(unknown_lane(lane.lane_no)),
     }
@@ -129,19 +162,16 @@ fn unknown_lane(lane: LaneNo) -> ApiError {
 }
 
 /// Retention has deleted the entry, and with it the hops.
-fn expired(path: &mut Value, floor_seq: Seq, verdict: ExpiredVerdict) {
-    let outcome = match verdict {
+fn expired(path: &mut Value, floor_seq: Seq, verdict: &ExpiredVerdict) {
+    match verdict {
         ExpiredVerdict::Dropped { reason, range } => {
+            path["outcome"] = json!("dropped");
             path["dropped"] = json!({ "from": range.first, "to": range.last, "reason": reason });
-            "dropped"
         }
-        ExpiredVerdict::Dead(letter) => {
-            path["dead_letter"] = letter_json(&letter);
-            "dead_letter"
-        }
-        ExpiredVerdict::Counted => "expired",
-    };
-    path["outcome"] = json!(outcome);
+        // its letter says more
+        ExpiredVerdict::Dead(_) => {}
+        ExpiredVerdict::Counted => path["outcome"] = json!("expired"),
+    }
     path["message"] = json!(format!(
         "the event was committed and is counted; retention has deleted the lane's log up to seq {floor_seq}, and with \
          it the event's hops"
@@ -162,7 +192,7 @@ fn not_committed(path: &mut Value, mark: Seq) {
 fn committed(path: &mut Value, hop: &Hop, seq: Seq) {
     let header = &hop.header;
     let mut hops = Vec::new();
-    if let Some(segment) = segment_of(header, seq) {
+    if let Some(segment) = header.segment_of(seq) {
         let origin = &segment.origin;
         hops.push(json!({ "hop": "collected", "at": to_rfc3339(segment.collected_at), "origin": origin }));
         hops.push(json!({ "hop": "spooled", "at": to_rfc3339(segment.spooled_at) }));
@@ -189,13 +219,57 @@ fn committed(path: &mut Value, hop: &Hop, seq: Seq) {
     path["trace_id"] = json!(header.traceparent.as_deref().and_then(trace_id));
 }
 
-/// The segment that a seq was taken in with.
-fn segment_of(header: &CommitHeader, seq: Seq) -> Option<&SegmentOrigin> {
-    let mut next = header.first_seq;
-    header.segments.iter().find(|segment| {
-        next = next.saturating_add(u64::from(segment.count));
-        seq < next
-    })
+/// What became of an event that its schema rejected.
+async fn dead(
+    state: &ApiState,
+    path: &mut Value,
+    letter: &StoredDeadLetter,
+    row: Option<EntryRow>,
+) -> Result<(), ApiError> {
+    path["dead_letter"] = letter_json(letter);
+    push_hop(
+        path,
+        json!({ "hop": "dead_letter", "at": to_rfc3339(letter.at), "id": letter.id, "schema": letter.schema }),
+    );
+    match &letter.settled {
+        None => path["outcome"] = json!("dead_letter"),
+        Some(Settlement::Discarded { at, by, reason }) => {
+            path["outcome"] = json!(LETTER_DISCARDED);
+            push_hop(
+                path,
+                json!({ "hop": "discarded", "at": to_rfc3339(*at), "by": by, "reason": reason }),
+            );
+        }
+        Some(Settlement::Replayed {
+            at,
+            by,
+            pos,
+            schema,
+            fix,
+        }) => {
+            // it counts as one of its lane's valid events now
+            path["outcome"] = json!("valid");
+            push_hop(
+                path,
+                json!({
+                    "hop": "replayed",
+                    "at": to_rfc3339(*at),
+                    "by": by,
+                    "position": pos,
+                    "schema": schema,
+                    "fix": fix_json(fix.as_deref()),
+                }),
+            );
+            apply(state, path, *pos, row).await?;
+        }
+    }
+    Ok(())
+}
+
+fn push_hop(path: &mut Value, hop: Value) {
+    if let Some(hops) = path["hops"].as_array_mut() {
+        hops.push(hop);
+    }
 }
 
 /// The trace id of a `traceparent` (W3C Trace Context, section 3.2).
@@ -207,23 +281,15 @@ fn trace_id(traceparent: &str) -> Option<&str> {
 async fn apply(
     state: &ApiState,
     path: &mut Value,
-    hop: Hop,
-    entry: Option<&Committed>,
-    row: usize,
+    pos: LogPos,
+    row: Option<EntryRow>,
 ) -> Result<(), ApiError> {
     let applied = state.engine.applied();
-    let hop = json!({ "hop": "applied", "applied": applied >= hop.pos, "position": applied });
-    if let Some(hops) = path["hops"].as_array_mut() {
-        hops.push(hop);
-    }
-    let records = entry.and_then(|entry| Some((entry, entry.records.as_ref()?)));
-    let windows = match records {
-        Some((entry, records)) => {
-            state
-                .engine
-                .locate(entry.key.stream.clone(), records.clone(), row)
-                .await?
-        }
+    let hop = json!({ "hop": "applied", "applied": applied >= pos, "position": applied });
+    push_hop(path, hop);
+    let found = row.and_then(|EntryRow { entry, row }| Some((entry.key.stream, entry.records?, row)));
+    let windows = match found {
+        Some((stream, records, row)) => state.engine.locate(stream, records, row).await?,
         None => Vec::new(),
     };
     path["windows"] = json!(windows);

@@ -51,6 +51,7 @@ async fn make(state: &ApiState, now: Millis) -> Result<String, ApiError> {
         "ledger": {
             "lanes": lanes.len(),
             "totals": books::totals(sum(&lanes)),
+            "dead_open": lanes.iter().map(|lane| lane.open).sum::<u64>(),
             "balanced": lanes.iter().all(books::lane_balances),
         },
         "agents": state.agents.list(&lanes),
@@ -67,6 +68,7 @@ fn sum(lanes: &[LaneRow]) -> LedgerTotals {
         totals.valid += lane.valid;
         totals.dead += lane.dead;
         totals.dropped += lane.dropped;
+        totals.open += lane.open;
     }
     totals
 }

@@ -8,8 +8,9 @@ use tokio::sync::{Semaphore, watch};
 use super::ApiError;
 use super::overview::Overview;
 use crate::agents::AgentDirectory;
-use crate::commit::{CommitError, LogReader};
+use crate::commit::{CommitError, CommitHandle, LogReader};
 use crate::registry::Registry;
+use crate::replay::Replayer;
 use crate::throughput::Throughput;
 use crate::window::EngineHandle;
 
@@ -24,6 +25,7 @@ pub struct ApiState {
     pub agents: Arc<AgentDirectory>,
     pub throughput: Arc<Throughput>,
     pub schemas: Registry,
+    pub replayer: Replayer,
     /// Turns true when the aggregator stops: live streams end then.
     pub shutdown: watch::Receiver<bool>,
     pub(super) overview: Arc<Overview>,
@@ -34,6 +36,7 @@ impl ApiState {
     #[must_use]
     pub fn new(
         log: LogReader,
+        commit: CommitHandle,
         engine: EngineHandle,
         agents: Arc<AgentDirectory>,
         throughput: Arc<Throughput>,
@@ -41,12 +44,14 @@ impl ApiState {
         shutdown: watch::Receiver<bool>,
     ) -> Self {
         let (overview, live_slots) = (Arc::default(), Arc::new(Semaphore::new(MAX_LIVE)));
+        let replayer = Replayer::new(log.clone(), commit, schemas.clone());
         Self {
             log,
             engine,
             agents,
             throughput,
             schemas,
+            replayer,
             shutdown,
             overview,
             live_slots,

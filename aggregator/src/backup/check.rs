@@ -17,9 +17,11 @@ use crate::window::{VIEWS_FILE, ViewFacts};
 pub fn verify(from: &Path, tell: &mut dyn FnMut(Progress<'_>)) -> Result<Manifest, BackupError> {
     let path = from.join(MANIFEST_FILE);
     if !path.exists() {
-        return Err(BackupError::NoBackup {
-            dir: from.display().to_string(),
-            file: MANIFEST_FILE,
+        let (dir, file) = (from.display().to_string(), MANIFEST_FILE);
+        return Err(match from.join(VIEWS_FILE).exists() {
+            // copied first
+            true => BackupError::CutShort { dir, file },
+            false => BackupError::NoBackup { dir, file },
         });
     }
     let manifest = Manifest::parse(&std::fs::read(&path).map_err(io("cannot read", &path))?)?;

@@ -33,6 +33,11 @@ pub enum BackupError {
     NoAggregator { dir: String },
     #[error("{dir} holds no backup: there is no {file} in it")]
     NoBackup { dir: String, file: &'static str },
+    #[error(
+        "{dir} holds a backup that was cut short: databases, and no {file}, which is written last; restore another \
+         one, or make this one again with --force"
+    )]
+    CutShort { dir: String, file: &'static str },
     #[error("{what} is not empty; choose another directory, or say --force")]
     NotEmpty { what: String },
     #[error("{dir} is the aggregator's own directory")]

@@ -128,8 +128,13 @@ async fn a_backup_with_any_damaged_file_is_refused_and_nothing_is_touched() {
     assert!(matches!(attempt(), BackupError::Manifest(_)));
     std::fs::remove_file(out.join(MANIFEST_FILE)).expect("removes");
     assert!(
-        matches!(attempt(), BackupError::NoBackup { .. }),
+        matches!(attempt(), BackupError::CutShort { .. }),
         "a backup that was cut short"
+    );
+    std::fs::remove_file(out.join(VIEWS_FILE)).expect("removes");
+    assert!(
+        matches!(attempt(), BackupError::NoBackup { .. }),
+        "any other directory"
     );
     assert_eq!(bytes_of(&target), before);
 }

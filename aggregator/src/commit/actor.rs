@@ -24,7 +24,8 @@ use super::group::{Group, GroupEntry, Judged, SchemaRule, judge};
 use super::handle::{Command, CommitHandle, Feed, QUEUE, Reply};
 use super::health::LogHealth;
 use super::lane::LaneBook;
-use super::messages::{CommitAnswer, CommitError, Committed, LaneState, LogPos, Prepared};
+use super::letters::{self, DiscardRequest, PreparedReplay, Replay, SettleAnswer};
+use super::messages::{CommitAnswer, CommitError, Committed, EntryHeader, LaneState, LogPos, Prepared};
 use super::reader::LogReader;
 use super::retention::Retention;
 use super::store::{LogStore, PAGE_SIZE};
@@ -112,7 +113,7 @@ pub fn open_with_retention(
     let reader = LogReader::open(&options.dir, health_watch)?;
     let (commands, queue) = mpsc::channel(QUEUE);
     let (committed, watcher) = watch::channel(loaded.newest);
-    let gauges = Gauges::new(loaded.newest);
+    let gauges = Gauges::new(loaded.newest, loaded.open_letters);
     gauges.floor.set(loaded.floor.0 as f64);
     let committer = Committer {
         book: LaneBook::new(loaded.lanes, loaded.reserved_lanes),
@@ -184,6 +185,10 @@ enum Waiting {
         key: LaneKey,
         answer: CommitAnswer,
     },
+    Letters {
+        reply: Reply<SettleAnswer>,
+        answer: SettleAnswer,
+    },
 }
 
 impl Committer {
@@ -239,6 +244,16 @@ impl Committer {
                     let answer = self.judge(&mut group, batch);
                     waiting.push(Waiting::Batch { reply, key, answer });
                 }
+                Command::Replay {
+                    batch,
+                    reply,
+                    room: _room,
+                } => self.settle(reply, &mut waiting, |this| this.judge_replay(&mut group, batch)),
+                Command::Discard { request, reply } => {
+                    self.settle(reply, &mut waiting, |this| {
+                        this.judge_discard(&mut group, request)
+                    });
+                }
                 Command::Attach { feed, reply } => self.attach(feed, reply),
                 Command::Covered(pos) => self.trimmer.covered(pos),
                 Command::Stop => {}
@@ -248,13 +263,13 @@ impl Committer {
         match self.write(&group) {
             Ok(()) => {
                 self.book.keep();
-                self.newest = group.entries.last().map_or(self.newest, |entry| entry.pos);
+                self.newest = group.newest().unwrap_or(self.newest);
                 self.answer(waiting);
                 self.publish(group);
                 self.checkpoint_if_due();
             }
             Err(error) => {
-                self.failed_bytes = group.entries.iter().map(|entry| entry.batch.stored_bytes()).sum();
+                self.failed_bytes = group.stored_bytes();
                 self.fail(&error);
                 self.refuse(waiting, &error.to_string());
             }
@@ -299,7 +314,7 @@ impl Committer {
         match judge(&mut self.book, batch, rule) {
             Judged::Apply { batch, trimmed } => {
                 self.gauges.duplicates.inc_by(trimmed);
-                let pos = group.entries.last().map_or(self.newest, |entry| entry.pos).next();
+                let pos = self.next_pos(group);
                 let (mark, applied) = (batch.range().last, batch.range());
                 group.entries.push(GroupEntry { pos, batch });
                 CommitAnswer::Committed {
@@ -331,6 +346,49 @@ impl Committer {
         }
     }
 
+    /// Where the group's next entry goes.
+    fn next_pos(&self, group: &Group) -> LogPos {
+        group.newest().unwrap_or(self.newest).next()
+    }
+
+    /// Lets a request into the group, or tells at once why it cannot be.
+    fn settle(
+        &mut self,
+        reply: Reply<SettleAnswer>,
+        waiting: &mut Vec<Waiting>,
+        judge: impl FnOnce(&mut Self) -> Result<SettleAnswer, CommitError>,
+    ) {
+        match judge(self) {
+            Ok(answer) => waiting.push(Waiting::Letters { reply, answer }),
+            Err(error) => {
+                let _ = reply.send(Err(error));
+            }
+        }
+    }
+
+    fn judge_replay(
+        &mut self,
+        group: &mut Group,
+        batch: Box<PreparedReplay>,
+    ) -> Result<SettleAnswer, CommitError> {
+        let pos = self.next_pos(group);
+        let Some(store) = &self.store else {
+            return Err(CommitError::Stopped);
+        };
+        letters::judge_replay(store.connection(), &mut self.book, group, batch, pos)
+    }
+
+    fn judge_discard(
+        &mut self,
+        group: &mut Group,
+        request: DiscardRequest,
+    ) -> Result<SettleAnswer, CommitError> {
+        let Some(store) = &self.store else {
+            return Err(CommitError::Stopped);
+        };
+        letters::judge_discard(store.connection(), group, request)
+    }
+
     fn attach(&mut self, feed: Feed, reply: oneshot::Sender<Result<LogPos, CommitError>>) {
         self.feed = Some(feed);
         // entries that this group is about to commit come after the attachment
@@ -347,11 +405,8 @@ impl Committer {
         let started = Instant::now();
         store.write(group)?;
         self.gauges.seconds.observe(started.elapsed().as_secs_f64());
-        self.unmoved += group
-            .entries
-            .iter()
-            .map(|entry| entry.batch.stored_bytes() + PAGES_PER_ENTRY)
-            .sum::<usize>();
+        let entries = group.entries.len() + group.replays.len() + group.discards.len();
+        self.unmoved += group.stored_bytes() + entries * PAGES_PER_ENTRY;
         Ok(())
     }
 
@@ -371,6 +426,9 @@ impl Committer {
                 Waiting::Batch { reply, answer, .. } => {
                     let _ = reply.send(Ok(answer));
                 }
+                Waiting::Letters { reply, answer } => {
+                    let _ = reply.send(Ok(answer));
+                }
             }
         }
     }
@@ -380,6 +438,9 @@ impl Committer {
         for waiting in waiting {
             match waiting {
                 Waiting::Lane { reply, .. } => {
+                    let _ = reply.send(Err(CommitError::Unavailable(reason.to_owned())));
+                }
+                Waiting::Letters { reply, .. } => {
                     let _ = reply.send(Err(CommitError::Unavailable(reason.to_owned())));
                 }
                 Waiting::Batch { reply, key, .. } => {
@@ -412,6 +473,10 @@ impl Committer {
                         answer,
                     });
                 }
+                Command::Replay { reply, .. } | Command::Discard { reply, .. } => {
+                    let answer = SettleAnswer::default();
+                    waiting.push(Waiting::Letters { reply, answer });
+                }
                 Command::Attach { feed, reply } => self.attach(feed, reply),
                 Command::Covered(pos) => self.trimmer.covered(pos),
                 Command::Stop => {}
@@ -421,26 +486,13 @@ impl Committer {
     }
 
     fn publish(&mut self, group: Group) {
-        if group.entries.is_empty() {
+        self.gauges.count(&group);
+        if group.newest().is_none() {
             return;
         }
-        self.gauges.count(&group);
         self.committed.send_replace(self.newest);
-        let committed_at = group.committed_at;
-        for GroupEntry { pos, batch } in group.entries {
-            let Prepared {
-                key, header, records, ..
-            } = *batch;
-            feed::send(
-                &mut self.feed,
-                Committed {
-                    pos,
-                    key,
-                    header,
-                    records,
-                    committed_at,
-                },
-            );
+        for entry in committed(group) {
+            feed::send(&mut self.feed, entry);
         }
     }
 
@@ -512,6 +564,38 @@ impl Committer {
     }
 }
 
+/// The group's entries as the engine takes them, in log order.
+fn committed(group: Group) -> Vec<Committed> {
+    let committed_at = group.committed_at;
+    let batches = group.entries.into_iter().map(|GroupEntry { pos, batch }| {
+        let Prepared {
+            key, header, records, ..
+        } = *batch;
+        Committed {
+            pos,
+            key,
+            header: EntryHeader::Batch(header),
+            records,
+            committed_at,
+        }
+    });
+    let replays = group.replays.into_iter().map(|Replay { pos, batch }| {
+        let PreparedReplay {
+            key, header, records, ..
+        } = *batch;
+        Committed {
+            pos,
+            key,
+            header: EntryHeader::Replay(header),
+            records: Some(records),
+            committed_at,
+        }
+    });
+    let mut entries: Vec<Committed> = batches.chain(replays).collect();
+    entries.sort_unstable_by_key(|entry| entry.pos);
+    entries
+}
+
 /// What is queued, up to the bounds of one transaction; `true` when it ends with a request to stop.
 fn gather(first: Command, queue: &mut mpsc::Receiver<Command>) -> (Vec<Command>, bool) {
     let mut group = Vec::new();
@@ -521,7 +605,11 @@ fn gather(first: Command, queue: &mut mpsc::Receiver<Command>) -> (Vec<Command>,
         match &command {
             Command::Stop => return (group, true),
             Command::Commit { batch, .. } => bytes += batch.stored_bytes(),
-            Command::OpenLane { .. } | Command::Attach { .. } | Command::Covered(_) => {}
+            Command::Replay { batch, .. } => bytes += batch.memory(),
+            Command::Discard { .. }
+            | Command::OpenLane { .. }
+            | Command::Attach { .. }
+            | Command::Covered(_) => {}
         }
         group.push(command);
         let full = group.len() >= MAX_GROUP || bytes >= MAX_GROUP_BYTES;

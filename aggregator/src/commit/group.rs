@@ -5,6 +5,7 @@ use tributary_shared::time::Millis;
 use tributary_shared::wire::{BatchContent, History, RefuseCode, SchemaRef};
 
 use super::lane::{Claim, Decision, Lane, LaneBook, LaneCounts, decide};
+use super::letters::{Discard, Replay, Settling};
 use super::messages::{CommitAnswer, LogPos, Prepared};
 use super::prepare::trim;
 
@@ -23,6 +24,11 @@ pub struct GroupEntry {
 pub struct Group {
     pub opened: Vec<Lane>,
     pub entries: Vec<GroupEntry>,
+    /// Dead letters that become valid, each replay an entry of its own.
+    pub replays: Vec<Replay>,
+    pub discards: Vec<Discard>,
+    /// The letters that the two settle.
+    pub settling: Settling,
     /// The lanes that changed, with their new counts.
     pub lanes: Vec<(LaneNo, LaneCounts)>,
     /// The lanes that another writer goes on with, with all their tenures.
@@ -33,7 +39,26 @@ pub struct Group {
 impl Group {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.opened.is_empty() && self.entries.is_empty()
+        self.opened.is_empty()
+            && self.entries.is_empty()
+            && self.replays.is_empty()
+            && self.discards.is_empty()
+    }
+
+    /// Position of its newest entry.
+    #[must_use]
+    pub fn newest(&self) -> Option<LogPos> {
+        let batch = self.entries.last().map(|entry| entry.pos);
+        let replay = self.replays.last().map(|replay| replay.pos);
+        batch.max(replay)
+    }
+
+    /// Bytes that it stores, about.
+    #[must_use]
+    pub fn stored_bytes(&self) -> usize {
+        let batches = self.entries.iter().map(|entry| entry.batch.stored_bytes());
+        let replays = self.replays.iter().map(|replay| replay.batch.columns.len());
+        batches.chain(replays).sum()
     }
 
     /// Takes the group's changes out of the book, when all batches are judged.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tributary_shared::ids::{LaneKey, Seq};
 
+use super::letters::{DiscardRequest, PreparedReplay, SettleAnswer};
 use super::messages::{CommitAnswer, CommitError, Committed, LaneState, LogPos, Prepared};
 
 /// Commands that wait for the commit thread. Two full groups: while one is written, the next one gathers.
@@ -31,6 +32,15 @@ pub(super) enum Command {
         batch: Box<Prepared>,
         room: OwnedSemaphorePermit,
         reply: Reply<CommitAnswer>,
+    },
+    Replay {
+        batch: Box<PreparedReplay>,
+        room: OwnedSemaphorePermit,
+        reply: Reply<SettleAnswer>,
+    },
+    Discard {
+        request: DiscardRequest,
+        reply: Reply<SettleAnswer>,
     },
     Attach {
         feed: Feed,
@@ -97,11 +107,7 @@ impl CommitHandle {
     /// # Errors
     /// [`CommitError::Stopped`].
     pub async fn enqueue(&self, batch: Prepared) -> Result<PendingAnswer, CommitError> {
-        let kib = u32::try_from(batch.memory() >> 10).unwrap_or(QUEUE_KIB) + 1;
-        let room = Arc::clone(&self.room)
-            .acquire_many_owned(kib.min(QUEUE_KIB))
-            .await;
-        let room = room.map_err(|_| CommitError::Stopped)?;
+        let room = self.room(batch.memory()).await?;
         let (reply, answer) = oneshot::channel();
         self.send(Command::Commit {
             batch: Box::new(batch),
@@ -118,6 +124,42 @@ impl CommitHandle {
     /// [`CommitError::Stopped`]; a disk that fails is an answer, not an error.
     pub async fn submit(&self, batch: Prepared) -> Result<CommitAnswer, CommitError> {
         self.enqueue(batch).await?.await
+    }
+
+    async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, CommitError> {
+        let kib = u32::try_from(bytes >> 10).unwrap_or(QUEUE_KIB).saturating_add(1);
+        let room = Arc::clone(&self.room)
+            .acquire_many_owned(kib.min(QUEUE_KIB))
+            .await;
+        room.map_err(|_| CommitError::Stopped)
+    }
+
+    /// Makes dead letters valid events: those that are open by then, each once however often this is called. The
+    /// answer comes after the fsync.
+    ///
+    /// # Errors
+    /// [`CommitError::Unavailable`] when nothing can be stored just now (nothing was, or all of it: ask again),
+    /// [`CommitError::Stopped`].
+    pub async fn replay(&self, batch: PreparedReplay) -> Result<SettleAnswer, CommitError> {
+        let room = self.room(batch.memory()).await?;
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Replay {
+            batch: Box::new(batch),
+            room,
+            reply,
+        })
+        .await?;
+        answer.await.unwrap_or(Err(CommitError::Stopped))
+    }
+
+    /// Gives dead letters up: those that are open by then. The answer comes after the fsync.
+    ///
+    /// # Errors
+    /// As [`Self::replay`].
+    pub async fn discard(&self, request: DiscardRequest) -> Result<SettleAnswer, CommitError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Discard { request, reply }).await?;
+        answer.await.unwrap_or(Err(CommitError::Stopped))
     }
 
     /// The newest committed position, as it rises.

@@ -34,11 +34,7 @@ pub fn inspect(db: &Connection) -> Result<LogFacts, CommitError> {
         let known = FORMAT_VERSION;
         return Err(CommitError::FormatTooNew { found, known });
     }
-    let lanes = if found == 1 {
-        queries::lanes_of_format_1(db)?
-    } else {
-        queries::lanes(db)?
-    };
+    let lanes = queries::lanes_of_format(db, found)?;
     for lane in &lanes {
         invariants::conservation(lane)?;
         invariants::floor_within_mark(lane)?;

@@ -2,6 +2,7 @@
 
 use tributary_shared::ids::{Seq, SeqRange};
 
+use super::letters::lines_add_up;
 use super::messages::{CommitError, DroppedRange, LaneRow};
 
 fn violated(name: &str, lane: &LaneRow, what: &str) -> CommitError {
@@ -27,6 +28,21 @@ pub fn conservation(lane: &LaneRow) -> Result<(), CommitError> {
         lane,
         &format!("the mark is {}, the verdicts add up to {sum}", lane.mark),
     ))
+}
+
+/// `conservation` of the dead letters: each dead event has a letter that can be replayed, or a line that says why not.
+///
+/// # Errors
+/// [`CommitError::Damaged`] naming the lane.
+pub fn letters_add_up(lane: &LaneRow, given_up: &[DroppedRange]) -> Result<(), CommitError> {
+    if lines_add_up(lane.mark, lane.dead, lane.open, given_up) {
+        return Ok(());
+    }
+    let what = format!(
+        "{} are dead, {} letters can be replayed, the lines of the others are {given_up:?}",
+        lane.dead, lane.open
+    );
+    Err(violated("conservation", lane, &what))
 }
 
 /// Retention deletes committed entries only.

@@ -28,6 +28,19 @@ impl LaneCounts {
     }
 }
 
+impl LaneCounts {
+    /// The counts after `n` dead letters were replayed.
+    #[must_use]
+    pub fn revived(self, n: u64) -> Self {
+        Self {
+            valid: self.valid + n,
+            // each of them is one of the lane's dead letters
+            dead: self.dead.saturating_sub(n),
+            ..self
+        }
+    }
+}
+
 /// A lane as the commit thread knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lane {

@@ -3,9 +3,13 @@
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tributary_shared::ids::{AgentId, LaneKey, LaneNo, Seq, SeqRange, StreamName};
+use tributary_shared::ids::{LaneKey, LaneNo, Seq, SeqRange, StreamName};
 use tributary_shared::time::Millis;
-use tributary_shared::wire::{CommitHeader, DeadLetter, History, Reason, RefuseCode, SchemaRef, WireError};
+use tributary_shared::wire::{
+    BatchContent, CommitHeader, DeadLetter, History, RefuseCode, SchemaRef, WireError,
+};
+
+use super::letters::{ReplayHeader, StoredDeadLetter};
 
 /// Position of an entry in the committed log. The first entry has 1; 0 is before everything. Positions rise
 /// by one with each entry, in commit order.
@@ -127,13 +131,96 @@ pub struct LaneState {
     pub history: History,
 }
 
+/// What an entry of the log says of itself, beside its columns.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EntryHeader {
+    /// A batch that continued its lane; as stored, after trimming, see [`Prepared`].
+    Batch(CommitHeader),
+    /// Dead letters of a lane that became valid; moves no mark and no watermark.
+    Replay(ReplayHeader),
+}
+
+impl EntryHeader {
+    #[must_use]
+    pub fn lane(&self) -> LaneNo {
+        match self {
+            Self::Batch(header) => header.lane,
+            Self::Replay(header) => header.lane,
+        }
+    }
+
+    /// Rows of the columns.
+    #[must_use]
+    pub fn valid(&self) -> u32 {
+        match self {
+            Self::Batch(header) => header.valid(),
+            // a replay is cut into chunks far below that
+            Self::Replay(header) => u32::try_from(header.seqs.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    #[must_use]
+    pub fn schema(&self) -> Option<SchemaRef> {
+        match self {
+            Self::Batch(header) => header.schema,
+            Self::Replay(header) => header.schema,
+        }
+    }
+
+    #[must_use]
+    pub fn traceparent(&self) -> Option<&str> {
+        match self {
+            Self::Batch(header) => header.traceparent.as_deref(),
+            Self::Replay(_) => None,
+        }
+    }
+
+    /// The seqs that it is about: all of them for a batch, for a replay those from its first to its last letter.
+    #[must_use]
+    pub fn range(&self) -> SeqRange {
+        match self {
+            Self::Batch(header) => header.range(),
+            Self::Replay(header) => SeqRange {
+                first: header.seqs.first().copied().unwrap_or(0),
+                last: header.seqs.last().copied().unwrap_or(0),
+            },
+        }
+    }
+
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        matches!(self, Self::Replay(_))
+    }
+
+    /// Events by verdict, new with this entry: valid, dead and dropped. What a replay makes valid was dead before.
+    #[must_use]
+    pub fn verdicts(&self) -> (u64, u64, u64) {
+        match self {
+            Self::Batch(header) => match header.content {
+                BatchContent::Dropped { .. } => (0, 0, u64::from(header.count)),
+                BatchContent::Rows | BatchContent::Columns => {
+                    let valid = u64::from(header.valid());
+                    (valid, u64::from(header.count) - valid, 0)
+                }
+            },
+            Self::Replay(_) => (u64::from(self.valid()), 0, 0),
+        }
+    }
+
+    pub(super) fn body_crc(&self) -> u32 {
+        match self {
+            Self::Batch(header) => header.body_crc,
+            Self::Replay(header) => header.body_crc,
+        }
+    }
+}
+
 /// A committed entry on its way to the window engine, decoded.
 #[derive(Debug, Clone)]
 pub struct Committed {
     pub pos: LogPos,
     pub key: LaneKey,
-    /// As stored: after trimming, see [`Prepared`].
-    pub header: CommitHeader,
+    pub header: EntryHeader,
     /// The valid rows in seq order; `None` when there are none.
     pub records: Option<RecordBatch>,
     pub committed_at: Millis,
@@ -144,7 +231,7 @@ pub struct Committed {
 pub struct LogEntry {
     pub pos: LogPos,
     pub key: LaneKey,
-    pub header: CommitHeader,
+    pub header: EntryHeader,
     /// One Arrow IPC stream; empty when there is no valid row. Its checksum is verified on reading.
     pub columns: Bytes,
     pub committed_at: Millis,
@@ -192,13 +279,12 @@ pub struct Hop {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fate {
     /// It is row `row` of the columns of entry `hop.pos`.
-    Valid {
-        hop: Hop,
-        row: usize,
-    },
+    Valid { hop: Hop, row: usize },
+    /// Its schema rejected it; its letter says what became of it since. `None` when the letter had to go, for its
+    /// age or for room.
     Dead {
         hop: Hop,
-        letter: StoredDeadLetter,
+        letter: Option<Box<StoredDeadLetter>>,
     },
     /// The agent dropped it, together with its neighbours in `range`.
     Dropped {
@@ -207,14 +293,9 @@ pub enum Fate {
         range: SeqRange,
     },
     /// It was committed, and retention has deleted its entry, as all of its lane up to `floor_seq`.
-    Expired {
-        floor_seq: Seq,
-        verdict: ExpiredVerdict,
-    },
+    Expired { floor_seq: Seq, verdict: ExpiredVerdict },
     /// It lies above its lane's mark: still held at the edge, or never produced.
-    NotCommitted {
-        mark: Seq,
-    },
+    NotCommitted { mark: Seq },
     /// No such lane.
     UnknownLane,
 }
@@ -239,6 +320,8 @@ pub struct LaneRow {
     pub mark: Seq,
     pub valid: u64,
     pub dead: u64,
+    /// Of `dead`: letters that can be replayed. The others were given up, and have lines in the ledger.
+    pub open: u64,
     pub dropped: u64,
     pub opened_at: Millis,
     /// `None` until the first commit.
@@ -267,6 +350,9 @@ pub struct LedgerLane {
     pub lane: LaneRow,
     /// In seq order.
     pub dropped: Vec<DroppedRange>,
+    /// What became of dead letters that nobody will replay: so many of the seqs of a range. They stay counted in
+    /// `lane.dead`.
+    pub given_up: Vec<DroppedRange>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -276,6 +362,8 @@ pub struct LedgerTotals {
     pub valid: u64,
     pub dead: u64,
     pub dropped: u64,
+    /// Of `dead`: letters that can be replayed.
+    pub open: u64,
 }
 
 /// A stream, summed over its lanes.
@@ -286,35 +374,6 @@ pub struct StreamRow {
     pub agents: u64,
     pub totals: LedgerTotals,
     pub last_committed_at: Option<Millis>,
-}
-
-/// A dead letter with its place.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredDeadLetter {
-    /// Rises in commit order.
-    pub id: i64,
-    pub lane_no: LaneNo,
-    pub seq: Seq,
-    pub agent: AgentId,
-    pub stream: StreamName,
-    pub pos: LogPos,
-    pub at: Millis,
-    pub schema: Option<SchemaRef>,
-    pub reasons: Vec<Reason>,
-    /// The original bytes.
-    pub payload: Vec<u8>,
-}
-
-/// Which dead letters to list, newest first.
-#[derive(Debug, Clone, Default)]
-pub struct DeadLetterFilter {
-    pub stream: Option<StreamName>,
-    /// The rule of any of its reasons, for example `type` or `malformed`.
-    pub reason: Option<String>,
-    /// Only ids below this one: the next page.
-    pub before: Option<i64>,
-    /// At most [`super::MAX_DEAD_LETTER_PAGE`]; 0 means that.
-    pub limit: u32,
 }
 
 /// Size of the log.

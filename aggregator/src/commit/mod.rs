@@ -18,7 +18,6 @@
 
 mod actor;
 mod columns;
-mod dead_letters;
 mod feed;
 mod gauges;
 mod group;
@@ -28,6 +27,7 @@ mod inflated;
 mod inspect;
 pub mod invariants;
 mod lane;
+mod letters;
 mod messages;
 mod prepare;
 mod queries;
@@ -41,14 +41,18 @@ mod tests;
 
 pub use actor::{CommitOptions, CommitThread, open, open_with_retention};
 pub(crate) use actor::{RESTORING_FILE, lock};
-pub use dead_letters::MAX_DEAD_LETTER_PAGE;
 pub use handle::{CommitHandle, Feed, PendingAnswer};
 pub use health::LogHealth;
 pub use inspect::{LogFacts, inspect, reserve_lane_numbers};
+pub use letters::{
+    Act, DeadLetterFilter, DiscardRequest, LETTER_DISCARDED, LETTER_EXPIRED, LetterCount, LetterState,
+    LetterToReplay, MAX_DEAD_LETTER_PAGE, PreparedReplay, ReplayHeader, ReplayRequest, ScanFrom,
+    SettleAnswer, Settlement, StoredDeadLetter,
+};
 pub use messages::{
-    CommitAnswer, CommitError, CommitRequest, Committed, DeadLetterFilter, DroppedRange, ExpiredVerdict,
-    Fate, Hop, LaneRow, LaneState, Ledger, LedgerLane, LedgerTotals, LogEntry, LogPos, LogStats, Prepared,
-    StoredDeadLetter, StreamRow,
+    CommitAnswer, CommitError, CommitRequest, Committed, DroppedRange, EntryHeader, ExpiredVerdict, Fate,
+    Hop, LaneRow, LaneState, Ledger, LedgerLane, LedgerTotals, LogEntry, LogPos, LogStats, Prepared,
+    StreamRow,
 };
 pub use prepare::prepare;
 pub use reader::LogReader;

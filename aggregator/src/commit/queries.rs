@@ -6,17 +6,24 @@ use std::str::FromStr;
 use bytes::Bytes;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::de::DeserializeOwned;
 use tributary_shared::ids::{AgentId, Epoch, LaneKey, LaneNo, Seq, SeqRange, StreamName};
 use tributary_shared::wire::frame::checksum;
 use tributary_shared::wire::{CommitHeader, History, Reason, SchemaRef, Tenure, WireError};
 
 use super::lane::{Lane, LaneCounts};
-use super::messages::{CommitError, DroppedRange, Hop, LaneRow, LogEntry, LogPos};
+use super::letters::ReplayHeader;
+use super::messages::{CommitError, DroppedRange, EntryHeader, Hop, LaneRow, LogEntry, LogPos};
 
 /// Keys of the table of single values.
 pub(super) const FLOOR: &str = "floor";
 /// Numbers up to this one are not given to new lanes.
 pub(super) const LANE_FLOOR: &str = "lane_floor";
+/// Dead letters up to this id are deleted.
+pub(super) const LETTER_FLOOR: &str = "letter_floor";
+
+/// Column `kind` of an entry that replays dead letters. It continues no lane: whoever follows a lane leaves it out.
+pub(super) const KIND_REPLAY: i64 = 2;
 
 /// A text column that holds an id; what is stored was checked when it came in.
 struct Id<T>(T);
@@ -39,6 +46,13 @@ impl FromSql for LogPos {
 pub(super) fn encode_header(header: &CommitHeader) -> Result<Vec<u8>, WireError> {
     rmp_serde::to_vec_named(header).map_err(|error| WireError::Encode {
         what: "hop record",
+        reason: error.to_string(),
+    })
+}
+
+pub(super) fn encode_replay_header(header: &ReplayHeader) -> Result<Vec<u8>, WireError> {
+    rmp_serde::to_vec_named(header).map_err(|error| WireError::Encode {
+        what: "replay header",
         reason: error.to_string(),
     })
 }
@@ -72,7 +86,14 @@ pub(super) fn schema_ref(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Sc
     Ok(id.zip(version).map(|(id, version)| SchemaRef { id, version }))
 }
 
-const LANE_COLUMNS: &str = "no, agent, stream, epoch, mark, valid, dead, dropped, opened_at, last_committed_at, floor_seq FROM lanes";
+/// Open letters of a lane.
+const OPEN: &str =
+    "coalesce((SELECT count FROM dead_letter_counts WHERE lane = no AND state = 0 AND rule = ''), 0)";
+const LANE_COLUMNS: &str = "no, agent, stream, epoch, mark, valid, dead, dropped, opened_at, last_committed_at, floor_seq, OPEN FROM lanes";
+
+fn lane_columns() -> String {
+    LANE_COLUMNS.replace("OPEN", OPEN)
+}
 
 fn lane_row(row: &Row<'_>) -> rusqlite::Result<LaneRow> {
     Ok(LaneRow {
@@ -85,6 +106,7 @@ fn lane_row(row: &Row<'_>) -> rusqlite::Result<LaneRow> {
         opened_at: row.get(8)?,
         last_committed_at: row.get(9)?,
         floor_seq: row.get(10)?,
+        open: row.get(11)?,
     })
 }
 
@@ -129,27 +151,33 @@ pub(super) fn histories(db: &Connection) -> Result<HashMap<LaneNo, History>, Com
 
 /// All lanes, by number.
 pub(super) fn lanes(db: &Connection) -> Result<Vec<LaneRow>, CommitError> {
-    let mut select = db.prepare_cached(&format!("SELECT {LANE_COLUMNS} ORDER BY no"))?;
+    let mut select = db.prepare_cached(&format!("SELECT {} ORDER BY no", lane_columns()))?;
     let rows = select.query_map([], lane_row)?.collect::<rusqlite::Result<_>>()?;
     Ok(rows)
 }
 
-/// The same, of a file that has not become format 2 yet: nothing was ever deleted from it.
-pub(super) fn lanes_of_format_1(db: &Connection) -> Result<Vec<LaneRow>, CommitError> {
-    let columns = LANE_COLUMNS.replace("floor_seq", "0");
+/// The same, of a file of any format that this program reads. What an old one does not say is what its upgrade begins
+/// with: nothing was deleted before format 2, and no letter was settled before format 3.
+pub(super) fn lanes_of_format(db: &Connection, format: i64) -> Result<Vec<LaneRow>, CommitError> {
+    let columns = match format {
+        1 => LANE_COLUMNS.replace("floor_seq", "0").replace("OPEN", "dead"),
+        2 => LANE_COLUMNS.replace("OPEN", "dead"),
+        _ => lane_columns(),
+    };
     let mut select = db.prepare(&format!("SELECT {columns} ORDER BY no"))?;
     let rows = select.query_map([], lane_row)?.collect::<rusqlite::Result<_>>()?;
     Ok(rows)
 }
 
 pub(super) fn lane_by_no(db: &Connection, no: LaneNo) -> Result<Option<LaneRow>, CommitError> {
-    let mut select = db.prepare_cached(&format!("SELECT {LANE_COLUMNS} WHERE no = ?1"))?;
+    let mut select = db.prepare_cached(&format!("SELECT {} WHERE no = ?1", lane_columns()))?;
     Ok(select.query_row([no.0], lane_row).optional()?)
 }
 
 pub(super) fn lane_by_key(db: &Connection, key: &LaneKey) -> Result<Option<LaneRow>, CommitError> {
     let mut select = db.prepare_cached(&format!(
-        "SELECT {LANE_COLUMNS} WHERE agent = ?1 AND stream = ?2 AND epoch = ?3"
+        "SELECT {} WHERE agent = ?1 AND stream = ?2 AND epoch = ?3",
+        lane_columns()
     ))?;
     Ok(select
         .query_row(
@@ -194,15 +222,16 @@ pub(super) fn newest(db: &Connection) -> Result<LogPos, CommitError> {
 
 /// Where the newest entry of a lane ends.
 pub(super) fn last_seq(db: &Connection, lane: LaneNo) -> Result<Option<Seq>, CommitError> {
-    let mut select = db.prepare_cached("SELECT max(last_seq) FROM log WHERE lane = ?1")?;
-    Ok(select.query_row([lane.0], |row| row.get(0))?)
+    let mut select = db.prepare_cached("SELECT max(last_seq) FROM log WHERE lane = ?1 AND kind <> ?2")?;
+    Ok(select.query_row(params![lane.0, KIND_REPLAY], |row| row.get(0))?)
 }
 
 /// All ranges of a lane, in log order.
 pub(super) fn ranges(db: &Connection, lane: LaneNo) -> Result<Vec<SeqRange>, CommitError> {
-    let mut select = db.prepare_cached("SELECT first_seq, last_seq FROM log WHERE lane = ?1 ORDER BY pos")?;
+    let mut select =
+        db.prepare_cached("SELECT first_seq, last_seq FROM log WHERE lane = ?1 AND kind <> ?2 ORDER BY pos")?;
     let rows = select
-        .query_map([lane.0], |row| {
+        .query_map(params![lane.0, KIND_REPLAY], |row| {
             Ok(SeqRange {
                 first: row.get(0)?,
                 last: row.get(1)?,
@@ -251,17 +280,19 @@ pub(super) fn dropped_at(
 
 const HOP_COLUMNS: &str = "log.pos, agent, stream, epoch, committed_at, header";
 
+fn header<T: DeserializeOwned>(pos: LogPos, row: &Row<'_>) -> Result<T, CommitError> {
+    let bytes = row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?;
+    rmp_serde::from_slice(bytes).map_err(|error| CommitError::Damaged {
+        what: format!("the hop record of log entry {pos}: {error}"),
+    })
+}
+
 fn hop(row: &Row<'_>) -> Result<Hop, CommitError> {
     let pos: LogPos = row.get(0)?;
-    let header = rmp_serde::from_slice(row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?).map_err(
-        |error| CommitError::Damaged {
-            what: format!("the hop record of log entry {pos}: {error}"),
-        },
-    )?;
     Ok(Hop {
         pos,
         key: lane_key(row, 1)?,
-        header,
+        header: header(pos, row)?,
         committed_at: row.get(4)?,
     })
 }
@@ -270,32 +301,32 @@ fn hop(row: &Row<'_>) -> Result<Hop, CommitError> {
 pub(super) fn hop_of(db: &Connection, lane: LaneNo, seq: Seq) -> Result<Option<Hop>, CommitError> {
     let mut select = db.prepare_cached(&format!(
         "SELECT {HOP_COLUMNS} FROM log JOIN lanes ON lanes.no = log.lane
-         WHERE log.lane = ?1 AND last_seq >= ?2 ORDER BY last_seq LIMIT 1"
+         WHERE log.lane = ?1 AND last_seq >= ?2 AND kind <> ?3 ORDER BY last_seq LIMIT 1"
     ))?;
-    let mut rows = select.query(params![lane.0, seq])?;
+    let mut rows = select.query(params![lane.0, seq, KIND_REPLAY])?;
     let found = rows.next()?.map(hop).transpose()?;
     Ok(found.filter(|hop| hop.header.range().contains(seq)))
 }
 
 fn entry(row: &Row<'_>) -> Result<LogEntry, CommitError> {
-    let Hop {
-        pos,
-        key,
-        header,
-        committed_at,
-    } = hop(row)?;
-    let columns = Bytes::copy_from_slice(row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?);
-    if checksum(&columns) != header.body_crc {
+    let pos: LogPos = row.get(0)?;
+    let header = if row.get::<_, i64>(6)? == KIND_REPLAY {
+        EntryHeader::Replay(header(pos, row)?)
+    } else {
+        EntryHeader::Batch(header(pos, row)?)
+    };
+    let columns = Bytes::copy_from_slice(row.get_ref(7)?.as_blob().map_err(rusqlite::Error::from)?);
+    if checksum(&columns) != header.body_crc() {
         return Err(CommitError::Damaged {
             what: format!("the columns of log entry {pos} fail their checksum"),
         });
     }
     Ok(LogEntry {
         pos,
-        key,
+        key: lane_key(row, 1)?,
         header,
         columns,
-        committed_at,
+        committed_at: row.get(4)?,
     })
 }
 
@@ -308,7 +339,7 @@ pub(super) fn entries(
     max_bytes: usize,
 ) -> Result<Vec<LogEntry>, CommitError> {
     let mut select = db.prepare_cached(&format!(
-        "SELECT {HOP_COLUMNS}, body FROM log JOIN lanes ON lanes.no = log.lane
+        "SELECT {HOP_COLUMNS}, kind, body FROM log JOIN lanes ON lanes.no = log.lane
          WHERE log.pos > ?1 ORDER BY log.pos LIMIT ?2"
     ))?;
     let mut rows = select.query(params![after.0, limit])?;

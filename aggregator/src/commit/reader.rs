@@ -6,16 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
-use tributary_shared::ids::{LaneKey, LaneNo, Seq, SeqRange};
+use tributary_shared::ids::{LaneKey, LaneNo, Seq, SeqRange, StreamName};
 use tributary_shared::wire::BatchContent;
 
 use super::health::LogHealth;
+use super::letters::{self, DeadLetterFilter, LetterCount, LetterToReplay, ScanFrom, StoredDeadLetter};
 use super::messages::{
-    CommitError, DeadLetterFilter, DroppedRange, ExpiredVerdict, Fate, Hop, LaneRow, Ledger, LedgerLane,
-    LedgerTotals, LogEntry, LogPos, LogStats, StoredDeadLetter, StreamRow,
+    CommitError, DroppedRange, ExpiredVerdict, Fate, Hop, LaneRow, Ledger, LedgerLane, LedgerTotals,
+    LogEntry, LogPos, LogStats, StreamRow,
 };
 use super::store::log_path;
-use super::{dead_letters, invariants, queries};
+use super::{invariants, queries};
 
 /// Connections, and so readers at one time; more wait. API calls are short, and replay takes one.
 const READERS: usize = 4;
@@ -149,7 +150,7 @@ impl LogReader {
     /// # Errors
     /// Those of SQLite.
     pub fn ledger(&self) -> Result<Ledger, CommitError> {
-        self.with(|db| Ok(to_ledger(queries::lanes(db)?, queries::dropped(db)?)))
+        self.with(|db| ledger(db))
     }
 
     /// What became of one event.
@@ -177,13 +178,65 @@ impl LogReader {
     /// # Errors
     /// Those of SQLite.
     pub fn dead_letters(&self, filter: &DeadLetterFilter) -> Result<Vec<StoredDeadLetter>, CommitError> {
-        self.with(|db| dead_letters::list(db, filter))
+        self.with(|db| letters::list(db, filter))
+    }
+
+    /// The next letters of a walk, oldest first: at most `limit`, and no further one once `max_bytes` of payload are
+    /// reached. Empty at its end.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn dead_letter_chunk(
+        &self,
+        filter: &DeadLetterFilter,
+        from: ScanFrom,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<Vec<LetterToReplay>, CommitError> {
+        self.with(|db| letters::chunk(db, filter, from, limit, max_bytes))
+    }
+
+    /// Those of these letters that are there: of as many ids, from the first on, as `max_bytes` of payload allow, at
+    /// least one. Returns also how many ids that are.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn dead_letters_of(
+        &self,
+        ids: &[i64],
+        max_bytes: usize,
+    ) -> Result<(Vec<LetterToReplay>, usize), CommitError> {
+        self.with(|db| letters::of_ids(db, ids, max_bytes))
+    }
+
+    /// The streams that these letters are of.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn dead_letter_streams(&self, ids: &[i64]) -> Result<Vec<StreamName>, CommitError> {
+        self.with(|db| letters::streams_of(db, ids))
+    }
+
+    /// The newest letter's id; 0 when there is none.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn newest_dead_letter(&self) -> Result<i64, CommitError> {
+        self.with(letters::newest_id)
+    }
+
+    /// How many letters there are, by stream, state and rule.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn dead_letter_counts(&self) -> Result<Vec<LetterCount>, CommitError> {
+        self.with(letters::counts)
     }
 
     /// # Errors
     /// Those of SQLite.
     pub fn dead_letter(&self, id: i64) -> Result<Option<StoredDeadLetter>, CommitError> {
-        self.with(|db| dead_letters::by_id(db, id))
+        self.with(|db| letters::by_id(db, id))
     }
 
     /// All streams that were ever seen, by name.
@@ -219,12 +272,18 @@ impl LogReader {
     /// [`CommitError::Damaged`] naming the first violation.
     pub fn verify(&self) -> Result<(), CommitError> {
         self.with(|db| {
-            let ledger = to_ledger(queries::lanes(db)?, queries::dropped(db)?);
-            for LedgerLane { lane, dropped } in &ledger.lanes {
+            let ledger = ledger(db)?;
+            for line in &ledger.lanes {
+                let LedgerLane {
+                    lane,
+                    dropped,
+                    given_up,
+                } = line;
                 invariants::conservation(lane)?;
                 invariants::floor_within_mark(lane)?;
                 invariants::contiguous_lanes(lane, queries::ranges(db, lane.lane_no)?)?;
                 invariants::ledger_adds_up(lane, dropped)?;
+                invariants::letters_add_up(lane, given_up)?;
             }
             Ok(())
         })
@@ -236,7 +295,7 @@ fn expired(db: &Connection, lane: &LaneRow, seq: Seq) -> Result<Fate, CommitErro
     let verdict = if let Some(run) = queries::dropped_at(db, lane.lane_no, seq)? {
         let DroppedRange { range, reason, .. } = run;
         ExpiredVerdict::Dropped { reason, range }
-    } else if let Some(letter) = dead_letters::by_seq(db, lane.lane_no, seq)? {
+    } else if let Some(letter) = letters::by_seq(db, lane.lane_no, seq)? {
         ExpiredVerdict::Dead(Box::new(letter))
     } else {
         ExpiredVerdict::Counted
@@ -262,8 +321,7 @@ fn fate(db: &Connection, lane: &LaneRow, hop: Hop, seq: Seq) -> Result<Fate, Com
     }
     let dead_before = hop.header.dead_seqs.partition_point(|dead| *dead < seq);
     if hop.header.dead_seqs.get(dead_before) == Some(&seq) {
-        let letter =
-            dead_letters::by_seq(db, lane.lane_no, seq)?.ok_or_else(|| missing(lane, seq, "dead letter"))?;
+        let letter = letters::by_seq(db, lane.lane_no, seq)?.map(Box::new);
         return Ok(Fate::Dead { hop, letter });
     }
     // at most MAX_BATCH_ROWS, so it fits
@@ -282,21 +340,44 @@ fn add(totals: &mut LedgerTotals, lane: &LaneRow) {
     totals.valid += lane.valid;
     totals.dead += lane.dead;
     totals.dropped += lane.dropped;
+    totals.open += lane.open;
 }
 
-fn to_ledger(lanes: Vec<LaneRow>, dropped: Vec<(LaneNo, DroppedRange)>) -> Ledger {
+fn ledger(db: &Connection) -> Result<Ledger, CommitError> {
+    let lanes = queries::lanes(db)?;
     let mut totals = LedgerTotals::default();
-    let mut dropped = dropped.into_iter().peekable();
+    let (mut dropped, mut given_up) = (
+        ByLane::new(queries::dropped(db)?),
+        ByLane::new(letters::lines_of(db)?),
+    );
     let mut books = Vec::with_capacity(lanes.len());
     for lane in lanes {
         add(&mut totals, &lane);
+        let (dropped, given_up) = (dropped.of(lane.lane_no), given_up.of(lane.lane_no));
+        books.push(LedgerLane {
+            lane,
+            dropped,
+            given_up,
+        });
+    }
+    Ok(Ledger { lanes: books, totals })
+}
+
+/// Ranges in the order of their lanes, handed out lane by lane.
+struct ByLane(std::iter::Peekable<std::vec::IntoIter<(LaneNo, DroppedRange)>>);
+
+impl ByLane {
+    fn new(ranges: Vec<(LaneNo, DroppedRange)>) -> Self {
+        Self(ranges.into_iter().peekable())
+    }
+
+    fn of(&mut self, lane: LaneNo) -> Vec<DroppedRange> {
         let mut own = Vec::new();
-        while let Some((_, range)) = dropped.next_if(|(no, _)| *no <= lane.lane_no) {
+        while let Some((_, range)) = self.0.next_if(|(no, _)| *no <= lane) {
             own.push(range);
         }
-        books.push(LedgerLane { lane, dropped: own });
+        own
     }
-    Ledger { lanes: books, totals }
 }
 
 fn to_streams(mut lanes: Vec<LaneRow>) -> Vec<StreamRow> {

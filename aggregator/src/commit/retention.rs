@@ -25,6 +25,8 @@ pub struct Retention {
     pub keep_bytes: u64,
     /// Dead letters that were committed longer ago go, once their entries are gone, in ms.
     pub keep_dead_letters_for: Millis,
+    /// The oldest dead letters go while their payloads have more bytes, also before their entries.
+    pub keep_dead_letters_bytes: u64,
 }
 
 impl Retention {
@@ -33,6 +35,7 @@ impl Retention {
         keep_for: Millis::MAX,
         keep_bytes: u64::MAX,
         keep_dead_letters_for: Millis::MAX,
+        keep_dead_letters_bytes: u64::MAX,
     };
 }
 
@@ -44,6 +47,8 @@ impl Default for Retention {
             keep_bytes: 10 << 30,
             // a person must find the time to repair and replay them
             keep_dead_letters_for: 30 * 86_400_000,
+            // some millions of ordinary events; who rejects more has a schema to repair
+            keep_dead_letters_bytes: 2 << 30,
         }
     }
 }
@@ -85,6 +90,39 @@ pub(super) fn next_chunk(keep: &Retention, size: Size, oldest: &[Oldest]) -> Opt
     last
 }
 
+/// One of the oldest dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OldLetter {
+    pub id: i64,
+    /// Its log entry.
+    pub pos: LogPos,
+    pub at: Millis,
+    /// Of its payload.
+    pub bytes: u64,
+}
+
+/// The letter up to which letters go in the next transaction, given the oldest ones in order and the bytes of all. Those
+/// that are only old wait for their entries: an event's path leads to them.
+#[must_use]
+pub(super) fn next_letters(
+    keep: &Retention,
+    now: Millis,
+    floor: LogPos,
+    held: u64,
+    oldest: &[OldLetter],
+) -> Option<i64> {
+    let (mut held, mut last) = (held, None);
+    for letter in oldest.iter().take(CHUNK_LETTERS) {
+        let expired = letter.pos <= floor && is_older(letter.at, keep.keep_dead_letters_for, now);
+        if !expired && held <= keep.keep_dead_letters_bytes {
+            break;
+        }
+        held = held.saturating_sub(letter.bytes);
+        last = Some(letter.id);
+    }
+    last
+}
+
 /// Whether something of this time is kept no longer. A time in the future is not old.
 #[must_use]
 pub(super) fn is_older(at: Millis, keep_for: Millis, now: Millis) -> bool {
@@ -101,6 +139,7 @@ mod tests {
         keep_for: 1_000,
         keep_bytes: 10_000,
         keep_dead_letters_for: 5_000,
+        keep_dead_letters_bytes: 1_000,
     };
 
     /// Entry `n` was committed at `100 * n` and has 500 bytes.
@@ -111,6 +150,26 @@ mod tests {
             bytes: 500,
         };
         (1..=count).map(entry).collect()
+    }
+
+    #[test]
+    fn letters_go_by_age_after_their_entries_and_by_bytes_before() {
+        let letter = |id: i64| OldLetter {
+            id,
+            pos: LogPos(id.unsigned_abs()),
+            at: 100 * id,
+            bytes: 400,
+        };
+        let oldest: Vec<OldLetter> = (1..=5).map(letter).collect();
+        let next = |now, floor, held| next_letters(&KEEP, now, LogPos(floor), held, &oldest);
+        assert_eq!(next(5_350, 9, 1_000), Some(3), "older than 5 s");
+        assert_eq!(next(5_350, 2, 1_000), Some(2), "the third one's entry is there");
+        assert_eq!(
+            next(0, 0, 2_000),
+            Some(3),
+            "down to 1,000 bytes, whatever their age"
+        );
+        assert_eq!(next(0, 9, 1_000), None);
     }
 
     fn size(now: Millis, used: u64, covered: u64) -> Size {

@@ -1,4 +1,4 @@
--- log.db, format 3. Times are Unix milliseconds; headers are MessagePack maps (tributary_shared::wire).
+-- log.db, format 4. Times are Unix milliseconds; headers are MessagePack maps (tributary_shared::wire).
 
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
@@ -32,7 +32,8 @@ CREATE TABLE tenures (
 ) WITHOUT ROWID;
 
 -- One row for each committed batch. The header is the hop record; the body, last so that it can be skipped,
--- is an Arrow IPC stream of the valid rows. kind: 0 rows, 1 dropped.
+-- is an Arrow IPC stream of the valid rows. kind: 0 rows, 1 dropped, 2 a replay of dead letters: some seqs from
+-- first_seq to last_seq, below the lane's mark, with a header of its own kind.
 CREATE TABLE log (
     pos            INTEGER PRIMARY KEY,
     lane           INTEGER NOT NULL,
@@ -49,6 +50,8 @@ CREATE TABLE log (
 );
 CREATE INDEX log_by_lane ON log (lane, last_seq);
 
+-- state: 0 open, 1 replayed, 2 discarded; act: who settled it. Ids rise, and none is given twice: those up to meta's
+-- letter_floor are deleted.
 CREATE TABLE dead_letters (
     id             INTEGER PRIMARY KEY,
     lane           INTEGER NOT NULL,
@@ -59,10 +62,47 @@ CREATE TABLE dead_letters (
     schema_version INTEGER,
     reasons        TEXT NOT NULL,
     payload        BLOB NOT NULL,
+    state          INTEGER NOT NULL DEFAULT 0,
+    act            INTEGER,
+    collected_at   INTEGER,
     UNIQUE (lane, seq)
 );
+CREATE INDEX dead_letters_by_state ON dead_letters (state);
 
--- Which dead letters break a rule, so that they are found without reading all.
+-- Who replayed or discarded letters, when and how; pos is the replay's log entry. Goes with its last letter.
+CREATE TABLE dead_letter_acts (
+    id             INTEGER PRIMARY KEY,
+    at             INTEGER NOT NULL,
+    by             TEXT NOT NULL,
+    pos            INTEGER,
+    schema_id      INTEGER,
+    schema_version INTEGER,
+    fix            TEXT,
+    reason         TEXT,
+    letters        INTEGER NOT NULL
+);
+
+-- How many letters there are, and bytes of payload; by rule, and with the empty rule in all.
+CREATE TABLE dead_letter_counts (
+    lane  INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    rule  TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (lane, state, rule)
+) WITHOUT ROWID;
+
+-- What became of dead events that nobody will replay: `count` of the seqs from first to last.
+CREATE TABLE dead_letter_lines (
+    lane   INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    first  INTEGER NOT NULL,
+    last   INTEGER NOT NULL,
+    count  INTEGER NOT NULL,
+    PRIMARY KEY (lane, reason, first)
+) WITHOUT ROWID;
+
+-- Which dead letters break a rule, and at which path, so that they are found without reading all.
 CREATE TABLE dead_letter_rules (
     rule TEXT NOT NULL,
     id   INTEGER NOT NULL,

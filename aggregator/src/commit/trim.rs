@@ -8,9 +8,11 @@ use tributary_shared::time::{Millis, now_millis};
 
 use super::actor::Committer;
 use super::messages::{CommitError, LogPos};
-use super::queries;
-use super::retention::{CHUNK_ENTRIES, CHUNK_LETTERS, Oldest, Retention, Size, is_older, next_chunk};
+use super::retention::{
+    CHUNK_ENTRIES, CHUNK_LETTERS, OldLetter, Oldest, Retention, Size, next_chunk, next_letters,
+};
 use super::store::{LogStore, PAGE_SIZE};
+use super::{letters, queries};
 
 /// A log that is never idle gives up this much of its time at most: a chunk takes about a tenth of it.
 const WHEN_BUSY: Duration = Duration::from_millis(50);
@@ -60,8 +62,13 @@ impl Committer {
         };
         match store.trim(&self.trimmer.keep, self.trimmer.covered, now_millis()) {
             Ok(Trimmed::Nothing) => self.trimmer.due = false,
-            Ok(Trimmed::Some { floor, pages }) => {
+            Ok(Trimmed::Some {
+                floor,
+                pages,
+                expired,
+            }) => {
                 self.gauges.floor.set(floor.0 as f64);
+                self.gauges.letters_expired(expired);
                 self.unmoved += pages * PAGE_SIZE as usize;
                 self.checkpoint_if_due();
             }
@@ -81,6 +88,8 @@ pub(super) enum Trimmed {
         floor: LogPos,
         /// Written to the WAL, about.
         pages: usize,
+        /// Dead letters that nobody replayed in time.
+        expired: u64,
     },
 }
 
@@ -102,7 +111,8 @@ impl LogStore {
             Some(chunk) => chunk,
             None => queries::floor(self.connection())?,
         };
-        let letters = old_letters(self.connection(), floor, keep.keep_dead_letters_for, now)?;
+        let held = letters::held_bytes(self.connection())?;
+        let letters = next_letters(keep, now, floor, held, &old_letters(self.connection())?);
         if chunk.is_none() && letters.is_none() {
             return Ok(Trimmed::Nothing);
         }
@@ -110,13 +120,18 @@ impl LogStore {
         if let Some(chunk) = chunk {
             delete_entries(&transaction, chunk)?;
         }
-        if let Some(last) = letters {
-            delete_letters(&transaction, last)?;
-        }
+        let expired = match letters {
+            Some(last) => letters::delete_upto(&transaction, last)?,
+            None => 0,
+        };
         transaction.commit()?;
         // a page of the table, of its index, of the lanes and of the free list for each entry
         let pages = 4 * CHUNK_ENTRIES;
-        Ok(Trimmed::Some { floor, pages })
+        Ok(Trimmed::Some {
+            floor,
+            pages,
+            expired,
+        })
     }
 }
 
@@ -144,47 +159,28 @@ pub(super) fn used_bytes(db: &Connection) -> Result<u64, CommitError> {
 }
 
 fn delete_entries(db: &Connection, upto: LogPos) -> Result<(), CommitError> {
-    // the index on (lane, last_seq) holds pos as well
+    // a replay's seqs lie below the floor that batches set
     db.prepare_cached(
         "UPDATE lanes SET floor_seq = gone.last_seq
-         FROM (SELECT lane, max(last_seq) AS last_seq FROM log WHERE pos <= ?1 GROUP BY lane) gone
+         FROM (SELECT lane, max(last_seq) AS last_seq FROM log WHERE pos <= ?1 AND kind <> ?2 GROUP BY lane) gone
          WHERE gone.lane = lanes.no",
     )?
-    .execute([upto.0])?;
+    .execute(params![upto.0, queries::KIND_REPLAY])?;
     db.prepare_cached("DELETE FROM log WHERE pos <= ?1")?
         .execute([upto.0])?;
     queries::set_meta(db, queries::FLOOR, upto)
 }
 
-/// The last of the oldest dead letters that are kept no longer. Those of entries that are still there stay: an
-/// event's path leads to them.
-fn old_letters(
-    db: &Connection,
-    floor: LogPos,
-    keep_for: Millis,
-    now: Millis,
-) -> Result<Option<i64>, CommitError> {
-    let mut select = db.prepare_cached("SELECT id, pos, at FROM dead_letters ORDER BY id LIMIT ?1")?;
-    let mut rows = select.query([CHUNK_LETTERS])?;
-    let mut last = None;
-    while let Some(row) = rows.next()? {
-        let (pos, at): (LogPos, Millis) = (row.get(1)?, row.get(2)?);
-        if pos > floor || !is_older(at, keep_for, now) {
-            break;
-        }
-        last = Some(row.get(0)?);
-    }
-    Ok(last)
-}
-
-fn delete_letters(db: &Connection, upto: i64) -> Result<(), CommitError> {
-    db.prepare_cached(
-        "DELETE FROM dead_letter_rules WHERE (rule, id) IN (
-             SELECT reason.value ->> 'rule', letter.id
-             FROM dead_letters letter, json_each(letter.reasons) reason WHERE letter.id <= ?1)",
-    )?
-    .execute(params![upto])?;
-    db.prepare_cached("DELETE FROM dead_letters WHERE id <= ?1")?
-        .execute(params![upto])?;
-    Ok(())
+fn old_letters(db: &Connection) -> Result<Vec<OldLetter>, CommitError> {
+    let mut select =
+        db.prepare_cached("SELECT id, pos, at, length(payload) FROM dead_letters ORDER BY id LIMIT ?1")?;
+    let rows = select.query_map([CHUNK_LETTERS], |row| {
+        Ok(OldLetter {
+            id: row.get(0)?,
+            pos: row.get(1)?,
+            at: row.get(2)?,
+            bytes: row.get(3)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

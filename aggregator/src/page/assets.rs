@@ -55,6 +55,7 @@ pub static INDEX: Asset = own!("index.html", "text/html; charset=utf-8");
 pub static ALL: &[Asset] = &[
     own!("page.css", "text/css; charset=utf-8"),
     own!("icon.svg", "image/svg+xml"),
+    own!("letters.js", JAVASCRIPT),
     own!("main.js", JAVASCRIPT),
     own!("api.js", JAVASCRIPT),
     own!("charts.js", JAVASCRIPT),

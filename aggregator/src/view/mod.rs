@@ -9,10 +9,16 @@
 //! - Numeric operations on anything but numbers give NULL, and so do comparisons of different kinds. A text
 //!   literal compared with a number, boolean or time is read as one.
 //! - With a schema, integers and floats differ as in PostgreSQL: `7 / 2` is 3. Without one there is a single
-//!   number type, as in JSON: `7 / 2` is 3.5, and 5.0 is 5, also as a group key.
+//!   number type, as in JSON: `7 / 2` is 3.5. As a group key 5.0 is 5 in both.
 //! - Division by zero, overflow and casts that do not fit give NULL for the row, and are counted.
 //! - Over aggregates, `/` truncates only between counts and integer literals (PostgreSQL's bigint); sums are
 //!   numerics there and divide exactly here as well.
+//! - A schema may change while a view runs, and each row is read with the types of the version that judged it.
+//!   Rows from before a field was added have NULL there; an integer field that became a number goes on in the
+//!   same groups (5.0 is 5 as a group key, as after PostgreSQL's ALTER TYPE; integers beyond 2^53 stay apart,
+//!   because floats cannot tell them apart) and in the same sums and extremes, which widen with the first
+//!   float. Only what PostgreSQL computes otherwise for integers, their division and its remainder's and sum's
+//!   overflow, stays as it was in the old rows: `x::double precision / 2` is the same over all versions.
 //! - Columns that a batch does not have are looked up in `_extra`, and are NULL if they are not there either.
 //!   Names are case-sensitive as written, because JSON's are. Texts compare by their bytes.
 

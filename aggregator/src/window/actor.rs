@@ -19,7 +19,6 @@ use tributary_shared::actors::thread::{self, WorkerThread};
 use tributary_shared::metrics::{self, Gauge, Histogram, MetricName};
 use tributary_shared::telemetry::{BatchSpan, Stage, attr, tracing_on};
 use tributary_shared::time::now_millis;
-use tributary_shared::wire::BatchContent;
 
 use super::changes::Changes;
 use super::engine::Engine;
@@ -302,7 +301,7 @@ impl Runner {
 
     /// [`Self::fold`] with a span. A replay has none: its batches' traces ended before this process began.
     fn fold_live(&mut self, entry: &Committed) {
-        let traceparent = entry.header.traceparent.as_deref();
+        let traceparent = entry.header.traceparent();
         if !tracing_on() {
             return self.fold(entry);
         }
@@ -310,11 +309,11 @@ impl Runner {
             .text(attr::LANE, &entry.key)
             .text(attr::STREAM, &entry.key.stream)
             .number(attr::LOG_POSITION, entry.pos.0)
-            .number(attr::FIRST_SEQ, entry.header.first_seq)
+            .number(attr::FIRST_SEQ, entry.header.range().first)
             .number(attr::LAST_SEQ, entry.header.range().last)
-            .number(attr::EVENTS, entry.header.count)
+            .number(attr::EVENTS, events(entry))
             .number(attr::VALID, entry.header.valid())
-            .maybe_number(attr::SCHEMA_ID, entry.header.schema.map(|schema| schema.id));
+            .maybe_number(attr::SCHEMA_ID, entry.header.schema().map(|schema| schema.id));
         self.fold(entry);
         span.end_at(now_millis());
     }
@@ -348,7 +347,8 @@ impl Runner {
             let LogEntry {
                 pos, committed_at, ..
             } = entry;
-            let (lane, key) = (entry.header.lane, entry.key.clone());
+            let (lane, replayed) = (entry.header.lane(), entry.header.is_replay());
+            let key = entry.key.clone();
             // an entry of another stream only moves the view's position: spare the decoding
             let records = if key.stream == *plan.stream() {
                 entry.decode()?.records
@@ -362,6 +362,7 @@ impl Runner {
                 agent,
                 stream,
                 committed_at,
+                replayed,
                 records,
             };
             if let Some(change) = self.engine.apply_to(&view, &batch) {
@@ -437,25 +438,21 @@ fn covered(snapshot: &Snapshot) -> LogPos {
 fn batch(entry: &Committed) -> AppliedBatch<'_> {
     AppliedBatch {
         pos: entry.pos,
-        lane: entry.header.lane,
+        lane: entry.header.lane(),
         agent: &entry.key.agent,
         stream: &entry.key.stream,
         committed_at: entry.committed_at,
+        replayed: entry.header.is_replay(),
         records: entry.records.as_ref(),
     }
 }
 
 fn counts(entry: &Committed) -> Counts {
-    let (count, valid) = (u64::from(entry.header.count), u64::from(entry.header.valid()));
-    match entry.header.content {
-        BatchContent::Dropped { .. } => Counts {
-            dropped: count,
-            ..Counts::default()
-        },
-        BatchContent::Rows | BatchContent::Columns => Counts {
-            valid,
-            dead: count - valid,
-            dropped: 0,
-        },
-    }
+    let (valid, dead, dropped) = entry.header.verdicts();
+    Counts { valid, dead, dropped }
+}
+
+fn events(entry: &Committed) -> u64 {
+    let (valid, dead, dropped) = entry.header.verdicts();
+    valid + dead + dropped
 }

@@ -78,6 +78,16 @@ impl SumCell {
         self.count += 1;
     }
 
+    fn merge(&mut self, other: Self) {
+        let ints = self.ints() + other.ints();
+        self.low = ints as u64;
+        self.high = (ints >> 64) as i64;
+        if !other.floats.is_nan() {
+            self.floats = other.floats + if self.floats.is_nan() { 0.0 } else { self.floats };
+        }
+        self.count += other.count;
+    }
+
     #[inline]
     fn ints(self) -> i128 {
         (i128::from(self.high) << 64) | i128::from(self.low)
@@ -197,6 +207,29 @@ impl Cells {
             }
         }
         Ok(())
+    }
+
+    /// Takes the newest cell away and adds what is in it to the cell of a group.
+    pub(super) fn merge_last(&mut self, slot: u32) {
+        let at = slot as usize;
+        match self {
+            Self::Count(cells) => {
+                let last = cells.pop().unwrap_or_default();
+                cells[at] += last;
+            }
+            Self::Sum(cells) => {
+                let last = cells.pop().unwrap_or(SumCell::EMPTY);
+                cells[at].merge(last);
+            }
+            Self::Extreme(extremes) => {
+                // there are fewer cells than 2^32
+                let last = extremes.cells.len() as u32 - 1;
+                let value = extremes.value(last);
+                extremes.cells.pop();
+                extremes.texts.remove(&last);
+                extremes.offer(slot, &value);
+            }
+        }
     }
 }
 

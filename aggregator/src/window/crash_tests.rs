@@ -118,6 +118,11 @@ async fn state_is_f_of_log_with_any_snapshot_and_a_wal_cut_at_any_byte() {
         cuts == 20 && behind > 5,
         "{cuts} cuts, {behind} of them lost unacknowledged bytes"
     );
+    tributary_faults::injected(
+        tributary_faults::Layer::Stores,
+        "state_is_f_of_log_with_any_snapshot_and_a_wal_cut_at_any_byte",
+        [("crash of the log and the windows, WAL cut off", cuts)],
+    );
 }
 
 #[tokio::test]

@@ -114,7 +114,9 @@ impl Engine {
             return Vec::new();
         }
         self.position = batch.pos;
-        self.clocks.observe(batch, &self.config);
+        if !batch.replayed {
+            self.clocks.observe(batch, &self.config);
+        }
         let config = self.config;
         let live = self.views.values_mut().filter(|state| state.live);
         live.filter_map(|state| change(state, batch, &config)).collect()
@@ -203,7 +205,7 @@ impl Engine {
         if let Some(state) = self.views.get_mut(view) {
             state.position = position;
             state.counters = counters;
-            state.reset = false;
+            state.reset = state.groups.restored();
             state.live = position == self.position;
         }
     }

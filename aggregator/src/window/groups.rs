@@ -39,6 +39,8 @@ pub(super) struct Groups {
     batches: u64,
     /// Slots that the present batch changed.
     touched: Vec<u32>,
+    /// A stored key was written in another form than ours: all groups must be stored anew.
+    rekeyed: bool,
 }
 
 /// What every group has, together because it changes together.
@@ -73,6 +75,7 @@ impl Groups {
             cells: specs.iter().map(|spec| Cells::new(spec.kind)).collect(),
             batches: 0,
             touched: Vec::new(),
+            rekeyed: false,
         };
         groups.cells.iter_mut().for_each(Cells::push);
         groups.push_slot(0, &vec![0; keys]);
@@ -327,7 +330,8 @@ impl Groups {
         }
     }
 
-    /// Takes a stored group back.
+    /// Takes a stored group back. Two groups whose keys are one number in two forms (5 and 5.0, which earlier
+    /// versions told apart) become one.
     ///
     /// # Errors
     /// When the bytes are not of this view. The groups are then in disorder and must be thrown away.
@@ -335,7 +339,9 @@ impl Groups {
         let mut reader = Reader::new(&group.key)?;
         let mut key = Vec::with_capacity(self.interners.len());
         for interner in &mut self.interners {
-            let value = reader.scalar()?;
+            let stored = reader.scalar()?;
+            let value = stored.clone().normalised();
+            self.rekeyed |= value != stored;
             key.push(match interner.find(KeyRef::Scalar(&value)) {
                 Some(id) => id,
                 None => {
@@ -345,7 +351,8 @@ impl Groups {
             });
         }
         reader.end()?;
-        if self.find(group.window_start, &key).is_some() {
+        let known = self.find(group.window_start, &key);
+        if known.is_some() && !self.rekeyed {
             return Err(StateError::Malformed);
         }
         let mut reader = Reader::new(&group.state)?;
@@ -354,10 +361,28 @@ impl Groups {
             cells.push_encoded(&mut reader)?;
         }
         reader.end()?;
-        let slot = self.link(group.window_start, &key);
-        self.heads[slot as usize].rows = rows;
-        self.heads[slot as usize].revision = revision;
+        let slot = match known {
+            Some(slot) => {
+                self.cells.iter_mut().for_each(|cells| cells.merge_last(slot));
+                slot
+            }
+            None => self.link(group.window_start, &key),
+        };
+        let head = &mut self.heads[slot as usize];
+        head.rows += rows;
+        head.revision += revision;
         Ok(())
+    }
+
+    /// Ends the restoring. True when the groups must be stored anew, all of them, in place of what was stored.
+    pub(super) fn restored(&mut self) -> bool {
+        if !std::mem::take(&mut self.rekeyed) {
+            return false;
+        }
+        // the bound on groups is far below 2^32
+        self.unsaved_slots = (1..self.heads.len() as u32).collect();
+        self.heads.iter_mut().for_each(|head| head.unsaved = true);
+        true
     }
 }
 

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use arrow_array::{Array, StringArray};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
-use crate::view::{Mode, Scalar, Texts, Vector};
+use crate::view::{Scalar, Texts, Vector};
 
 /// The values of one key column in a batch, each row's as a small number.
 #[derive(Debug)]
@@ -66,7 +66,8 @@ impl KeyRef<'_> {
 }
 
 impl KeyCodes {
-    pub(super) fn of(values: &Vector, rows: usize, mode: Mode) -> Self {
+    /// A float that is an integer becomes one: a field that was an integer and is a number now keeps its groups.
+    pub(super) fn of(values: &Vector, rows: usize) -> Self {
         match values {
             Vector::Null => Self::scalars(vec![0; rows], vec![Scalar::Null]),
             Vector::Text(array) => match Texts::of(array) {
@@ -103,10 +104,7 @@ impl KeyCodes {
             _ => {
                 let mut coder = Coder::default();
                 let codes = (0..rows).map(|row| {
-                    let value = match mode {
-                        Mode::Typed => values.scalar(row),
-                        Mode::Json => values.scalar(row).normalised(),
-                    };
+                    let value = values.scalar(row).normalised();
                     coder.code(Hashed(value.clone()), || value)
                 });
                 let codes = codes.collect();
@@ -179,7 +177,8 @@ impl<T: Hash + Eq> Coder<T> {
     }
 }
 
-/// A scalar by its exact kind and value: as a group key, NULL equals NULL, and 5 differs from 5.0.
+/// A scalar by its kind and value: as a group key, NULL equals NULL. Numbers are normalised before, so that 5.0
+/// is 5.
 #[derive(Debug, Clone)]
 struct Hashed(Scalar);
 

@@ -51,6 +51,9 @@ pub struct AppliedBatch<'a> {
     pub agent: &'a AgentId,
     pub stream: &'a StreamName,
     pub committed_at: Millis,
+    /// Dead letters that became valid: they amend the windows that they belong to, and say nothing of how far their lane
+    /// has come.
+    pub replayed: bool,
     /// The valid rows; `None` when the entry has none.
     pub records: Option<&'a RecordBatch>,
 }

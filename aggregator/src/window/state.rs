@@ -190,7 +190,7 @@ fn keep(frame: Frame, mask: &BooleanArray) -> Frame {
 }
 
 fn key_codes(plan: &ViewPlan, frame: &Frame, evaluator: &Evaluator) -> Vec<KeyCodes> {
-    let code = |key: &Expr| KeyCodes::of(&evaluator.values(key, frame), frame.rows, frame.mode);
+    let code = |key: &Expr| KeyCodes::of(&evaluator.values(key, frame), frame.rows);
     plan.keys.iter().map(code).collect()
 }
 

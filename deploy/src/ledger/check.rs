@@ -16,7 +16,12 @@ pub fn violations(ledger: &Ledger) -> Vec<String> {
         if !names.insert(lane.name()) {
             found.push(format!("{} has two lines", lane.name()));
         }
-        found.extend(drops(lane).into_iter().chain(conservation(lane)));
+        found.extend(
+            drops(lane)
+                .into_iter()
+                .chain(conservation(lane))
+                .chain(letters(lane)),
+        );
     }
     found.extend(totals(ledger));
     found.extend(
@@ -46,6 +51,41 @@ fn conservation(lane: &Lane) -> Option<String> {
         "{}: the mark is {mark}, but {valid} valid + {dead} dead + {dropped} dropped do not add up to it",
         lane.name()
     ))
+}
+
+/// Every dead event has a letter that can be replayed, or is counted by a line that says why not.
+fn letters(lane: &Lane) -> Vec<String> {
+    let Some(open) = lane.dead_open else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    let mut sum = Some(open);
+    for Dropped {
+        from,
+        to,
+        reason,
+        count,
+    } in &lane.dead_given_up
+    {
+        sum = sum.and_then(|sum| sum.checked_add(*count));
+        let spans = to
+            .checked_sub(*from)
+            .is_some_and(|gap| *count >= 1 && *count - 1 <= gap);
+        if *from == 0 || !spans || *to > lane.mark {
+            let name = lane.name();
+            found.push(format!(
+                "{name}: {count} dead letters ({reason}) cannot lie within {from} to {to}"
+            ));
+        }
+    }
+    if sum != Some(lane.dead) {
+        let (name, dead) = (lane.name(), lane.dead);
+        let sum = sum.map_or_else(|| "more than can be counted".to_owned(), |sum| sum.to_string());
+        found.push(format!(
+            "{name}: {dead} are dead, but letters and lines account for {sum}"
+        ));
+    }
+    found
 }
 
 /// Runs of dropped seqs are real ranges within the mark, count what they span, and do not overlap.
@@ -145,6 +185,8 @@ mod tests {
             mark: valid + dead + gone,
             valid,
             dead,
+            dead_given_up: Vec::new(),
+            dead_open: Some(dead),
             dropped,
             held: None,
             unreported_drops: None,
@@ -221,6 +263,25 @@ mod tests {
             let found = spoiled(|ledger| ledger.lanes[0].dropped[1] = none);
             assert!(found.contains("is no range"), "{found}");
         }
+    }
+
+    #[test]
+    fn dead_letters_without_a_line_are_found() {
+        let lost = spoiled(|ledger| ledger.lanes[0].dead_open = Some(1));
+        assert!(
+            lost.contains("2 are dead, but letters and lines account for 1"),
+            "{lost}"
+        );
+        let outside = spoiled(|ledger| {
+            ledger.lanes[0].dead_open = Some(0);
+            ledger.lanes[0].dead_given_up = vec![run(98, 100, 2)];
+        });
+        assert!(outside.contains("cannot lie within 98 to 100"), "{outside}");
+        let mut named = good();
+        named.lanes[0].dead_open = Some(0);
+        // two of the seqs from 1 to 50: drops lie between them
+        named.lanes[0].dead_given_up = vec![run(1, 50, 2)];
+        assert_eq!(violations(&named), Vec::<String>::new());
     }
 
     #[test]

@@ -27,6 +27,12 @@ pub struct Lane {
     pub dead: u64,
     /// In seq order.
     pub dropped: Vec<Dropped>,
+    /// Of `dead`: letters that nobody will replay, as so many of the seqs of a range.
+    #[serde(default)]
+    pub dead_given_up: Vec<Dropped>,
+    /// Of `dead`: letters that can be replayed; absent from an aggregator that does not say.
+    #[serde(default)]
+    pub dead_open: Option<u64>,
     /// Beyond the mark; `None` when the agent has not reported.
     #[serde(default)]
     pub held: Option<u64>,

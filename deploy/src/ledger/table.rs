@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::messages::{Lane, Ledger};
+use super::messages::{Dropped, Lane, Ledger};
 
 const HEAD: [&str; 8] = [
     "lane",
@@ -25,9 +25,17 @@ pub fn render(ledger: &Ledger, violations: &[String]) -> String {
     rows.extend(ledger.lanes.iter().map(row));
     rows.push(sums(ledger));
     let mut text = align(&rows);
-    let reasons = by_reason(ledger);
-    if !reasons.is_empty() {
-        text.push_str("\ndropped, by reason\n");
+    for (title, reasons) in [
+        ("dropped, by reason", by_reason(ledger, |lane| &lane.dropped)),
+        (
+            "dead and given up, by reason",
+            by_reason(ledger, |lane| &lane.dead_given_up),
+        ),
+    ] {
+        if reasons.is_empty() {
+            continue;
+        }
+        let _ = writeln!(text, "\n{title}");
         let lines: Vec<[String; 3]> = reasons
             .into_iter()
             .map(|(reason, (events, lanes))| {
@@ -91,11 +99,11 @@ fn sums(ledger: &Ledger) -> [String; 8] {
 }
 
 /// Events and lanes of each reason.
-fn by_reason(ledger: &Ledger) -> BTreeMap<&str, (u64, usize)> {
+fn by_reason(ledger: &Ledger, runs: fn(&Lane) -> &Vec<Dropped>) -> BTreeMap<&str, (u64, usize)> {
     let mut reasons: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
     for lane in &ledger.lanes {
         let mut own: BTreeMap<&str, u64> = BTreeMap::new();
-        for run in &lane.dropped {
+        for run in runs(lane) {
             let sum = own.entry(&run.reason).or_default();
             *sum = sum.saturating_add(run.count);
         }
@@ -129,7 +137,7 @@ fn align(rows: &[[String; 8]]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::messages::{Dropped, Totals};
+    use super::super::messages::Totals;
     use super::*;
 
     #[test]
@@ -148,6 +156,8 @@ mod tests {
             mark: 1_000,
             valid: 980,
             dead: 5,
+            dead_given_up: Vec::new(),
+            dead_open: Some(5),
             dropped: vec![run(1, 10, "drop_oldest"), run(20, 24, "forgotten_by_aggregator")],
             held,
             unreported_drops: drops,

@@ -13,6 +13,7 @@ use tributary_shared::wire::rows::push_row;
 
 use super::probe::{Probe, ProbeError};
 use super::reading::{HostEvent, Reading};
+use crate::check::Checks;
 use crate::config::HostMetricsConfig;
 use crate::spool::{NewEvents, SpoolError, SpoolHandle};
 use crate::stop::stopped;
@@ -46,6 +47,7 @@ pub enum HostError {
 pub async fn run(
     config: HostMetricsConfig,
     spool: SpoolHandle,
+    checks: Checks,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), HostError> {
     let stream = StreamName::new(HOST_STREAM)?;
@@ -68,7 +70,7 @@ pub async fn run(
         probe = back;
         let event = HostEvent::between(&before, &now, read_at.elapsed());
         (before, read_at) = (now, Instant::now());
-        if !append(&spool, &stream, &event, before.at, &mut stop).await? {
+        if !append((&spool, &checks), &stream, &event, before.at, &mut stop).await? {
             return Ok(());
         }
     }
@@ -86,7 +88,7 @@ async fn read(mut probe: Probe) -> Result<(Probe, Reading), HostError> {
 
 /// `false`: the agent ends.
 async fn append(
-    spool: &SpoolHandle,
+    (spool, checks): (&SpoolHandle, &Checks),
     stream: &StreamName,
     event: &HostEvent,
     collected_at: i64,
@@ -95,6 +97,10 @@ async fn append(
     let mut rows = Vec::with_capacity(640);
     // a struct of texts and numbers always serializes
     push_row(&mut rows, &serde_json::to_vec(event).unwrap_or_default());
+    let tally = checks.begin(stream).map(|mut check| {
+        check.count_rows(&rows);
+        check.into_tally()
+    });
     let origin = Some("host".into());
     let events = NewEvents {
         stream: stream.clone(),
@@ -112,6 +118,7 @@ async fn append(
                     &[("input", "host"), ("stream", stream.as_str())],
                 )
                 .inc();
+                checks.taken(stream, &tally.unwrap_or_default());
                 return Ok(true);
             }
             Err(SpoolError::Full { retry_after }) => retry_after,
@@ -131,6 +138,7 @@ async fn append(
 pub struct HostMetrics {
     config: HostMetricsConfig,
     spool: SpoolHandle,
+    checks: Checks,
     stop: watch::Receiver<bool>,
     _death: DeathWatch,
 }
@@ -140,12 +148,14 @@ impl HostMetrics {
     pub fn new(
         config: HostMetricsConfig,
         spool: SpoolHandle,
+        checks: Checks,
         stop: watch::Receiver<bool>,
         death: DeathWatch,
     ) -> Self {
         Self {
             config,
             spool,
+            checks,
             stop,
             _death: death,
         }
@@ -156,7 +166,12 @@ impl Actor for HostMetrics {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let ended = run(self.config, self.spool.clone(), self.stop.clone());
+        let ended = run(
+            self.config,
+            self.spool.clone(),
+            self.checks.clone(),
+            self.stop.clone(),
+        );
         let then = |result: Result<(), HostError>, _: &mut Self, ctx: &mut Self::Context| {
             // told to stop: it idles until the agent ends, for a supervisor would make another of it
             if let Err(error) = result {
@@ -174,6 +189,7 @@ mod tests {
     use tributary_shared::wire::rows::{Rows, inflate};
 
     use super::*;
+    use crate::check::CheckPolicies;
     use crate::spool::{self, Block, SpoolConfig};
 
     #[tokio::test]
@@ -187,7 +203,12 @@ mod tests {
             every: Duration::from_millis(500),
         };
         let started = Instant::now();
-        let task = tokio::spawn(run(config, spool.clone(), stopped));
+        let task = tokio::spawn(run(
+            config,
+            spool.clone(),
+            Checks::new(CheckPolicies::new(), spool.clone()),
+            stopped,
+        ));
         let mut status = spool.watch();
         let mut lane = None;
         for events in 1..=2 {

@@ -11,6 +11,7 @@ use tributary_shared::wire::MAX_EVENT_BYTES;
 
 use super::payload::{Events, LineBody, document};
 use super::refusal::Refusal;
+use crate::check::Check;
 
 /// Memory for bodies and the events made of them, all requests together, in bytes. The largest JSON document
 /// is in memory twice (as text and as events); it may come alone, several small ones together.
@@ -80,6 +81,7 @@ impl BodyReader {
         &self,
         upload: &mut Upload,
         format: Format,
+        check: Option<Check>,
     ) -> Result<(Events, OwnedSemaphorePermit), Refusal> {
         let declared = upload.body.size_hint().exact();
         let over = declared.is_some_and(|len| len > self.max_request as u64);
@@ -102,7 +104,7 @@ impl BodyReader {
         };
         let events = match format {
             Format::Lines => {
-                let mut lines = LineBody::new(MAX_EVENT_BYTES, expected);
+                let mut lines = LineBody::new(MAX_EVENT_BYTES, expected, check);
                 while let Some(chunk) = body.chunk().await? {
                     lines.feed(&chunk)?;
                 }
@@ -113,7 +115,7 @@ impl BodyReader {
                 while let Some(chunk) = body.chunk().await? {
                     whole.extend_from_slice(&chunk);
                 }
-                read_document(whole).await?
+                read_document(whole, check).await?
             }
         };
         Ok((events, permit))
@@ -132,11 +134,11 @@ fn deadline() -> Instant {
     Instant::now() + BODY_TIMEOUT
 }
 
-async fn read_document(whole: Vec<u8>) -> Result<Events, Refusal> {
+async fn read_document(whole: Vec<u8>, check: Option<Check>) -> Result<Events, Refusal> {
     if whole.len() <= INLINE_DOCUMENT {
-        return Ok(document(&whole, MAX_EVENT_BYTES)?);
+        return Ok(document(&whole, MAX_EVENT_BYTES, check)?);
     }
-    let read = tokio::task::spawn_blocking(move || document(&whole, MAX_EVENT_BYTES)).await;
+    let read = tokio::task::spawn_blocking(move || document(&whole, MAX_EVENT_BYTES, check)).await;
     Ok(read.map_err(|error| Refusal::Broken {
         reason: error.to_string(),
     })??)

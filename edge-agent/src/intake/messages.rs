@@ -4,6 +4,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tributary_shared::time::Millis;
 
+use crate::check::Checks;
 use crate::spool::SpoolHandle;
 
 /// What a request handler needs. Cheap to clone.
@@ -14,6 +15,7 @@ pub struct IntakeContext {
     pub connection: watch::Receiver<ConnectionStatus>,
     /// Bytes of one request body.
     pub max_request: usize,
+    pub checks: Checks,
 }
 
 /// How the agent stands with its gateways.

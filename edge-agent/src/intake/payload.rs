@@ -8,7 +8,10 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use tributary_shared::wire::Reason;
 use tributary_shared::wire::rows::push_row;
+
+use crate::check::{Check, Tally};
 
 /// The deepest nesting of an event. What reads the event later recurses, and refuses more than this.
 pub const MAX_DEPTH: usize = 127;
@@ -19,6 +22,8 @@ pub struct Events {
     /// As [`push_row`] writes them.
     pub rows: Vec<u8>,
     pub count: u32,
+    /// What the stream's check found in them.
+    pub tally: Tally,
 }
 
 /// Where in a request an event stands.
@@ -37,6 +42,9 @@ pub enum PayloadError {
     Malformed { place: Place, reason: String },
     #[error("{place}: the event is larger than {limit} bytes")]
     EventTooLarge { place: Place, limit: usize },
+    /// By the stream's schema, where the stream's policy is to reject.
+    #[error("{place}: {}{}{}", reason.path, if reason.path.is_empty() { "" } else { ": " }, reason.message)]
+    Invalid { place: Place, reason: Box<Reason> },
     #[error("the body holds no event")]
     Empty,
 }
@@ -56,12 +64,13 @@ pub struct LineBody {
     started: Vec<u8>,
     line: u64,
     max_event: usize,
+    check: Option<Check>,
 }
 
 impl LineBody {
     /// `expected` is the length of the body, where it is known.
     #[must_use]
-    pub fn new(max_event: usize, expected: usize) -> Self {
+    pub fn new(max_event: usize, expected: usize, check: Option<Check>) -> Self {
         // a long line's length takes a byte more than its newline did
         let rows = Vec::with_capacity(if expected == 0 {
             0
@@ -69,10 +78,14 @@ impl LineBody {
             expected + expected / 64 + 8
         });
         Self {
-            events: Events { rows, count: 0 },
+            events: Events {
+                rows,
+                ..Events::default()
+            },
             started: Vec::new(),
             line: 0,
             max_event,
+            check,
         }
     }
 
@@ -113,10 +126,10 @@ impl LineBody {
         let last = std::mem::take(&mut self.started);
         self.take(&last)?;
         if self.events.count == 0 {
-            Err(PayloadError::Empty)
-        } else {
-            Ok(self.events)
+            return Err(PayloadError::Empty);
         }
+        self.events.tally = self.check.map(Check::into_tally).unwrap_or_default();
+        Ok(self.events)
     }
 
     fn take(&mut self, line: &[u8]) -> Result<(), PayloadError> {
@@ -125,14 +138,12 @@ impl LineBody {
         if payload.is_empty() {
             return Ok(());
         }
-        self.events.push(
-            payload,
-            self.max_event,
-            Place {
-                line: self.line,
-                index: None,
-            },
-        )
+        let place = Place {
+            line: self.line,
+            index: None,
+        };
+        self.events
+            .push(payload, self.max_event, place, self.check.as_mut())
     }
 }
 
@@ -140,10 +151,10 @@ impl LineBody {
 ///
 /// # Errors
 /// [`PayloadError`] for the first thing that cannot be taken.
-pub fn document(body: &[u8], max_event: usize) -> Result<Events, PayloadError> {
+pub fn document(body: &[u8], max_event: usize, mut check: Option<Check>) -> Result<Events, PayloadError> {
     let mut events = Events {
         rows: Vec::with_capacity(body.len() + body.len() / 64 + 8),
-        count: 0,
+        ..Events::default()
     };
     let text = std::str::from_utf8(body).map_err(|error| {
         let place = Place {
@@ -165,6 +176,7 @@ pub fn document(body: &[u8], max_event: usize) -> Result<Events, PayloadError> {
                 events: &mut events,
                 body: text,
                 max_event,
+                check: check.as_mut(),
                 refused: &mut refused,
             };
             let outcome = elements.deserialize(&mut json).and_then(|()| json.end());
@@ -187,14 +199,14 @@ pub fn document(body: &[u8], max_event: usize) -> Result<Events, PayloadError> {
                 line: line_of(body, leading),
                 index: None,
             };
-            events.push(body.trim_ascii(), max_event, place)?;
+            events.push(body.trim_ascii(), max_event, place, check.as_mut())?;
         }
     }
     if events.count == 0 {
-        Err(PayloadError::Empty)
-    } else {
-        Ok(events)
+        return Err(PayloadError::Empty);
     }
+    events.tally = check.map(Check::into_tally).unwrap_or_default();
+    Ok(events)
 }
 
 const NOT_UTF8: &str = "the text is not UTF-8";
@@ -216,7 +228,13 @@ fn reason(error: &serde_json::Error) -> String {
 
 impl Events {
     /// Checks one trimmed payload that begins at `place` and takes it.
-    fn push(&mut self, payload: &[u8], max_event: usize, place: Place) -> Result<(), PayloadError> {
+    fn push(
+        &mut self,
+        payload: &[u8],
+        max_event: usize,
+        place: Place,
+        check: Option<&mut Check>,
+    ) -> Result<(), PayloadError> {
         if payload.len() > max_event {
             return Err(PayloadError::EventTooLarge {
                 place,
@@ -230,6 +248,12 @@ impl Events {
             };
             PayloadError::Malformed { place, reason }
         })?;
+        if let Some(check) = check {
+            check.see(payload).map_err(|reason| PayloadError::Invalid {
+                place,
+                reason: Box::new(reason),
+            })?;
+        }
         push_row(&mut self.rows, payload);
         self.count += 1;
         Ok(())
@@ -296,6 +320,7 @@ struct Elements<'a> {
     events: &'a mut Events,
     body: &'a str,
     max_event: usize,
+    check: Option<&'a mut Check>,
     /// Why an element was not taken; serde's errors cannot carry it.
     refused: &'a mut Option<PayloadError>,
 }
@@ -314,7 +339,7 @@ impl<'de> Visitor<'de> for Elements<'_> {
         f.write_str("an array of JSON objects")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
         // lines are counted from element to element, not from the beginning each time
         let (mut counted, mut line, mut index) = (0, 1, 0);
         while let Some(element) = seq.next_element::<&RawValue>()? {
@@ -330,7 +355,13 @@ impl<'de> Visitor<'de> for Elements<'_> {
                 line,
                 index: Some(index),
             };
-            if let Err(error) = self.events.push(payload.as_bytes(), self.max_event, place) {
+            let taken = self.events.push(
+                payload.as_bytes(),
+                self.max_event,
+                place,
+                self.check.as_deref_mut(),
+            );
+            if let Err(error) = taken {
                 *self.refused = Some(error);
                 return Err(serde::de::Error::custom("refused"));
             }
@@ -356,7 +387,7 @@ mod tests {
     }
 
     fn lines(body: &[u8]) -> Result<Vec<String>, PayloadError> {
-        let mut reader = LineBody::new(100, body.len());
+        let mut reader = LineBody::new(100, body.len(), None);
         reader.feed(body)?;
         reader.finish().map(|events| texts(&events))
     }
@@ -422,7 +453,7 @@ mod tests {
 
     #[test]
     fn a_document_is_an_object_or_an_array_of_objects() {
-        let read = |body: &str| document(body.as_bytes(), 100).map(|events| texts(&events));
+        let read = |body: &str| document(body.as_bytes(), 100, None).map(|events| texts(&events));
         assert_eq!(read(" {\"a\":\n 1}\n").expect("good"), ["{\"a\":\n 1}"]);
         assert_eq!(
             read("[ {\"a\":1} ,\n{\"b\": [2]}]").expect("good"),
@@ -440,7 +471,7 @@ mod tests {
         assert_eq!(malformed(read("\n\n{\"a\":\n]}").expect_err("bad")).0, 4);
         assert_eq!(malformed(read("\n7").expect_err("bad")).0, 2);
         assert_eq!(malformed(read("[{}] x").expect_err("bad")).0, 1);
-        let error = document(b"{}\n\xff", 100).expect_err("bad");
+        let error = document(b"{}\n\xff", 100, None).expect_err("bad");
         assert_eq!(malformed(error), (2, None, NOT_UTF8.to_owned()));
     }
 
@@ -448,7 +479,7 @@ mod tests {
         #[test]
         fn chunks_make_no_difference(sizes in prop::collection::vec(1usize..9, 1..5), bad: bool) {
             let body = format!("{{\"a\":1}}\r\n\n{{\"b\":\"é\"}}\n{}\n{{}}", if bad { "{" } else { "" });
-            let mut reader = LineBody::new(100, 0);
+            let mut reader = LineBody::new(100, 0, None);
             let mut rest = body.as_bytes();
             let fed = sizes.iter().cycle().try_for_each(|size| {
                 let (chunk, behind) = rest.split_at(rest.len().min(*size));

@@ -60,6 +60,7 @@ impl Refusal {
                 (S::PAYLOAD_TOO_LARGE, "too_large")
             }
             Self::Payload(PayloadError::Malformed { .. }) => (S::BAD_REQUEST, "malformed"),
+            Self::Payload(PayloadError::Invalid { .. }) => (S::UNPROCESSABLE_ENTITY, "invalid_event"),
             Self::Payload(PayloadError::Empty) => (S::BAD_REQUEST, "empty"),
             Self::Timeout => (S::REQUEST_TIMEOUT, "timeout"),
             Self::Broken { .. } => (S::BAD_REQUEST, "incomplete"),
@@ -92,6 +93,11 @@ impl Refusal {
             Self::TooLarge { limit } => body.with("limit", *limit as u64),
             Self::Payload(PayloadError::EventTooLarge { place, limit }) => {
                 with_place(body, place.line, place.index).with("limit", *limit as u64)
+            }
+            Self::Payload(PayloadError::Invalid { place, reason }) => {
+                with_place(body, place.line, place.index)
+                    .with("path", reason.path.as_str())
+                    .with("rule", reason.rule.as_str())
             }
             Self::Payload(PayloadError::Malformed { place, .. }) => with_place(body, place.line, place.index),
             _ => body,

@@ -13,6 +13,7 @@ use tributary_shared::time::now_millis;
 
 use super::body::{BodyReader, Format, Upload};
 use super::messages::IntakeContext;
+use super::payload::PayloadError;
 use super::refusal::Refusal;
 use super::status::Status;
 use crate::spool::{Accepted, NewEvents, SpoolError, SpoolHealth, WhenFull};
@@ -110,8 +111,13 @@ impl Routes {
         }
         let format = Format::of(text(request, CONTENT_TYPE))?;
         self.wait_for_room(&stream).await;
-        let (events, _memory) = self.bodies.read(upload, format).await?;
-        let (rows, count) = (events.rows, events.count);
+        let checks = &self.context.checks;
+        let read = self.bodies.read(upload, format, checks.begin(&stream)).await;
+        if let Err(Refusal::Payload(PayloadError::Invalid { .. })) = &read {
+            checks.refused(&stream);
+        }
+        let (events, _memory) = read?;
+        let (rows, count, tally) = (events.rows, events.count, events.tally);
         let origin = Some("http".into());
         let events = NewEvents {
             stream: stream.clone(),
@@ -128,6 +134,7 @@ impl Routes {
             range,
             dropped,
         } = self.context.spool.append(events).await?;
+        checks.taken(&stream, &tally);
         counter(
             MetricName::IntakeEvents,
             &[("input", "http"), ("stream", stream.as_str())],
@@ -158,11 +165,9 @@ impl Routes {
     fn status(&self) -> Result<Answer, Refusal> {
         let spool = self.context.spool.watch().borrow().clone();
         let connection = self.context.connection.borrow().clone();
-        Ok(json(&Status::new(
-            self.context.spool.agent(),
-            &connection,
-            &spool,
-        )))
+        let checks = self.context.checks.reports();
+        let agent = self.context.spool.agent();
+        Ok(json(&Status::new(agent, &connection, &spool, &checks)))
     }
 
     fn alive(&self) -> Result<Answer, Refusal> {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use tributary_shared::ids::{AgentId, Epoch, Seq, StreamName};
+use tributary_shared::wire::CheckReport;
 
 use super::messages::ConnectionStatus;
 use crate::spool::{LaneInfo, Salvage, SpoolHealth, SpoolStatus};
@@ -12,6 +13,8 @@ pub(super) struct Status<'a> {
     connection: &'a ConnectionStatus,
     lanes: Vec<Lane<'a>>,
     spool: Spool<'a>,
+    /// Of the streams that are checked.
+    checks: &'a [CheckReport],
 }
 
 #[derive(Debug, Serialize)]
@@ -56,7 +59,12 @@ struct Spool<'a> {
 }
 
 impl<'a> Status<'a> {
-    pub(super) fn new(agent: &'a AgentId, connection: &'a ConnectionStatus, spool: &'a SpoolStatus) -> Self {
+    pub(super) fn new(
+        agent: &'a AgentId,
+        connection: &'a ConnectionStatus,
+        spool: &'a SpoolStatus,
+        checks: &'a [CheckReport],
+    ) -> Self {
         let (trouble, reason) = match &spool.health {
             SpoolHealth::Healthy => (None, None),
             SpoolHealth::Failing { trouble, reason } => (Some(*trouble), Some(&**reason)),
@@ -79,6 +87,7 @@ impl<'a> Status<'a> {
             connection,
             lanes,
             spool,
+            checks,
         }
     }
 }

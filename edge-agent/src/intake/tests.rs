@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{ConnectionStatus, IntakeContext, serve};
+use crate::check::{CheckPolicy, Checks};
 use crate::spool::{self, MIN_LIMIT, SpoolConfig, SpoolHandle, WhenFull};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,6 +23,7 @@ const DOCUMENT: &str = "Content-Type: application/json; charset=utf-8\r\n";
 struct Bench {
     _dir: TempDir,
     spool: SpoolHandle,
+    checks: Checks,
     address: SocketAddr,
     stop: watch::Sender<bool>,
     _connection: watch::Sender<ConnectionStatus>,
@@ -50,15 +52,20 @@ impl Bench {
         let address = listener.local_addr().expect("address");
         let (stop, stopped) = watch::channel(false);
         let (connection, watched) = watch::channel(ConnectionStatus::starting(1_700_000_000_000));
+        let policies = [("checked", CheckPolicy::Reject), ("tagged", CheckPolicy::Tag)];
+        let policies = policies.map(|(name, policy)| (name.parse().expect("name"), policy));
+        let checks = Checks::new(policies.into(), spool.clone());
         let context = IntakeContext {
             spool: spool.clone(),
             connection: watched,
             max_request,
+            checks: checks.clone(),
         };
         let server = tokio::spawn(serve(listener, context, stopped));
         Self {
             _dir: dir,
             spool,
+            checks,
             address,
             stop,
             _connection: connection,
@@ -397,4 +404,108 @@ async fn a_client_that_stops_half_way_is_let_go() {
     );
     assert!(answer.headers.contains("connection: close"));
     assert_eq!(bench.next_seq(), 1, "nothing was taken");
+}
+
+const SCHEMA: &str =
+    r#"{"type":"object","properties":{"n":{"type":"integer","maximum":9}},"required":["n"]}"#;
+
+impl Bench {
+    async fn learn(&self, stream: &str) {
+        let schema = tributary_shared::wire::SchemaInfo {
+            id: 3,
+            version: 1,
+            format: "JSON".to_owned(),
+            text: SCHEMA.to_owned(),
+        };
+        self.checks
+            .learn(stream.parse().expect("name"), Some(schema))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn an_invalid_event_refuses_the_whole_request_and_names_its_place() {
+    let bench = Bench::new(1 << 20).await;
+    let path = "/v1/streams/checked/events";
+    let body = b"{\"n\":1}\n\n{\"n\":10}\n{\"n\":2}\n";
+    let taken = bench.post(path, LINES, body).await;
+    assert_eq!(taken.status, 200, "no schema is known yet: {taken:?}");
+    bench.learn("checked").await;
+    let before = bench.next_seq();
+    let refused = bench.post(path, LINES, body).await;
+    let error = &refused.body["error"];
+    assert_eq!(
+        (refused.status, error["code"].as_str()),
+        (422, Some("invalid_event")),
+        "{refused:?}"
+    );
+    assert_eq!(
+        (error["line"].as_u64(), error["path"].as_str()),
+        (Some(3), Some("/n")),
+        "{error}"
+    );
+    assert_eq!(error["rule"], "maximum", "{error}");
+    assert!(
+        error["message"]
+            .as_str()
+            .is_some_and(|m| m.starts_with("line 3: /n: 10")),
+        "{error}"
+    );
+    let refused = bench.post(path, DOCUMENT, b"[{\"n\":1},\n{}]").await;
+    let error = &refused.body["error"];
+    assert_eq!(
+        (error["line"].as_u64(), error["index"].as_u64()),
+        (Some(2), Some(1)),
+        "{error}"
+    );
+    assert_eq!(
+        (error["path"].as_str(), error["rule"].as_str()),
+        (Some("/n"), Some("required")),
+        "{error}"
+    );
+    assert_eq!(bench.next_seq(), before, "nothing of it is taken");
+    let taken = bench.post(path, LINES, b"{\"n\":1}\n{\"n\":2}\n").await;
+    assert_eq!(taken.status, 200, "{taken:?}");
+    let status = bench.get("/v1/status").await.body;
+    let line = &status["checks"][0];
+    assert_eq!(
+        (line["stream"].as_str(), line["policy"].as_str()),
+        (Some("checked"), Some("reject")),
+        "{status}"
+    );
+    let counts = ["schema_id", "checked", "invalid", "refused_requests"].map(|key| line[key].as_u64());
+    assert_eq!(counts, [Some(3), Some(2), Some(0), Some(2)], "{status}");
+}
+
+#[tokio::test]
+async fn a_tagged_event_is_taken_and_counted_by_its_rule() {
+    let bench = Bench::new(1 << 20).await;
+    bench.learn("tagged").await;
+    let body = b"{\"n\":1}\n{\"n\":10}\n{\"n\":\"x\"}\n{}\n";
+    let taken = bench.post("/v1/streams/tagged/events", LINES, body).await;
+    assert_eq!(
+        (taken.status, taken.body["accepted"].as_u64()),
+        (200, Some(4)),
+        "{taken:?}"
+    );
+    let full = bench
+        .post("/v1/streams/tagged/events", LINES, b"{\"n\":11}\n{")
+        .await;
+    assert_eq!(full.status, 400, "what is not taken is not counted: {full:?}");
+    let status = bench.get("/v1/status").await.body;
+    let line = &status["checks"][1];
+    assert_eq!(line["invalid"], 3, "{status}");
+    assert_eq!(
+        line["by_rule"],
+        serde_json::json!({"maximum": 1, "required": 1, "type": 1}),
+        "{status}"
+    );
+    let metrics = bench.get("/metrics").await.body;
+    let text = metrics.as_str().expect("text");
+    let counted = text.lines().any(|line| {
+        line.starts_with("tributary_check_invalid_events_total")
+            && line.contains("tagged")
+            && line.contains("maximum")
+    });
+    assert!(counted, "{text}");
 }

@@ -11,7 +11,9 @@ use tributary_shared::actors::{Backoff, DeathWatch};
 use tributary_shared::identity::Identity;
 use tributary_shared::ids::SeqRange;
 use tributary_shared::metrics::{self, Counter, Gauge, MetricName};
-use tributary_shared::protocol::{AgentLink, AgentOutput, Claim, FORGOTTEN, LaneView, Shipment, Tick};
+use tributary_shared::protocol::{
+    AgentLink, AgentOutput, Claim, FORGOTTEN, LaneView, Priority, Shipment, Tick,
+};
 use tributary_shared::time::{Monotonic, now_millis};
 use tributary_shared::transport::{
     CONTROL_QUEUE, ControlReader, TransportError, send_batch_ranked, write_control,
@@ -27,6 +29,7 @@ use super::messages::{Lost, Received, SpoolChanged, Stop};
 use super::pack::{Packed, dropped, pack};
 use super::rival::Rivalry;
 use super::trace::BatchTraces;
+use crate::check::Checks;
 use crate::intake::{ConnectionState, ConnectionStatus};
 use crate::spool::{Block, LaneId, LaneInfo, SpoolError, SpoolHandle, SpoolStatus};
 
@@ -55,6 +58,7 @@ pub struct ShipperSetup {
     pub software: String,
     pub ship: ShipConfig,
     pub status: watch::Sender<ConnectionStatus>,
+    pub checks: Checks,
 }
 
 #[derive(Debug)]
@@ -231,13 +235,14 @@ impl Shipper {
             },
             self.clock.tick(),
         );
-        let link = AgentLink::new(
+        let mut link = AgentLink::new(
             agent,
             &self.setup.software,
             key,
             self.setup.ship.schedule(),
             opened,
         );
+        link.keeps(self.setup.checks.kept());
         let (quic, addr) = (connection.clone(), ctx.address());
         self.session = Some(Session {
             link,
@@ -260,7 +265,9 @@ impl Shipper {
         let status: SpoolStatus = self.setup.spool.watch().borrow().clone();
         let now = self.clock.tick();
         if let Some(session) = &mut self.session {
-            let views: Vec<LaneView> = status.lanes.iter().filter_map(view).collect();
+            let priority = |lane: &LaneInfo| self.setup.spool.policy(&lane.stream).priority;
+            let views = status.lanes.iter().filter_map(|lane| view(lane, priority(lane)));
+            let views: Vec<LaneView> = views.collect();
             session
                 .link
                 .spool_changed(now, &views, status.bytes, status.limit);
@@ -313,6 +320,11 @@ impl Shipper {
             AgentOutput::Refused { lane, code, message } => {
                 tracing::warn!(lane, ?code, message, "a batch was refused: it is sent again");
                 self.traces.refused(lane, &format!("{code:?}"), now_millis());
+            }
+            AgentOutput::Schema { stream, schema } => {
+                let checks = self.setup.checks.clone();
+                // in the order in which they came: each is polled as soon as it is spawned
+                ctx.spawn(async move { checks.learn(stream, schema).await }.into_actor(self));
             }
             AgentOutput::Close {
                 reason,
@@ -561,7 +573,7 @@ impl Shipper {
     }
 }
 
-fn view(lane: &LaneInfo) -> Option<LaneView> {
+fn view(lane: &LaneInfo, priority: Priority) -> Option<LaneView> {
     Some(LaneView {
         lane: u32::try_from(lane.lane.0).ok()?,
         stream: lane.stream.clone(),
@@ -571,6 +583,7 @@ fn view(lane: &LaneInfo) -> Option<LaneView> {
         held_events: lane.held_events,
         held_bytes: lane.held_bytes,
         fresh: lane.active,
+        priority,
     })
 }
 
@@ -641,6 +654,7 @@ impl Actor for Shipper {
         ctx.run_interval(TICK_EVERY, |actor, ctx| {
             let now = actor.clock.tick();
             if let Some(session) = &mut actor.session {
+                session.link.checked(actor.setup.checks.reports());
                 session.link.tick(now, now_millis());
             }
             actor.pump(ctx);

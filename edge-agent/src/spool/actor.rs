@@ -142,6 +142,7 @@ impl Actor {
             if error.is_final() {
                 return Err(error);
             }
+            count_failure(error.trouble());
             actor.set_back(error.to_string(), error.trouble(), at);
         }
         actor.publish();
@@ -462,7 +463,7 @@ impl Actor {
     fn recover_from(&mut self, error: &StoreError, at: Instant, now: Millis) {
         let trouble = error.trouble();
         tracing::warn!(error = %error, "spool failed, database opened anew");
-        counter(MetricName::SpoolFailures, &[("trouble", trouble.word())]).inc();
+        count_failure(trouble);
         self.database = None;
         if trouble == Trouble::DiskFull {
             // deleting needs room as well: this is what it was kept for
@@ -528,7 +529,7 @@ impl Actor {
         }
         // writing everything to the database file and syncing it makes what was read a fact, also when an
         // earlier sync has failed and the kernel has called its pages clean
-        let checked = match database.checkpoint(true) {
+        let checked = match database.checkpoint(true).and_then(|()| database.prove_writable()) {
             Ok(()) => self.check_room(&database),
             Err(error) => Err(error.into()),
         };
@@ -659,6 +660,10 @@ impl Actor {
             let _ = waiter.command.send(answer.clone());
         }
     }
+}
+
+fn count_failure(trouble: Trouble) {
+    counter(MetricName::SpoolFailures, &[("trouble", trouble.word())]).inc();
 }
 
 fn count(dropped: HashMap<Arc<str>, u64>) {

@@ -43,8 +43,12 @@ impl SpoolConfig {
     }
 
     /// Reads `[spool]` with its limit and the default policy, and `[streams.NAME]` with what differs for one
-    /// stream, from the agent's top level. The spool lives in `spool/` below the agent's directory.
-    pub fn from_top(top: &mut Section, agent_dir: &Path) -> Self {
+    /// stream, from the agent's top level; `more` reads what else is set for a stream. The spool lives in `spool/` below the agent's directory.
+    pub fn from_top(
+        top: &mut Section,
+        agent_dir: &Path,
+        more: &mut dyn FnMut(&StreamName, &mut Section),
+    ) -> Self {
         let mut config = Self::new(agent_dir.join("spool"));
         top.section("spool", |spool| {
             if let Some(limit) = spool.size("limit") {
@@ -66,6 +70,7 @@ impl SpoolConfig {
             let policy = read_policy(stream, default);
             match StreamName::new(name) {
                 Ok(name) => {
+                    more(&name, stream);
                     config.streams.insert(name, policy);
                 }
                 Err(error) => stream.problem("(name)", None, &error.to_string(), None),
@@ -130,7 +135,11 @@ mod tests {
 
     fn read(text: &str) -> Result<SpoolConfig, tributary_shared::config::ConfigError> {
         parse("agent.toml", text, |top| {
-            Some(SpoolConfig::from_top(top, Path::new("/var/lib/agent")))
+            Some(SpoolConfig::from_top(
+                top,
+                Path::new("/var/lib/agent"),
+                &mut |_, _| (),
+            ))
         })
     }
 

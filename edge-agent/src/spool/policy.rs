@@ -4,6 +4,8 @@ use std::num::NonZeroU64;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use tributary_shared::protocol::{Priority, UnknownPriority};
+
 use super::messages::LaneId;
 
 /// What happens to a stream's new events when the spool is full. Each policy says what is lost.
@@ -55,33 +57,6 @@ impl WhenFull {
         match self {
             Self::Block | Self::Reject => false,
             Self::DropOldest | Self::DropNewest | Self::Thin { .. } => true,
-        }
-    }
-}
-
-/// Who gives way to whom. The lowest comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Priority {
-    Low,
-    #[default]
-    Normal,
-    High,
-}
-
-/// A word that names no priority.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("is not a priority: use \"low\", \"normal\" or \"high\"")]
-pub struct UnknownPriority;
-
-impl FromStr for Priority {
-    type Err = UnknownPriority;
-
-    fn from_str(text: &str) -> Result<Self, UnknownPriority> {
-        match text {
-            "low" => Ok(Self::Low),
-            "normal" => Ok(Self::Normal),
-            "high" => Ok(Self::High),
-            _ => Err(UnknownPriority),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::messages::FilesConfig;
 use super::pump::{Pump, TailError, known};
 use super::reader::Reader;
 use super::wake::Wake;
+use crate::check::Checks;
 use crate::spool::SpoolHandle;
 
 /// Items between reader and pump: one is filled while one waits, so that neither idles. Each is at most a
@@ -27,6 +28,7 @@ const RETRY: Duration = Duration::from_secs(30);
 pub async fn run(
     config: FilesConfig,
     spool: SpoolHandle,
+    checks: Checks,
     stop: watch::Receiver<bool>,
 ) -> Result<(), TailError> {
     let stream = config.stream.clone();
@@ -36,9 +38,9 @@ pub async fn run(
     let wake = Wake::new();
     let knocker = wake.knocker();
     let (out, items) = mpsc::channel(ITEMS);
-    let reader = Reader::new(config, known, out, wake);
+    let reader = Reader::new(config, known, out, wake, checks.clone());
     let thread = tokio::task::spawn_blocking(move || reader.run());
-    let pumped = Pump::new(stream.clone(), spool, stop).run(items).await;
+    let pumped = Pump::new(stream.clone(), spool, checks, stop).run(items).await;
     // the pump has dropped its end of the channel: the reader sees it when it wakes
     knocker.knock();
     let joined = thread.await.map_err(|_| TailError::Reader { stream });
@@ -50,6 +52,7 @@ pub async fn run(
 pub struct Tail {
     config: FilesConfig,
     spool: SpoolHandle,
+    checks: Checks,
     stop: watch::Receiver<bool>,
     _death: DeathWatch,
 }
@@ -59,12 +62,14 @@ impl Tail {
     pub fn new(
         config: FilesConfig,
         spool: SpoolHandle,
+        checks: Checks,
         stop: watch::Receiver<bool>,
         death: DeathWatch,
     ) -> Self {
         Self {
             config,
             spool,
+            checks,
             stop,
             _death: death,
         }
@@ -75,7 +80,12 @@ impl Actor for Tail {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let ended = run(self.config.clone(), self.spool.clone(), self.stop.clone());
+        let ended = run(
+            self.config.clone(),
+            self.spool.clone(),
+            self.checks.clone(),
+            self.stop.clone(),
+        );
         let then = |result: Result<(), TailError>, actor: &mut Self, ctx: &mut Self::Context| {
             // told to stop: it idles until the agent ends, for a supervisor would make another of it
             if let Err(error) = result {

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use tributary_shared::ids::StreamName;
 use tributary_shared::time::Millis;
 
+use crate::check::Tally;
+
 /// How much of a file's beginning makes its fingerprint, in bytes. Longer than the prefix (time, level) that
 /// log lines of different files may share; short enough to be checked at every look.
 pub const FINGERPRINT_BYTES: usize = 256;
@@ -139,6 +141,8 @@ pub(super) enum Item {
         origin: Arc<str>,
         collected_at: Millis,
         position: FilePosition,
+        /// What the stream's check found in them.
+        tally: Tally,
     },
     /// One line that is too long to be an event.
     TooLong {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use super::follow::{Follow, ROTATED_GRACE};
 use super::lines::{LineSplitter, Piece};
@@ -328,13 +329,30 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
     lines
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
-    #[test]
-    fn every_line_is_taken_exactly_once(actions in prop::collection::vec(action(), 1..60)) {
+#[test]
+fn every_line_is_taken_exactly_once() {
+    let config = ProptestConfig {
+        cases: 2_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let crashes = std::cell::Cell::new(0);
+    let outcome = TestRunner::new(config).run(&prop::collection::vec(action(), 1..60), |actions| {
+        let crashed = actions.iter().filter(|action| matches!(action, Action::Crash));
+        crashes.set(crashes.get() + crashed.count() as u64);
         let model = ran(&actions);
         prop_assert_eq!(sorted(model.taken), sorted(model.expected));
-    }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    tributary_faults::injected(
+        tributary_faults::Layer::Stores,
+        "every_line_is_taken_exactly_once",
+        [(
+            "tailed files: the reader dies between reading and the commit",
+            crashes.get(),
+        )],
+    );
 }
 
 #[test]

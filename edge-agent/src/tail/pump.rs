@@ -10,6 +10,7 @@ use tributary_shared::ids::StreamName;
 use tributary_shared::metrics::{Counter, MetricName, counter};
 
 use super::messages::{FileId, FilePosition, Item};
+use crate::check::Checks;
 use crate::spool::{InputPosition, NewDropped, NewEvents, SpoolError, SpoolHandle};
 use crate::stop::stopped;
 
@@ -99,6 +100,7 @@ pub(super) struct Pump {
     /// is copied, and into memory that is warm: a fresh half megabyte each time would cost several times more
     /// than finding the lines in it.
     spares: Mutex<Vec<Vec<u8>>>,
+    checks: Checks,
 }
 
 /// How an item ended.
@@ -109,7 +111,12 @@ enum Landed {
 }
 
 impl Pump {
-    pub(super) fn new(stream: StreamName, spool: SpoolHandle, stop: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(
+        stream: StreamName,
+        spool: SpoolHandle,
+        checks: Checks,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
         let accepted = counter(
             MetricName::IntakeEvents,
             &[("input", "file"), ("stream", stream.as_str())],
@@ -120,6 +127,7 @@ impl Pump {
             stop,
             accepted,
             spares: Mutex::default(),
+            checks,
         }
     }
 
@@ -222,6 +230,7 @@ impl Pump {
                 origin,
                 collected_at,
                 position,
+                tally,
             } => {
                 let position = Some(saved(&stream, position));
                 let (origin, collected_at, count) = (Some(Arc::clone(origin)), *collected_at, *count);
@@ -241,6 +250,7 @@ impl Pump {
                 self.spares().push(copy);
                 appended?;
                 self.accepted.inc_by(u64::from(count));
+                self.checks.taken(&self.stream, tally);
             }
             Item::TooLong { position } => {
                 let position = Some(saved(&stream, position));

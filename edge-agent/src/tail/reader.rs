@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tributary_shared::ids::StreamName;
 use tributary_shared::time::now_millis;
 use tributary_shared::wire::rows::push_row;
 
@@ -19,6 +20,7 @@ use super::lines::{LineSplitter, Piece};
 use super::messages::{Elapsed, FileId, FilePosition, FilesConfig, Item, Start, Step};
 use super::scan::{Scanner, file_id, read_head};
 use super::wake::{Wake, Woken};
+use crate::check::{Checks, Tally};
 
 /// How often names and sizes are looked at when nothing says that they changed.
 const POLL: Duration = Duration::from_secs(1);
@@ -67,6 +69,7 @@ pub(super) struct Reader {
     started: Instant,
     /// Files that could not be opened, to say so once.
     failing: BTreeSet<FileId>,
+    checks: Checks,
 }
 
 impl Reader {
@@ -75,6 +78,7 @@ impl Reader {
         known: Vec<FilePosition>,
         out: mpsc::Sender<Item>,
         wake: Wake,
+        checks: Checks,
     ) -> Self {
         // the splitter needs room for the longest line with its line end
         let buffer = vec![0; READ_BYTES.max(config.max_line + 2)];
@@ -88,6 +92,7 @@ impl Reader {
             wake,
             started: Instant::now(),
             failing: BTreeSet::new(),
+            checks,
         }
     }
 
@@ -289,6 +294,7 @@ impl Reader {
             && let Some(position) = position(block.end)
         {
             let origin = Arc::from(format!("file:{}@{first}", open.path.display()));
+            let tally = tally(&self.checks, &self.config.stream, &block.rows);
             let (rows, count) = (block.rows, block.count);
             items.push(Item::Lines {
                 rows,
@@ -296,6 +302,7 @@ impl Reader {
                 origin,
                 collected_at: now_millis(),
                 position,
+                tally,
             });
         }
         if let Some(len) = block.too_long
@@ -399,6 +406,15 @@ impl OpenFile {
         }
         (self.offset, self.next) = (end, end);
     }
+}
+
+/// There is nobody to answer: invalid lines are counted and travel on.
+fn tally(checks: &Checks, stream: &StreamName, rows: &[u8]) -> Tally {
+    let Some(mut check) = checks.begin(stream) else {
+        return Tally::default();
+    };
+    check.count_rows(rows);
+    check.into_tally()
 }
 
 /// The directory in which a pattern's first wildcard stands.

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tributary_shared::wire::rows::{Rows, inflate};
 
 use super::{FilesConfig, ReadFrom, TailError, run};
+use crate::check::{CheckPolicy, Checks};
 use crate::spool::{self, Block, LaneInfo, MIN_LIMIT, SpoolConfig, SpoolHandle};
 
 /// Far more than any test needs; only a failure waits for it.
@@ -70,15 +71,25 @@ impl Bench {
         }
     }
 
+    /// Without a gateway there is nobody to push schemas: the test is.
+    fn checks(&self) -> Checks {
+        let policies = [("logs".parse().expect("name"), CheckPolicy::Reject)];
+        Checks::new(policies.into(), self.spool.clone())
+    }
+
     fn start(&self) -> Running {
         self.start_with(self.config())
     }
 
     fn start_with(&self, config: FilesConfig) -> Running {
+        self.start_checked(config, self.checks())
+    }
+
+    fn start_checked(&self, config: FilesConfig, checks: Checks) -> Running {
         let (stop, stopped) = watch::channel(false);
         Running {
             stop,
-            task: tokio::spawn(run(config, self.spool.clone(), stopped)),
+            task: tokio::spawn(run(config, self.spool.clone(), checks, stopped)),
         }
     }
 
@@ -327,4 +338,33 @@ async fn a_full_spool_makes_the_reader_wait_and_nothing_is_lost() {
             .eq(text.split_inclusive('\n').map(str::to_owned))
     );
     running.stop().await;
+}
+
+#[tokio::test]
+async fn lines_that_do_not_fit_the_schema_are_counted_and_travel_on() {
+    let bench = Bench::new(MIN_LIMIT);
+    let checks = bench.checks();
+    let schema = tributary_shared::wire::SchemaInfo {
+        id: 3,
+        version: 1,
+        format: "JSON".to_owned(),
+        text: r#"{"type":"object","properties":{"n":{"type":"integer"}}}"#.to_owned(),
+    };
+    checks.learn("logs".parse().expect("name"), Some(schema)).await;
+    std::fs::write(
+        bench.log("a.log"),
+        "{\"n\":1}\n{\"n\":\"x\"}\nno json\n{\"n\":2}\n",
+    )
+    .expect("write");
+    let running = bench.start_checked(bench.config(), checks.clone());
+    let lines = bench.lines(4).await;
+    assert_eq!(lines, ["{\"n\":1}", "{\"n\":\"x\"}", "no json", "{\"n\":2}"]);
+    running.stop().await;
+    let report = &checks.reports()[0];
+    assert_eq!(
+        (report.checked, report.invalid, report.refused_requests),
+        (4, 2, 0)
+    );
+    let rules = [("malformed".to_owned(), 1), ("type".to_owned(), 1)];
+    assert_eq!(report.by_rule, rules.into());
 }

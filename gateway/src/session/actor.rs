@@ -5,19 +5,25 @@ use std::time::Duration;
 use actix::prelude::*;
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tributary_shared::ids::StreamName;
 use tributary_shared::metrics::{self, MetricName};
 use tributary_shared::protocol::{GatewayLink, GatewayOutput};
 use tributary_shared::time::{Monotonic, now_millis};
 use tributary_shared::wire::{BatchContent, Bye, MAX_CONTROL_FRAME, RefuseCode, SessionKey, ToAgent, frame};
 
 use super::messages::{Admission, Admit, Ended, FromAgent, RefuseBatch, Stop};
+use crate::news::SchemaNews;
 use crate::rate::TokenBucket;
+use crate::schemas::SchemaBook;
 use crate::upstream::{CloseSession, OpenLane, Register, ReportAgent, SessionId, ToSession, Upstream};
 
 /// How often the link is given the time.
 const TICK_EVERY: Duration = Duration::from_millis(500);
 /// The last words must reach the agent before the connection closes under them.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Bytes of schemas that an agent is told in one tick, but for the last one of them: a new agent with many streams
+/// must not fill the way to it.
+const TELL_BYTES: usize = 256 << 10;
 /// Messages that wait for one session: several for each batch that may be in flight.
 const MAILBOX: usize = 256;
 
@@ -31,6 +37,8 @@ pub struct SessionSetup {
     pub control: mpsc::Sender<Bytes>,
     pub upstream: Addr<Upstream>,
     pub rate: Option<TokenBucket>,
+    pub schemas: SchemaBook,
+    pub news: SchemaNews,
 }
 
 /// The actor. See the module's text.
@@ -41,6 +49,8 @@ pub struct Session {
     /// Known once the agent has said hello.
     key: Option<SessionKey>,
     closing: bool,
+    /// The agent knows what was news up to this count; `None` when something waits to be told.
+    told: Option<u64>,
 }
 
 impl Session {
@@ -51,6 +61,7 @@ impl Session {
             software: String::new(),
             key: None,
             closing: false,
+            told: None,
         }
     }
 
@@ -80,8 +91,38 @@ impl Session {
                 };
                 self.ask_upstream(ask, ctx);
             }
+            GatewayOutput::WantSchema { stream } => self.want_schema(stream),
             GatewayOutput::Close { bye } => self.close(bye, ctx),
         }
+    }
+
+    /// Makes sure that the aggregator is asked; the answer is told with one of the next ticks.
+    fn want_schema(&mut self, stream: StreamName) {
+        self.told = None;
+        if self.setup.news.told(&stream).is_none() {
+            let schemas = self.setup.schemas.clone();
+            // when no answer comes in time, the question is asked again with the next connection upstream
+            actix::spawn(async move { drop(schemas.get(&stream).await) });
+        }
+    }
+
+    /// Tells the agent what has changed since the last time, a little at a time.
+    fn tell_schemas(&mut self) {
+        let changes = self.setup.news.changes();
+        if self.told == Some(changes) {
+            return;
+        }
+        let streams: Vec<StreamName> = self.setup.link.schema_streams().cloned().collect();
+        let mut bytes = 0;
+        for stream in streams {
+            if bytes >= TELL_BYTES {
+                return;
+            }
+            if let Some(schema) = self.setup.news.told(&stream) {
+                bytes += self.setup.link.schema(&stream, schema.as_deref());
+            }
+        }
+        self.told = Some(changes);
     }
 
     fn report(&mut self, report: Option<tributary_shared::wire::NodeReport>, ctx: &mut Context<Self>) {
@@ -161,6 +202,7 @@ impl Actor for Session {
         ctx.run_interval(TICK_EVERY, |actor, ctx| {
             let now = actor.setup.clock.tick();
             actor.setup.link.tick(now, now_millis());
+            actor.tell_schemas();
             actor.pump(ctx);
         });
     }

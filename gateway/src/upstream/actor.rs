@@ -21,6 +21,8 @@ use super::dial::dial;
 use super::messages::{
     CloseSession, OpenLane, Register, ReportAgent, Sent, SessionId, ToSession, UpstreamConnection,
 };
+use super::reports::Reports;
+use crate::news::SchemaNews;
 use crate::schemas::SchemaBook;
 
 /// First and longest pause between attempts. The aggregator is one, so its gateways may ask often.
@@ -46,6 +48,7 @@ pub struct UpstreamSetup {
     pub endpoint: quinn::Endpoint,
     pub identity: Arc<Identity>,
     pub schemas: SchemaBook,
+    pub news: SchemaNews,
     pub instance: u64,
     pub software: String,
 }
@@ -60,8 +63,7 @@ pub struct Upstream {
     sessions: HashMap<SessionId, (AgentId, Recipient<ToSession>)>,
     /// Our lane handles towards the aggregator, and whose they are.
     handles: BTreeMap<u32, (SessionId, u32)>,
-    /// What each connected agent said last, for an aggregator that comes back without knowing it.
-    reports: HashMap<AgentId, ReportAgent>,
+    reports: Reports,
     lanes: HashMap<(SessionId, u32), u32>,
     next_handle: u32,
     attempts: u32,
@@ -103,7 +105,7 @@ impl Upstream {
             published,
             sessions: HashMap::new(),
             handles: BTreeMap::new(),
-            reports: HashMap::new(),
+            reports: Reports::default(),
             lanes: HashMap::new(),
             next_handle: 0,
             attempts: 0,
@@ -184,7 +186,7 @@ impl Upstream {
                 for stream in self.setup.schemas.streams() {
                     session.link.send(ToAggregator::GetSchema { stream });
                 }
-                for report in self.reports.values() {
+                for report in self.reports.all() {
                     session.link.send(report.clone().into());
                 }
                 self.published.send_replace(Some(Arc::clone(&session.connection)));
@@ -203,7 +205,10 @@ impl Upstream {
                 self.give_back(credit);
                 self.tell(refuse.lane, |lane| ToSession::Refuse(Refuse { lane, ..refuse }));
             }
-            UpstreamOutput::Schema { stream, schema } => self.setup.schemas.put(stream, schema.as_ref()),
+            UpstreamOutput::Schema { stream, schema } => {
+                self.setup.schemas.put(stream.clone(), schema.as_ref());
+                self.setup.news.put(stream, schema);
+            }
             UpstreamOutput::Superseded { agent, session } => {
                 // the session itself knows whether it is meant
                 for (_, events) in self.sessions.values().filter(|(of, _)| *of == agent) {
@@ -459,16 +464,7 @@ impl Handler<ReportAgent> for Upstream {
     type Result = ();
 
     fn handle(&mut self, report: ReportAgent, ctx: &mut Self::Context) {
-        if report.report.is_some() {
-            self.reports.insert(report.agent.clone(), report.clone());
-        } else if self
-            .reports
-            .get(&report.agent)
-            .is_some_and(|last| last.session == report.session)
-        {
-            // not when an older session of the agent ends after the newer one has begun
-            self.reports.remove(&report.agent);
-        }
+        self.reports.heard(&report);
         if let Some(session) = &mut self.current {
             session.link.send(report.into());
         }

@@ -3,6 +3,10 @@
 mod actor;
 mod dial;
 mod messages;
+mod reports;
+
+#[cfg(test)]
+mod tests;
 
 pub use actor::{Upstream, UpstreamSetup, WantSchema};
 pub use messages::{CloseSession, Link, OpenLane, Register, ReportAgent, Sent, SessionId, ToSession};

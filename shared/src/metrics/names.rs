@@ -27,6 +27,7 @@ metric_names! {
     // agent
     IntakeEvents = "tributary_intake_events": "Events accepted by an input, by input and stream";
     IntakeRejected = "tributary_intake_rejected_requests": "Intake requests refused, by error code";
+    CheckInvalid = "tributary_check_invalid_events": "Events taken that the agent's own check found invalid, by stream and rule";
     SpoolBytes = "tributary_spool_bytes": "Bytes of the spool on disk, WAL included";
     SpoolHeldEvents = "tributary_spool_held_events": "Events in the spool that are not yet committed by the aggregator";
     SpoolRenumbered = "tributary_spool_renumbered_events": "Events that got new seqs because a copy of the spool had used theirs";
@@ -55,6 +56,8 @@ metric_names! {
     ApplySeconds = "tributary_apply_seconds": "Duration of folding one batch into every view";
     AppliedPosition = "tributary_applied_position": "Log position up to which the views are current";
     CommittedPosition = "tributary_committed_position": "Newest log position";
+    DeadLettersOpen = "tributary_dead_letters_open": "Dead letters that can be replayed";
+    DeadLettersSettled = "tributary_dead_letters_settled": "Dead letters that were settled, by outcome (replayed, discarded, expired)";
     LogFloor = "tributary_log_floor_position": "Log position up to which retention has deleted entries";
     LogFailing = "tributary_log_failing": "1 while the log cannot store, and batches are refused";
     WindowRows = "tributary_window_rows": "Window rows in memory, by view";

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::classes::{Priority, Turns};
 use super::retired::{Forgotten, RetiredChecks, RetiredLane};
 use super::{ACK_TIMEOUT, FreshShare, HEARTBEAT_EVERY, HELLO_TIMEOUT, SILENCE_TIMEOUT, Tick};
 use crate::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
 use crate::time::Millis;
 use crate::wire::{
-    Ack, Bye, ByeCode, Hello, History, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport, OpenLane,
-    Refuse, RefuseCode, SessionKey, ToAgent, ToGateway, VERSION, Welcome,
+    Ack, Bye, ByeCode, CheckReport, Hello, History, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport,
+    OpenLane, Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToGateway, VERSION, Welcome,
 };
 
 /// After so many refusals as malformed at one seq, the batch there is given up and reported as dropped: the
@@ -40,6 +41,8 @@ pub struct LaneView {
     pub held_bytes: u64,
     /// New events of the stream go here; the other lanes of the stream are backlog.
     pub fresh: bool,
+    /// That of its stream: of live data, and of backlog, the higher goes first.
+    pub priority: Priority,
 }
 
 /// The next batch to read from the spool and send.
@@ -96,6 +99,11 @@ pub enum AgentOutput {
         code: RefuseCode,
         message: String,
     },
+    /// The newest schema of a stream; `None` when it has none. Keep it, for the time without a gateway.
+    Schema {
+        stream: StreamName,
+        schema: Option<SchemaInfo>,
+    },
     /// The session is over. Come back after `retry_after` ms at the earliest. `code` is the gateway's word, when
     /// it closed with one.
     Close {
@@ -144,9 +152,13 @@ pub struct AgentLink {
     retired_marks: VecDeque<(u32, Seq, Option<History>)>,
     limits: Limits,
     schedule: FreshShare,
-    /// The live and the backlog lane that sent last; the next one in turn goes first.
-    turns: (u32, u32),
+    /// Among lanes of live data, and among those of backlog.
+    live: Turns,
+    backlog: Turns,
     spool: (u64, u64),
+    /// The schemas that the agent keeps, by stream.
+    kept: BTreeMap<StreamName, u32>,
+    checks: Vec<CheckReport>,
     next_report: Tick,
     last_progress: Tick,
     last_heard: Tick,
@@ -181,13 +193,26 @@ impl AgentLink {
             retired_marks: VecDeque::new(),
             limits: Limits::default(),
             schedule,
-            turns: (0, 0),
+            live: Turns::default(),
+            backlog: Turns::default(),
             spool: (0, 0),
+            kept: BTreeMap::new(),
+            checks: Vec::new(),
             next_report: now,
             last_progress: now,
             last_heard: now,
             outputs: VecDeque::from([AgentOutput::Send(ToGateway::Hello(hello))]),
         }
+    }
+
+    /// The schemas that the agent keeps from before this session: those are not sent again. Before the first lane.
+    pub fn keeps(&mut self, schemas: impl IntoIterator<Item = (StreamName, u32)>) {
+        self.kept.extend(schemas);
+    }
+
+    /// What the agent's own checks have found, for the next report.
+    pub fn checked(&mut self, checks: Vec<CheckReport>) {
+        self.checks = checks;
     }
 
     /// The spool changed: new lanes are opened, drained ones are let go.
@@ -269,7 +294,7 @@ impl AgentLink {
         };
         if self.state == State::Open {
             self.opened += 1;
-            self.outputs.push_back(open_message(&lane.view));
+            self.outputs.push_back(open_message(&lane.view, &self.kept));
         }
         self.lanes.insert(view.lane, lane);
     }
@@ -288,6 +313,7 @@ impl AgentLink {
             (ToAgent::LaneOpened(opened), State::Open) => self.lane_opened(now, opened),
             (ToAgent::Ack(ack), State::Open) => self.acked(now, ack),
             (ToAgent::Refuse(refuse), State::Open) => self.refused(now, refuse),
+            (ToAgent::Schema { stream, schema }, State::Open) => self.told_schema(stream, schema),
             (ToAgent::Drain(drain), State::Open) => {
                 self.close(
                     "the gateway is draining".to_owned(),
@@ -295,6 +321,17 @@ impl AgentLink {
                 );
             }
             (ToAgent::Heartbeat { .. }, State::Open) => {}
+        }
+    }
+
+    /// A schema of a stream that this agent does not have is none of its business.
+    fn told_schema(&mut self, stream: StreamName, schema: Option<SchemaInfo>) {
+        if self.lanes.values().any(|lane| lane.view.stream == stream) {
+            match &schema {
+                Some(schema) => drop(self.kept.insert(stream.clone(), schema.id)),
+                None => drop(self.kept.remove(&stream)),
+            }
+            self.outputs.push_back(AgentOutput::Schema { stream, schema });
         }
     }
 
@@ -331,8 +368,11 @@ impl AgentLink {
             limits: welcome.limits,
             gateway_now: welcome.now,
         });
-        let open: Vec<_> = self.lanes.values().map(|lane| open_message(&lane.view)).collect();
-        self.opened = open.len();
+        // those that should send first are asked about, and so answered, first
+        let mut lanes: Vec<&LaneView> = self.lanes.values().map(|lane| &lane.view).collect();
+        lanes.sort_by_key(|view| std::cmp::Reverse((view.fresh, view.priority)));
+        self.opened = lanes.len();
+        let open = lanes.into_iter().map(|view| open_message(view, &self.kept));
         self.outputs.extend(open);
         self.ask_retired(now);
         // with the next tick, which knows the wall clock
@@ -469,7 +509,7 @@ impl AgentLink {
     }
 
     /// The next batch that may be sent now, within the gateway's credit: live lanes up to their share, then
-    /// backlog; lanes of a kind in turn.
+    /// backlog; among lanes of a kind a higher priority first, and those of one priority in turn.
     pub fn next_shipment(&mut self, now: Tick) -> Option<Shipment> {
         if self.state != State::Open || !self.retired_marks.is_empty() {
             return None;
@@ -480,12 +520,9 @@ impl AgentLink {
         let fresh = self.schedule.live_first(live.is_some(), backlog.is_some())?;
         let id = if fresh { live? } else { backlog? };
         self.schedule.contended(contended);
-        if fresh {
-            self.turns.0 = id;
-        } else {
-            self.turns.1 = id;
-        }
         let lane = self.lanes.get(&id)?;
+        let turns = if fresh { &mut self.live } else { &mut self.backlog };
+        turns.given(id, lane.view.priority, ready(&self.lanes, fresh, now));
         let from_seq = lane.sent_up_to + 1;
         Some(Shipment {
             lane: id,
@@ -508,18 +545,8 @@ impl AgentLink {
         if self.in_flight() >= credit - kept {
             return None;
         }
-        let ready = |lane: &Lane| {
-            lane.view.fresh == fresh
-                && lane.state == LaneState::Open
-                && now >= lane.not_before
-                && lane.sent_up_to + 1 < lane.view.next_seq
-        };
-        let turn = if fresh { self.turns.0 } else { self.turns.1 };
-        let after = self.lanes.range(turn + 1..);
-        after
-            .chain(self.lanes.range(..=turn))
-            .find(|(_, lane)| ready(lane))
-            .map(|(&id, _)| id)
+        let turns = if fresh { &self.live } else { &self.backlog };
+        turns.next(ready(&self.lanes, fresh, now))
     }
 
     /// Whether a shipment is still the next of its lane, asked when it was read from the spool: meanwhile a refusal
@@ -539,7 +566,14 @@ impl AgentLink {
         if let Some(lane) = self.lanes.get_mut(&lane) {
             lane.sent_up_to = lane.sent_up_to.max(range.last);
             lane.in_flight.push_back(range);
-            self.schedule.sent(lane.view.fresh, bytes);
+            let view = &lane.view;
+            self.schedule.sent(view.fresh, bytes);
+            let turns = if view.fresh {
+                &mut self.live
+            } else {
+                &mut self.backlog
+            };
+            turns.sent(view.priority, bytes);
         }
         if idle {
             self.last_progress = now;
@@ -611,6 +645,7 @@ impl AgentLink {
             spool_bytes,
             spool_limit,
             lanes: lanes.collect(),
+            checks: std::mem::take(&mut self.checks),
         };
         self.outputs
             .push_back(AgentOutput::Send(ToGateway::Report(report)));
@@ -656,11 +691,30 @@ impl AgentLink {
     }
 }
 
-fn open_message(view: &LaneView) -> AgentOutput {
+/// The lanes of a kind that have something to send and may send it now, ascending.
+fn ready(
+    lanes: &BTreeMap<u32, Lane>,
+    fresh: bool,
+    now: Tick,
+) -> impl Iterator<Item = (u32, Priority)> + Clone {
+    let ready = move |lane: &Lane| {
+        lane.view.fresh == fresh
+            && lane.state == LaneState::Open
+            && now >= lane.not_before
+            && lane.sent_up_to + 1 < lane.view.next_seq
+    };
+    lanes
+        .iter()
+        .filter(move |(_, lane)| ready(lane))
+        .map(|(id, lane)| (*id, lane.view.priority))
+}
+
+fn open_message(view: &LaneView, kept: &BTreeMap<StreamName, u32>) -> AgentOutput {
     AgentOutput::Send(ToGateway::OpenLane(OpenLane {
         lane: view.lane,
         stream: view.stream.clone(),
         epoch: view.epoch,
         next_seq: view.next_seq,
+        schema_id: kept.get(&view.stream).copied(),
     }))
 }

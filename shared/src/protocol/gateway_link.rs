@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{HEARTBEAT_EVERY, HELLO_TIMEOUT, Tick, negotiate};
-use crate::ids::{AgentId, GatewayId, LaneKey, LaneNo, Seq};
+use crate::ids::{AgentId, GatewayId, LaneKey, LaneNo, Seq, StreamName};
 use crate::time::Millis;
 use crate::wire::{
     Ack, BatchContent, BatchHeader, Bye, ByeCode, Drain, Hello, LaneOpened, Limits, NodeReport, OpenLane,
-    Refuse, RefuseCode, SessionKey, ToAgent, ToGateway, Welcome,
+    Refuse, RefuseCode, SCHEMAS_TO_AGENTS, SchemaInfo, SessionKey, ToAgent, ToGateway, Welcome,
 };
+
+/// A longer schema is not pushed to agents, which check nothing of its stream then: it is more than an agent should
+/// have to keep.
+pub const MAX_PUSHED_SCHEMA: usize = 1 << 20;
 
 /// What the caller must do.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +30,11 @@ pub enum GatewayOutput {
         lane: u32,
         key: LaneKey,
         next_seq: Seq,
+    },
+    /// The agent is to know the newest schema of this stream, now and whenever it changes: tell it with
+    /// [`GatewayLink::schema`].
+    WantSchema {
+        stream: StreamName,
     },
     /// Close the connection, after what was sent before.
     Close {
@@ -60,6 +69,10 @@ pub struct GatewayLink {
     state: State,
     /// Known from the hello on.
     session: Option<SessionKey>,
+    /// The version that both ends speak; 0 before the hello.
+    version: u16,
+    /// The streams whose lanes the agent has opened, and the id of the schema that it knows for each.
+    schemas: BTreeMap<StreamName, Option<u32>>,
     lanes: BTreeMap<u32, Lane>,
     next_heartbeat: Tick,
     outputs: VecDeque<GatewayOutput>,
@@ -76,6 +89,8 @@ impl GatewayLink {
                 until: now + HELLO_TIMEOUT,
             },
             session: None,
+            version: 0,
+            schemas: BTreeMap::new(),
             lanes: BTreeMap::new(),
             next_heartbeat: now + HEARTBEAT_EVERY,
             outputs: VecDeque::new(),
@@ -116,6 +131,7 @@ impl GatewayLink {
             Err(bye) => self.close(bye),
             Ok(version) => {
                 self.state = State::Open;
+                self.version = version;
                 self.next_heartbeat = now + HEARTBEAT_EVERY;
                 let welcome = Welcome {
                     version,
@@ -144,6 +160,14 @@ impl GatewayLink {
             let message = format!("more than {} lanes in one session", self.limits.max_lanes);
             self.close(Bye::new(ByeCode::LimitExceeded, message));
             return;
+        }
+        let room = self.schemas.len() < self.limits.max_lanes as usize;
+        if self.version >= SCHEMAS_TO_AGENTS && (room || self.schemas.contains_key(&open.stream)) {
+            let stream = open.stream.clone();
+            let known = self.schemas.entry(stream.clone()).or_default();
+            // a lane that the agent has given up names none
+            *known = open.schema_id.or(*known);
+            self.outputs.push_back(GatewayOutput::WantSchema { stream });
         }
         let key = LaneKey {
             agent: self.agent.clone(),
@@ -188,6 +212,31 @@ impl GatewayLink {
         // the second time, too: it may be an older copy of itself that came back
         self.outputs
             .push_back(GatewayOutput::Send(ToAgent::LaneOpened(opened)));
+    }
+
+    /// The streams whose schemas the agent is to know.
+    pub fn schema_streams(&self) -> impl Iterator<Item = &StreamName> {
+        self.schemas.keys()
+    }
+
+    /// The newest schema of a stream, as the aggregator told it. The agent hears of it unless it knows it already
+    /// or has not opened the stream. Returns the bytes that this takes.
+    pub fn schema(&mut self, stream: &StreamName, schema: Option<&SchemaInfo>) -> usize {
+        let Some(known) = self.schemas.get_mut(stream).filter(|_| self.state == State::Open) else {
+            return 0;
+        };
+        let schema = schema.filter(|schema| schema.text.len() <= MAX_PUSHED_SCHEMA);
+        let id = schema.map(|schema| schema.id);
+        if *known == id {
+            return 0;
+        }
+        *known = id;
+        let message = ToAgent::Schema {
+            stream: stream.clone(),
+            schema: schema.cloned(),
+        };
+        self.outputs.push_back(GatewayOutput::Send(message));
+        schema.map_or(0, |schema| schema.text.len())
     }
 
     /// The aggregator is away: nothing can be forwarded until the lanes are opened again.

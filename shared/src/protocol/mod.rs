@@ -20,6 +20,7 @@
 
 mod agent_link;
 mod aggregator_link;
+mod classes;
 mod gateway_link;
 mod lane_rule;
 mod presence;
@@ -34,7 +35,8 @@ mod tests;
 
 pub use agent_link::{AgentLink, AgentOutput, FORGOTTEN, LaneView, Shipment, UNDELIVERABLE};
 pub use aggregator_link::{AggregatorLink, AggregatorOutput, CommitOutcome, Generation};
-pub use gateway_link::{GatewayLink, GatewayOutput};
+pub use classes::{GUARANTEED_SHARE, Priority, UnknownPriority};
+pub use gateway_link::{GatewayLink, GatewayOutput, MAX_PUSHED_SCHEMA};
 pub use lane_rule::{Claim, Decision, SpoolLane, SpoolVerdict, decide, judge, known_writer};
 pub use presence::{Presence, Sighting};
 pub use ramp::Ramp;

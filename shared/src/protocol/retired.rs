@@ -100,6 +100,7 @@ impl RetiredChecks {
             stream: lane.stream.clone(),
             epoch: lane.epoch,
             next_seq: lane.committed_seq + 1,
+            schema_id: None,
         };
         self.open.insert(handle, Check { lane, reported: None });
         Some(open)

@@ -92,6 +92,7 @@ fn lane(lane: u32, fresh: bool) -> LaneView {
         held_events: 1_000,
         held_bytes: 0,
         fresh,
+        priority: Priority::Normal,
     }
 }
 
@@ -181,6 +182,101 @@ fn fresh_first_keeps_a_part_of_the_credit_for_live_data() {
     assert_eq!(live, credit / 4);
 }
 
+/// Ships until nothing is left, each batch a hundred events and 64 KiB, acknowledged at once; the lanes in order.
+fn drain(link: &mut AgentLink) -> Vec<u32> {
+    let mut order = Vec::new();
+    while let Some(shipment) = link.next_shipment(0) {
+        let range = SeqRange::from_count(shipment.from_seq, 100);
+        link.shipped(0, shipment.lane, range, 64 << 10);
+        let mark = range.last;
+        link.receive(
+            0,
+            ToAgent::Ack(crate::wire::Ack {
+                lane: shipment.lane,
+                mark,
+            }),
+        );
+        order.push(shipment.lane);
+    }
+    order
+}
+
+#[test]
+fn after_an_outage_streams_of_a_higher_priority_drain_first() {
+    let mut link = agent_session(0);
+    let view = |id, fresh, priority| LaneView {
+        priority,
+        ..lane(id, fresh)
+    };
+    let lanes = [
+        view(1, false, Priority::Low),
+        view(2, false, Priority::High),
+        view(3, false, Priority::Normal),
+        view(4, true, Priority::Low),
+        view(5, true, Priority::High),
+    ];
+    link.spool_changed(0, &lanes, 0, 0);
+    (1..=5).for_each(|id| open(&mut link, 0, id));
+    let order = drain(&mut link);
+    // live data has its share first, so that the two kinds are in order each for itself
+    let of = |ids: &[u32]| -> Vec<u32> { order.iter().copied().filter(|id| ids.contains(id)).collect() };
+    assert_eq!(of(&[4, 5]), [[5; 10], [4; 10]].concat());
+    assert_eq!(of(&[1, 2, 3]), [[2; 10], [3; 10], [1; 10]].concat());
+    let live_ends = order.iter().rposition(|id| *id >= 4).expect("live lanes");
+    assert!(live_ends <= 41, "live data first up to its share: {order:?}");
+}
+
+#[test]
+fn a_stream_of_low_priority_does_not_starve_behind_one_that_never_ends() {
+    let mut link = agent_session(0);
+    let view = |id, priority, next_seq| LaneView {
+        priority,
+        next_seq,
+        ..lane(id, true)
+    };
+    let lanes = [view(1, Priority::Low, 1_001), view(2, Priority::High, 1_000_001)];
+    link.spool_changed(0, &lanes, 0, 0);
+    (1..=2).for_each(|id| open(&mut link, 0, id));
+    let order = drain(&mut link);
+    let low: Vec<usize> = (0..order.len()).filter(|at| order[*at] == 1).collect();
+    assert_eq!(low.len(), 10);
+    assert!(low[0] >= 20, "the first one waits for a while: {low:?}");
+    let share = low[9] as f64 / 10.0;
+    assert!((19.0..=22.0).contains(&share), "one batch in {share}");
+}
+
+#[test]
+fn lanes_that_should_send_first_are_opened_first() {
+    let id = AgentId::new("a").expect("valid");
+    let key = SessionKey {
+        instance: 1,
+        session: 1,
+    };
+    let mut link = AgentLink::new(&id, "test", key, FreshShare::default(), 0);
+    let view = |id, fresh, priority| LaneView {
+        priority,
+        ..lane(id, fresh)
+    };
+    let lanes = [
+        view(1, false, Priority::High),
+        view(2, true, Priority::Low),
+        view(3, true, Priority::High),
+    ];
+    link.spool_changed(0, &lanes, 0, 0);
+    let welcome = Welcome {
+        version: VERSION,
+        node: "g".to_owned(),
+        now: 0,
+        limits: Limits::default(),
+    };
+    link.receive(0, ToAgent::Welcome(welcome));
+    let opened = std::iter::from_fn(|| link.output()).filter_map(|output| match output {
+        AgentOutput::Send(ToGateway::OpenLane(open)) => Some(open.lane),
+        _ => None,
+    });
+    assert_eq!(opened.collect::<Vec<_>>(), [3, 2, 1]);
+}
+
 #[test]
 fn a_session_that_has_no_backlog_uses_all_of_its_credit() {
     let mut link = agent_session(0);
@@ -245,4 +341,175 @@ fn a_refusal_that_comes_while_the_next_batch_is_read_is_not_undone() {
     );
     assert!(link.is_next(600, &first));
     assert_eq!(link.next_shipment(600).map(|next| next.from_seq), Some(1));
+}
+
+fn schema_info(id: u32) -> crate::wire::SchemaInfo {
+    crate::wire::SchemaInfo {
+        id,
+        version: id,
+        format: "JSON".to_owned(),
+        text: format!("{{\"title\":\"{id}\"}}"),
+    }
+}
+
+/// A gateway's session with an agent that speaks protocols up to `version`, and says that it keeps `schema_id`.
+fn gateway_session(version: u16, schema_id: Option<u32>) -> GatewayLink {
+    let (agent, gateway) = (
+        AgentId::new("a").expect("valid"),
+        GatewayId::new("g").expect("valid"),
+    );
+    let mut link = GatewayLink::new(agent, gateway, Limits::default(), 0);
+    let hello = crate::wire::Hello {
+        min_version: 1,
+        max_version: version,
+        node: "a".to_owned(),
+        software: String::new(),
+        instance: 1,
+        session: 1,
+    };
+    link.receive(0, 0, ToGateway::Hello(hello));
+    let open = crate::wire::OpenLane {
+        lane: 1,
+        stream: stream(),
+        epoch: Epoch(1),
+        next_seq: 1,
+        schema_id,
+    };
+    link.receive(0, 0, ToGateway::OpenLane(open));
+    link
+}
+
+fn stream() -> StreamName {
+    StreamName::new("s").expect("valid")
+}
+
+/// The schemas that a link sends, by id.
+fn pushed(link: &mut GatewayLink) -> Vec<Option<u32>> {
+    std::iter::from_fn(|| link.output())
+        .filter_map(|output| match output {
+            GatewayOutput::Send(ToAgent::Schema { schema, .. }) => Some(schema.map(|schema| schema.id)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn an_agent_is_told_a_schema_once_and_again_when_it_changes() {
+    let mut link = gateway_session(VERSION, Some(7));
+    let wanted = std::iter::from_fn(|| link.output())
+        .any(|output| output == GatewayOutput::WantSchema { stream: stream() });
+    assert!(wanted);
+    assert_eq!(
+        link.schema(&stream(), Some(&schema_info(7))),
+        0,
+        "it keeps that one"
+    );
+    assert!(link.schema(&stream(), Some(&schema_info(8))) > 0);
+    link.schema(&stream(), Some(&schema_info(8)));
+    link.schema(&stream(), None);
+    link.schema(&stream(), None);
+    let mut huge = schema_info(9);
+    huge.text = " ".repeat(MAX_PUSHED_SCHEMA + 1);
+    link.schema(&stream(), Some(&huge));
+    link.schema(&StreamName::new("other").expect("valid"), Some(&schema_info(8)));
+    assert_eq!(pushed(&mut link), [Some(8), None]);
+}
+
+#[test]
+fn an_agent_of_the_version_before_hears_nothing_of_schemas() {
+    let mut link = gateway_session(crate::wire::SCHEMAS_TO_AGENTS - 1, None);
+    link.schema(&stream(), Some(&schema_info(8)));
+    let outputs: Vec<_> = std::iter::from_fn(|| link.output()).collect();
+    let quiet = |output: &GatewayOutput| {
+        !matches!(
+            output,
+            GatewayOutput::WantSchema { .. } | GatewayOutput::Send(ToAgent::Schema { .. })
+        )
+    };
+    assert!(outputs.iter().all(quiet), "{outputs:?}");
+}
+
+/// What version 1 wrote has no schema id and no checks; what version 2 writes is read by version 1, which skips
+/// fields that it does not know.
+#[test]
+fn messages_of_both_versions_are_read_by_both() {
+    use crate::wire::frame::{PREFIX, decode, encode};
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct OldOpenLane {
+        lane: u32,
+        stream: StreamName,
+        epoch: Epoch,
+        next_seq: u64,
+    }
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct OldReport {
+        now: i64,
+        spool_bytes: u64,
+        spool_limit: u64,
+        lanes: Vec<crate::wire::LaneReport>,
+    }
+    let old = OldOpenLane {
+        lane: 1,
+        stream: stream(),
+        epoch: Epoch(1),
+        next_seq: 5,
+    };
+    let bytes = encode("old", &old, 1_000).expect("small");
+    let new: crate::wire::OpenLane = decode("new", &bytes[PREFIX..]).expect("reads");
+    assert_eq!((new.next_seq, new.schema_id), (5, None));
+    let new = crate::wire::OpenLane {
+        schema_id: Some(3),
+        ..new
+    };
+    let bytes = encode("new", &new, 1_000).expect("small");
+    assert_eq!(
+        decode::<OldOpenLane>("old", &bytes[PREFIX..]).expect("reads"),
+        old
+    );
+    let report = crate::wire::NodeReport {
+        now: 1,
+        spool_bytes: 2,
+        spool_limit: 3,
+        lanes: Vec::new(),
+        checks: vec![crate::wire::CheckReport {
+            stream: stream(),
+            policy: "tag".to_owned(),
+            schema_id: Some(3),
+            checked: 2,
+            invalid: 1,
+            refused_requests: 0,
+            by_rule: [("type".to_owned(), 1)].into(),
+        }],
+    };
+    let bytes = encode("new", &report, 1_000).expect("small");
+    let old: OldReport = decode("old", &bytes[PREFIX..]).expect("reads");
+    let bytes = encode("old", &old, 1_000).expect("small");
+    let back: crate::wire::NodeReport = decode("new", &bytes[PREFIX..]).expect("reads");
+    assert!(back.checks.is_empty() && back.spool_limit == 3);
+}
+
+#[test]
+fn an_agent_keeps_schemas_of_its_own_streams_only_and_says_which() {
+    let mut link = agent_session(0);
+    while link.output().is_some() {}
+    let own = link.lane(1).expect("opened").stream.clone();
+    for stream in [own.clone(), StreamName::new("somebody-elses").expect("valid")] {
+        let schema = Some(schema_info(4));
+        link.receive(1, ToAgent::Schema { stream, schema });
+    }
+    let told: Vec<_> = std::iter::from_fn(|| link.output()).collect();
+    assert_eq!(
+        told,
+        [AgentOutput::Schema {
+            stream: own.clone(),
+            schema: Some(schema_info(4))
+        }]
+    );
+    // the next epoch of the stream is opened with what was told
+    link.spool_changed(2, &[lane(2, true)], 0, 0);
+    let opened = std::iter::from_fn(|| link.output()).find_map(|output| match output {
+        AgentOutput::Send(ToGateway::OpenLane(open)) => Some(open.schema_id),
+        _ => None,
+    });
+    assert_eq!(opened, Some(Some(4)));
 }

@@ -72,7 +72,7 @@ impl World {
                         .forgotten_and_taken(no, from, epoch, agent.of, &mut self.oracle);
                     agent.spool.sync(&mut self.oracle);
                 }
-                AgentOutput::Connected { .. } | AgentOutput::Refused { .. } => {}
+                AgentOutput::Connected { .. } | AgentOutput::Refused { .. } | AgentOutput::Schema { .. } => {}
                 AgentOutput::Close {
                     retry_after, code, ..
                 } => self.closed(at, retry_after, code),
@@ -217,7 +217,7 @@ impl World {
                     }
                 }
             }
-            GatewayOutput::AgentUp { .. } => {}
+            GatewayOutput::AgentUp { .. } | GatewayOutput::WantSchema { .. } => {}
             GatewayOutput::Report(_) => {
                 let (agent, session) = (session.link.agent().clone(), session.key);
                 if let Some(upstream) = &mut node.upstream {
@@ -428,6 +428,7 @@ fn agent_message(agent: crate::ids::AgentId, session: SessionKey) -> ToAggregato
             spool_bytes: 0,
             spool_limit: 0,
             lanes: Vec::new(),
+            checks: Vec::new(),
         }),
     }
 }

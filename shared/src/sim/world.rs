@@ -11,7 +11,7 @@ use super::oracle::{Broken, EventNo, Key, Oracle};
 use super::spool::{Content, Lanes, Spool};
 use crate::ids::{AgentId, Epoch, GatewayId, LaneKey, LaneNo, SeqRange, StreamName};
 use crate::protocol::{
-    AgentLink, AggregatorLink, FreshShare, GatewayLink, LaneView, RetiredLane, Tick, UpstreamLink,
+    AgentLink, AggregatorLink, FreshShare, GatewayLink, LaneView, Priority, RetiredLane, Tick, UpstreamLink,
 };
 use crate::wire::history::MAX_WRITER;
 use crate::wire::{
@@ -215,6 +215,7 @@ impl World {
                 held_events: state.row.next_seq - 1 - state.row.committed,
                 held_bytes: 0,
                 fresh: state.row.active,
+                priority: [Priority::Low, Priority::High][state.row.stream as usize % 2],
             })
             .collect();
         link.spool_changed(self.now, &views, 0, 0);

@@ -154,6 +154,22 @@ impl CommitHeader {
         self.columns_len as usize + self.dead_len as usize
     }
 
+    /// The segment that a seq was taken in with.
+    #[must_use]
+    pub fn segment_of(&self, seq: Seq) -> Option<&SegmentOrigin> {
+        let mut next = self.first_seq;
+        self.segments.iter().find(|segment| {
+            next = next.saturating_add(u64::from(segment.count));
+            seq < next
+        })
+    }
+
+    /// Agent's clock when an event was taken in.
+    #[must_use]
+    pub fn collected_at(&self, seq: Seq) -> Option<Millis> {
+        self.segment_of(seq).map(|segment| segment.collected_at)
+    }
+
     /// Valid rows in the columns; 0 for a batch that only reports drops.
     #[must_use]
     pub fn valid(&self) -> u32 {

@@ -1,5 +1,7 @@
 //! Messages of the control streams.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Epoch;
@@ -71,8 +73,17 @@ pub enum ToAgent {
     LaneOpened(LaneOpened),
     Ack(Ack),
     Refuse(Refuse),
+    /// The newest schema of a stream whose lane the agent has opened; `None` when it has none, or none that an
+    /// agent could keep. Sent when it differs from what the agent said that it keeps, and on every change. Since
+    /// protocol version [`super::SCHEMAS_TO_AGENTS`].
+    Schema {
+        stream: StreamName,
+        schema: Option<SchemaInfo>,
+    },
     Drain(Drain),
-    Heartbeat { now: Millis },
+    Heartbeat {
+        now: Millis,
+    },
     Bye(Bye),
 }
 
@@ -146,6 +157,9 @@ pub struct OpenLane {
     pub stream: StreamName,
     pub epoch: Epoch,
     pub next_seq: Seq,
+    /// The schema that the agent keeps for the stream: it need not be told again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_id: Option<u32>,
 }
 
 /// Where a lane stands. `lane` is the handle of whoever asked.
@@ -246,6 +260,26 @@ pub struct NodeReport {
     pub spool_bytes: u64,
     pub spool_limit: u64,
     pub lanes: Vec<LaneReport>,
+    /// Of the streams whose events the agent checks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckReport>,
+}
+
+/// What an agent's own check of a stream has found since the agent started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckReport {
+    pub stream: StreamName,
+    /// `tag` or `reject`.
+    pub policy: String,
+    /// The schema that it checks by; `None` while it knows of none.
+    pub schema_id: Option<u32>,
+    /// Events that were judged, invalid ones included.
+    pub checked: u64,
+    pub invalid: u64,
+    /// Requests that were refused for an invalid event. Their events are counted nowhere else.
+    pub refused_requests: u64,
+    /// Invalid events by the rule that they break first.
+    pub by_rule: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -258,7 +292,7 @@ pub struct LaneReport {
     pub held_bytes: u64,
 }
 
-/// A registered schema, as it is pushed to gateways.
+/// A registered schema, as it is pushed to gateways and agents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchemaInfo {
     pub id: u32,

@@ -29,8 +29,8 @@ pub use batch::{
     BatchContent, BatchHeader, Codec, CommitHeader, DeadLetter, Reason, SchemaRef, Segment, SegmentOrigin,
 };
 pub use control::{
-    Ack, Bye, ByeCode, Drain, FromAggregator, Hello, LaneOpened, LaneReport, Limits, NodeReport, OpenLane,
-    Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToAggregator, ToGateway, Welcome,
+    Ack, Bye, ByeCode, CheckReport, Drain, FromAggregator, Hello, LaneOpened, LaneReport, Limits, NodeReport,
+    OpenLane, Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToAggregator, ToGateway, Welcome,
 };
 pub use frame::WireError;
 pub use history::{History, Tenure};
@@ -38,8 +38,10 @@ pub use history::{History, Tenure};
 /// ALPN of both hops.
 pub const ALPN: &[u8] = b"tributary/1";
 /// The protocol version that this build speaks, and the oldest that it still understands.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 pub const MIN_VERSION: u16 = 1;
+/// The first version whose agents are told the schemas of their streams.
+pub const SCHEMAS_TO_AGENTS: u16 = 2;
 
 /// A control frame may carry a schema text, so it is larger than a batch header.
 pub const MAX_CONTROL_FRAME: usize = 2 << 20;

@@ -246,7 +246,7 @@ const MAX_EVENT: usize = 1 << 10;
 /// Bodies of requests: lines are the same however the body is cut, and every event taken is one JSON object.
 pub fn intake(data: &[u8]) {
     let lines = |piece: usize| -> Result<Events, PayloadError> {
-        let mut body = LineBody::new(MAX_EVENT, data.len());
+        let mut body = LineBody::new(MAX_EVENT, data.len(), None);
         data.chunks(piece.max(1)).try_for_each(|piece| body.feed(piece))?;
         body.finish()
     };
@@ -262,7 +262,7 @@ pub fn intake(data: &[u8]) {
             (whole, pieces) => panic!("whole: {whole:?}, in pieces of {piece}: {pieces:?}"),
         }
     }
-    for events in [whole, document(data, MAX_EVENT)].into_iter().flatten() {
+    for events in [whole, document(data, MAX_EVENT, None)].into_iter().flatten() {
         let mut count = 0;
         for row in Rows::new(&events.rows) {
             let row = row.expect("rows of our own");

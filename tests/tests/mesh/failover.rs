@@ -12,7 +12,7 @@ use tributary_shared::wire::{ByeCode, ToAgent};
 use tributary_tests::{LONG, Metrics, Pki, RoleProcess, SOON, free_udp_port, http, wait_until};
 
 use crate::raw_agent::{RawAgent, dial, endpoint, one_event};
-use crate::{program, temp_dir};
+use crate::{injected, program, temp_dir};
 
 /// An agent that hears nothing for six seconds looks elsewhere, and a handshake takes a moment.
 const MOVED: Duration = Duration::from_secs(15);
@@ -202,6 +202,9 @@ fn fail_over_loses_and_doubles_nothing_when_a_gateway_is_killed_and_when_one_sta
     );
     let all = some(20);
     site.wait_until_counted(all);
+    let test = "fail_over_loses_and_doubles_nothing_when_a_gateway_is_killed_and_when_one_stands_still";
+    injected(test, "SIGSTOP of the gateway", 1);
+    injected(test, "kill -9 of the gateway", 1);
 }
 
 #[test]
@@ -238,10 +241,13 @@ fn fresh_first_shows_live_data_at_once_while_the_backlog_drains() {
     assert!(held > 20_000, "{held} events of the backlog were still to come");
     assert!(fresh < Duration::from_secs(5), "live data after {fresh:?}");
     site.wait_until_counted(60_007);
+    let test = "fresh_first_shows_live_data_at_once_while_the_backlog_drains";
+    injected(test, "kill -9 of the agent", 1);
 }
 
 /// Two agents with one certificate, each with a spool of its own, at these gateways.
-fn told_apart(site: &Site, one: usize, two: usize, because: &str) {
+fn told_apart(test: &str, (one, two): (usize, usize), because: &str) {
+    let site = &Site::start("");
     let at = |number: usize| &site.addresses[number..=number];
     let (_one, first) = site.agent("a", "edge-1", at(one), "");
     connected_to(&first);
@@ -264,16 +270,19 @@ fn told_apart(site: &Site, one: usize, two: usize, because: &str) {
     post(&first, "app", 5);
     post(&second, "app", 5);
     site.wait_until_counted(20);
+    injected(test, "two live agents with one identity", 1);
 }
 
 #[test]
 fn two_live_agents_with_one_identity_are_told_apart_across_gateways() {
-    told_apart(&Site::start(""), 0, 1, "newer session at another gateway");
+    let test = "two_live_agents_with_one_identity_are_told_apart_across_gateways";
+    told_apart(test, (0, 1), "newer session at another gateway");
 }
 
 #[test]
 fn two_live_agents_with_one_identity_are_told_apart_at_one_gateway() {
-    told_apart(&Site::start(""), 0, 0, "opened a newer session");
+    let test = "two_live_agents_with_one_identity_are_told_apart_at_one_gateway";
+    told_apart(test, (0, 0), "opened a newer session");
 }
 
 /// A copy of a stopped agent's directory that does not show: as if its whole machine had been cloned.

@@ -6,13 +6,17 @@ mod bad_requests;
 mod browser;
 mod dead_letters;
 mod disk_full;
+mod evolution;
+mod failing_disk;
 mod failover;
 mod flow;
 mod host;
 mod kills;
+mod kills_at_work;
 mod namespaces;
 mod offline;
 mod raw_agent;
+mod replay;
 mod restart;
 mod restored;
 mod site;
@@ -27,6 +31,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tributary_faults::Layer;
 use tributary_tests::{Mesh, Options};
 
 /// `tributary`, as this package builds it.
@@ -53,7 +58,7 @@ fn mesh(dir: &TempDir) -> Mesh {
 
 /// Notes how many faults of a kind a test has injected.
 fn injected(test: &str, kind: &str, times: u64) {
-    tributary_tests::note_faults(tools(), test, kind, times);
+    tributary_faults::injected(Layer::Processes, test, [(kind, times)]);
 }
 
 /// The integer in a column of a row.

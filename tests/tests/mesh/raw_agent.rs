@@ -102,6 +102,7 @@ impl RawAgent {
             stream: StreamName::new(stream).expect("a good name"),
             epoch: Epoch(1),
             next_seq: 1,
+            schema_id: None,
         };
         self.say(&ToGateway::OpenLane(open)).await;
         self.wait_for("the lane is opened", |answer| {

@@ -10,7 +10,7 @@ use tributary::up::configs::{AgentSettings, AggregatorSettings, GatewaySettings}
 use tributary_shared::identity::Role;
 use tributary_tests::{Pki, RoleProcess, SOON, free_udp_port, http, wait_until};
 
-use crate::{integer, mesh, program, temp_dir};
+use crate::{injected, integer, mesh, program, temp_dir};
 
 const VIEW: &str = "SELECT window_start, window_end, count(*) AS n \
                     FROM TUMBLE(app, ts, INTERVAL '1 hour') GROUP BY window_start, window_end";
@@ -108,6 +108,11 @@ fn conservation_holds_after_the_aggregator_is_restored_from_an_older_backup() {
     assert_eq!(
         (&as_json["at_agents"]["held"], &as_json["balanced"]),
         (&json!(0), &json!(true))
+    );
+    injected(
+        "conservation_holds_after_the_aggregator_is_restored_from_an_older_backup",
+        "aggregator restored from an older backup",
+        1,
     );
     assert_eq!(second.terminate().code(), Some(0));
     let gone = tributary(&["ledger", "--http", &http]);

@@ -37,6 +37,11 @@ impl Site {
 
     /// The agent and its intake.
     pub fn agent(&self) -> (RoleProcess, String) {
+        self.agent_with(&[])
+    }
+
+    /// The same with these in its environment.
+    pub fn agent_with(&self, env: &[(String, String)]) -> (RoleProcess, String) {
         let settings = AgentSettings {
             id: "edge-1",
             dir: self.at("agent"),
@@ -47,7 +52,8 @@ impl Site {
             host_metrics: false,
             tails: &[],
         };
-        let mut agent = RoleProcess::start(program(), "agent", self.dir.path(), &settings.render());
+        let (dir, config) = (self.dir.path(), settings.render());
+        let mut agent = RoleProcess::start_with(program(), "agent", dir, &config, env);
         let intake = agent.serving()["intake"].clone();
         (agent, intake)
     }
@@ -66,6 +72,11 @@ impl Site {
 
     /// The aggregator and its API.
     pub fn aggregator(&self) -> (RoleProcess, String) {
+        self.aggregator_that(str::to_owned)
+    }
+
+    /// The same with another configuration than the usual one.
+    pub fn aggregator_that(&self, configured: impl Fn(&str) -> String) -> (RoleProcess, String) {
         let settings = AggregatorSettings {
             dir: self.at("aggregator"),
             listen: format!("127.0.0.1:{}", self.aggregator_port),
@@ -74,14 +85,15 @@ impl Site {
             ready_file: RoleProcess::ready_file(self.dir.path(), "aggregator"),
             tls: self.pki.issue(Role::Aggregator, "agg-1"),
         };
-        let mut aggregator = RoleProcess::start(program(), "aggregator", self.dir.path(), &settings.render());
+        let config = configured(&settings.render());
+        let mut aggregator = RoleProcess::start(program(), "aggregator", self.dir.path(), &config);
         let http = aggregator.serving()["http"].clone();
         (aggregator, http)
     }
 }
 
-/// Posts so many events, each as large as a page once it is compressed.
-pub fn post(intake: &str, stream: &str, events: u64) -> Value {
+/// So many events as lines, each as large as a page once it is compressed.
+pub fn noise(events: u64) -> String {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut noise = || {
         state ^= state << 13;
@@ -89,12 +101,16 @@ pub fn post(intake: &str, stream: &str, events: u64) -> Value {
         state ^= state << 17;
         format!("{state:016x}")
     };
-    let body: String = (0..events)
-        .map(|n| {
-            let text: String = (0..512).map(|_| noise()).collect();
-            format!("{}\n", json!({ "n": n, "text": text }))
-        })
-        .collect();
+    let line = |n| {
+        let text: String = (0..512).map(|_| noise()).collect();
+        format!("{}\n", json!({ "n": n, "text": text }))
+    };
+    (0..events).map(line).collect()
+}
+
+/// Posts so many of them.
+pub fn post(intake: &str, stream: &str, events: u64) -> Value {
+    let body = noise(events);
     let url = format!("{intake}/v1/streams/{stream}/events");
     let answer = http::post(&url, "application/x-ndjson", body.as_bytes()).expect("an answer of the intake");
     answer.success().expect("the intake takes good events")

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 
-use tributary_tests::{LONG, LedgerLane, SOON, http, wait_until};
+use tributary_tests::{LONG, LedgerLane, Metrics, SOON, http, wait_until};
 
 use crate::site::{Site, delivered, garble, post, sums};
 use crate::{flow, injected};
@@ -68,6 +68,9 @@ fn events_of_a_damaged_block_are_named_in_the_ledger_and_all_others_are_counted(
         .map(|run| run.reason.as_str())
         .collect();
     assert_eq!(reasons, ["damaged"]);
+    let metrics = Metrics::scrape(&intake).expect("the agent's metrics");
+    let counted = metrics.sum("tributary_spool_dropped_events_total", &[("reason", "damaged")]);
+    assert_eq!(counted, 30.0, "what the ledger names, the metric counts");
     injected(test, "garbage in a block of the spool", 1);
     for role in [&mut agent, &mut gateway, &mut aggregator] {
         role.stop();

@@ -4,6 +4,7 @@
 
 use super::model::{LANES, Model, Submit, check, run_group};
 use super::*;
+use tributary_faults::Layer;
 
 /// Small and good enough for choosing where to cut (splitmix64).
 struct Chance(u64);
@@ -130,10 +131,13 @@ async fn ack_after_fsync_and_state_is_f_of_log_at_every_torn_wal_tail() {
         }
         log.close().await;
     }
-    #[allow(clippy::print_stderr)] // the run is to show that the faults happened
-    {
-        eprintln!("torn WAL tails injected: {injected:?}; unsynced commits gone in {lost}");
-    }
+    tributary_faults::injected(
+        Layer::Stores,
+        "ack_after_fsync_and_state_is_f_of_log_at_every_torn_wal_tail",
+        injected
+            .iter()
+            .map(|(fault, times)| (format!("WAL tail of the log: {fault}"), *times as u64)),
+    );
     assert!(lost > 20, "the faults had consequences: {lost}");
     assert_eq!(injected.len(), FAULTS.len(), "every fault happened");
     assert_eq!(injected.values().sum::<usize>(), SEEDS as usize * ROUNDS);
@@ -187,4 +191,12 @@ async fn state_is_f_of_log_after_a_checkpoint_that_was_torn() {
         log.close().await;
     }
     assert!(mixed > 8, "pages were really torn: {mixed}");
+    tributary_faults::injected(
+        Layer::Stores,
+        "state_is_f_of_log_after_a_checkpoint_that_was_torn",
+        [(
+            "page of a checkpoint of the log that was not written",
+            u64::from(mixed),
+        )],
+    );
 }

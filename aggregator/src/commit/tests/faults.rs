@@ -246,7 +246,7 @@ async fn a_lagging_engine_holds_the_commits_back_and_loses_nothing() {
         pending.push(log.handle.enqueue(batch).await.expect("queued"));
     }
     for n in 0..5 {
-        assert_eq!(engine.recv().await.expect("fed").header.first_seq, 10 * n + 1);
+        assert_eq!(engine.recv().await.expect("fed").header.range().first, 10 * n + 1);
     }
     for answer in pending {
         assert_eq!(code_of(&answer.await.expect("answered")), None);

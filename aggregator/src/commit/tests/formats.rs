@@ -27,7 +27,8 @@ async fn a_log_of_the_previous_format_opens_and_keeps_everything() {
         "INSERT INTO lanes SELECT no, agent, stream, epoch, mark, valid, dead, dropped, opened_at, last_committed_at
              FROM new.lanes;
          INSERT INTO log SELECT * FROM new.log;
-         INSERT INTO dead_letters SELECT * FROM new.dead_letters;
+         INSERT INTO dead_letters SELECT id, lane, seq, pos, at, schema_id, schema_version, reasons, payload
+             FROM new.dead_letters;
          INSERT INTO ledger SELECT * FROM new.ledger;
          INSERT INTO meta VALUES ('format_version', '1'), ('log_id', 'abc');
          DETACH new;",
@@ -79,10 +80,12 @@ async fn dead_letters_of_a_rare_reason_are_found_by_index() {
     let filter = DeadLetterFilter {
         stream: Some(lane_key("s", 1).stream),
         reason: Some("type".to_owned()),
+        state: Some(LetterState::Open),
         before: Some(7),
         limit: 9,
+        ..DeadLetterFilter::default()
     };
-    let (sql, values) = dead_letters::statement(&filter);
+    let (sql, values) = letters::statement(&filter);
     let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("plans");
     let steps: Vec<String> = plan
         .query_map(rusqlite::params_from_iter(values), |row| row.get(3))

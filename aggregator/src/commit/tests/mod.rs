@@ -5,6 +5,7 @@ mod faults;
 mod formats;
 mod model;
 mod retained;
+mod settled;
 mod trimming;
 mod writers;
 
@@ -202,17 +203,31 @@ pub(super) fn replay(reader: &LogReader) -> BTreeMap<LaneKey, BTreeMap<Seq, char
 
 pub(super) fn collect(found: &mut BTreeMap<LaneKey, BTreeMap<Seq, char>>, entry: Committed) {
     let lane = found.entry(entry.key).or_default();
+    let valid = entry.records.as_ref().map(seqs_of).unwrap_or_default();
+    let header = match entry.header {
+        EntryHeader::Batch(header) => header,
+        EntryHeader::Replay(header) => {
+            assert_eq!(header.seqs, valid, "a row for each seq");
+            for seq in valid {
+                assert_eq!(
+                    lane.insert(seq, 'r'),
+                    Some('d'),
+                    "seq {seq} was dead, and is replayed once"
+                );
+            }
+            return;
+        }
+    };
     let mut put = |seq, verdict| assert_eq!(lane.insert(seq, verdict), None, "seq {seq} is there once");
-    if matches!(entry.header.content, BatchContent::Dropped { .. }) {
-        let range = entry.header.range();
+    if matches!(header.content, BatchContent::Dropped { .. }) {
+        let range = header.range();
         (range.first..=range.last).for_each(|seq| put(seq, 'p'));
         return;
     }
-    let valid = entry.records.as_ref().map(seqs_of).unwrap_or_default();
     valid.into_iter().for_each(|seq| put(seq, 'v'));
-    entry.header.dead_seqs.iter().for_each(|seq| put(*seq, 'd'));
-    let segments: u32 = entry.header.segments.iter().map(|segment| segment.count).sum();
-    assert_eq!(segments, entry.header.count, "the segments still add up");
+    header.dead_seqs.iter().for_each(|seq| put(*seq, 'd'));
+    let segments: u32 = header.segments.iter().map(|segment| segment.count).sum();
+    assert_eq!(segments, header.count, "the segments still add up");
 }
 
 pub(super) fn schema(id: u32, version: u32) -> Option<SchemaRef> {

@@ -116,16 +116,19 @@ async fn entries_go_by_bytes_and_their_space_is_used_again() {
     let mut store = LogStore::open(dir.path()).expect("opens");
     let used = used_bytes(store.connection()).expect("reads");
     let keep = Retention {
-        keep_bytes: used / 2,
+        keep_bytes: used * 3 / 4,
         ..Retention::EVERYTHING
     };
     trim_all(&mut store, &keep, LogPos(200));
     let log = reader(dir.path());
     let floor = log.floor().expect("reads");
-    assert!((20..190).contains(&floor.0), "about the older half: {floor}");
+    assert!(
+        (20..190).contains(&floor.0),
+        "a part of them, the older ones: {floor}"
+    );
     assert!(
         used_bytes(store.connection()).expect("reads")
-            <= used / 2 + 4 * u64::from(super::super::store::PAGE_SIZE)
+            <= used * 3 / 4 + 4 * u64::from(super::super::store::PAGE_SIZE)
     );
     log.verify().expect("every invariant holds");
     drop((log, store));
@@ -181,7 +184,7 @@ async fn dead_letters_go_after_a_time_of_their_own_and_stay_counted() {
         .connection()
         .query_row("SELECT count(*) FROM dead_letter_rules", [], |row| row.get(0))
         .expect("reads");
-    assert_eq!(rules, 4, "no rule names a letter that is gone");
+    assert_eq!(rules, 8, "no rule or path names a letter that is gone");
     let fate = Fate::Expired {
         floor_seq: 30,
         verdict: ExpiredVerdict::Counted,

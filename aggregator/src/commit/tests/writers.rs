@@ -91,7 +91,7 @@ async fn a_writer_that_no_agent_can_have_is_malformed() {
 }
 
 #[tokio::test]
-async fn a_log_of_format_2_opens_and_does_not_know_who_numbered_what_it_has() {
+async fn a_log_of_format_3_opens_and_does_not_know_who_numbered_what_it_has() {
     let dir = tempfile::tempdir().expect("dir");
     let (key, (one, two)) = (lane_key("s", 1), copies());
     let log = Log::open(dir.path());
@@ -100,8 +100,8 @@ async fn a_log_of_format_2_opens_and_does_not_know_who_numbered_what_it_has() {
     let before = replay(&log.reader);
     log.close().await;
     let file = Connection::open(dir.path().join(LOG_FILE)).expect("opens");
-    file.execute_batch("DROP TABLE tenures; UPDATE meta SET value = '2' WHERE key = 'format_version'")
-        .expect("format 2");
+    file.execute_batch("DROP TABLE tenures; UPDATE meta SET value = '3' WHERE key = 'format_version'")
+        .expect("format 3");
     drop(file);
 
     let log = Log::open(dir.path());

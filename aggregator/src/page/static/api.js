@@ -9,6 +9,15 @@ export async function get(path) {
   return body;
 }
 
+/** POST of a JSON body; throws with the server's own words. */
+export async function post(path, body) {
+  const headers = { accept: "application/json", "content-type": "application/json" };
+  const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer?.error?.message ?? `${path} answered ${response.status}`);
+  return answer;
+}
+
 /** First wait before a new try, and the longest, in milliseconds. */
 const FIRST_RETRY = 500;
 const LONGEST_RETRY = 10_000;

@@ -50,7 +50,8 @@ export function startClock() {
 
 /**
  * A table whose rows are keyed: an update touches only the cells that changed, and never moves the others.
- * `columns`: {key, label, numeric?, className?, text(item)} or {…, time(item)} or {…, state(item)} beside text.
+ * `columns`: {key, label, numeric?, className?, text(item)} or {…, time(item)} or {…, state(item)} beside text;
+ * with {…, press(item)} the text is on a button.
  */
 export class KeyedTable {
   constructor({ caption, columns, rowKey, rowAttribute, stack = false }) {
@@ -116,6 +117,12 @@ function fillCell(cell, column, item) {
     return;
   }
   const text = column.text(item);
+  if (column.press) {
+    if (!cell.firstElementChild) cell.append(el("button", { type: "button", class: "link" }));
+    setText(cell.firstElementChild, text);
+    cell.firstElementChild.onclick = () => column.press(item);
+    return;
+  }
   setText(cell, text);
   setAttribute(cell, "data-empty", String(text === "–"));
   if (column.title) setAttribute(cell, "title", column.title(item));

@@ -4,7 +4,8 @@ import { follow, get } from "./api.js";
 import { Spark } from "./charts.js";
 import { byId, setAttribute, setText, startClock } from "./dom.js";
 import { integer, serverNow, setServerNow } from "./format.js";
-import { Agents, DeadLetters, Streams } from "./tables.js";
+import { DeadLetters } from "./letters.js";
+import { Agents, Streams } from "./tables.js";
 import { Views } from "./views.js";
 
 /** Seconds of throughput that the sparkline shows, and over how many "now" is averaged. */
@@ -40,11 +41,11 @@ function takeBuckets(buckets) {
   spark.draw(times, values);
 }
 
-function takeLedger({ totals, balanced, lanes }) {
+function takeLedger({ totals, balanced, lanes, dead_open: open }) {
   setText(byId("events-total"), integer(totals.produced));
   const dropped = totals.dropped > 0 ? `, ${integer(totals.dropped)} dropped` : "";
   setText(byId("events-detail"), `${integer(totals.valid)} valid${dropped}`);
-  setText(byId("dead-total"), integer(totals.dead));
+  setText(byId("dead-total"), integer(open));
   const state = byId("ledger-state");
   setText(state, balanced ? "Balanced" : "Not balanced");
   setAttribute(state, "data-state", balanced ? "good" : "bad");
@@ -65,7 +66,8 @@ function takeOverview(overview) {
   takeLedger(overview.ledger);
   takeAgents(overview.agents);
   streams.update(overview.streams);
-  quietly(letters.refresh(overview.ledger.totals.dead));
+  const { totals, dead_open: open } = overview.ledger;
+  quietly(letters.refresh(`${totals.dead} ${open}`));
   quietly(views.refresh(overview.views));
 }
 

@@ -1,11 +1,8 @@
-// Agents, streams and dead letters.
+// Agents and streams.
 
-import { Refresher, get } from "./api.js";
-import { KeyedTable, byId, el, emptyState, setText, showOr, timeNode } from "./dom.js";
+import { KeyedTable, byId, emptyState, showOr } from "./dom.js";
 import { bytes, integer } from "./format.js";
 
-/** Dead letters that the page lists. */
-const LETTERS = 10;
 /** A clock that is this far off is worth a word. */
 const SKEW_WORTH_SHOWING = 2000;
 const SEND_ONE = `curl -X POST http://127.0.0.1:8603/v1/streams/demo/events -H 'content-type: application/json' \\
@@ -25,6 +22,15 @@ function skew(agent) {
   if (off === null || off === undefined) return "–";
   if (Math.abs(off) < SKEW_WORTH_SHOWING) return "in step";
   return `${integer(Math.abs(off) / 1000)} s ${off > 0 ? "ahead" : "behind"}`;
+}
+
+/** What its own check has found: events that it took, and requests that it refused. */
+function invalid(agent) {
+  const checks = agent.checks ?? [];
+  if (checks.length === 0) return "–";
+  const sum = (key) => checks.reduce((total, check) => total + check[key], 0);
+  const refused = sum("refused_requests");
+  return `${integer(sum("invalid"))} of ${integer(sum("checked"))}${refused > 0 ? `, ${integer(refused)} refused` : ""}`;
 }
 
 export class Agents {
@@ -48,6 +54,7 @@ export class Agents {
         { key: "held", label: "Held", numeric: true, text: (a) => optional(a.held_bytes, bytes) },
         { key: "spool", label: "Spool", numeric: true, text: spool },
         { key: "clock", label: "Clock", text: skew },
+        { key: "invalid", label: "Invalid", numeric: true, text: invalid },
         { key: "gateway", label: "Gateway", text: (a) => a.gateway ?? "–" },
         { key: "remote", label: "Address", className: "quiet", text: (a) => a.remote ?? "–" },
         { key: "software", label: "Software", className: "quiet", text: (a) => a.software ?? "–" },
@@ -90,64 +97,5 @@ export class Streams {
   update(streams) {
     this.table.update(streams);
     showOr(this.panel, this.table.node, streams.length > 0, this.empty);
-  }
-}
-
-export class DeadLetters {
-  constructor() {
-    this.panel = byId("dead-panel");
-    this.list = el("ul", { class: "letters" });
-    this.empty = emptyState(
-      "None. An event that does not fit its stream's schema ends here whole, with the field and the rule that it broke.",
-    );
-    this.nodes = new Map();
-    this.refresher = new Refresher(() => this.#read());
-  }
-
-  /** Reads the list again when the number of dead letters changed. */
-  refresh(total) {
-    return this.refresher.offer(total);
-  }
-
-  async #read() {
-    const { dead_letters: letters } = await get(`/api/v1/dead-letters?limit=${LETTERS}`);
-    const nodes = letters.map((letter) => this.nodes.get(letter.id) ?? letterNode(letter));
-    this.nodes = new Map(letters.map((letter, at) => [letter.id, nodes[at]]));
-    // kept nodes stay as they are: an opened payload remains open
-    this.list.replaceChildren(...nodes);
-    showOr(this.panel, this.list, letters.length > 0, this.empty);
-  }
-}
-
-function letterNode(letter) {
-  const reasons = letter.reasons.map((reason) =>
-    el("li", { "data-path": reason.path }, el("code", {}, reason.path || "(whole event)"), ` ${reason.message} `, el("span", { class: "quiet" }, `rule ${reason.rule}`)),
-  );
-  const payload = el("pre");
-  setText(payload, pretty(letter.payload));
-  return el(
-    "li",
-    { "data-letter": letter.id },
-    el(
-      "div",
-      { class: "head" },
-      el("strong", {}, letter.stream),
-      el("span", {}, `from ${letter.agent}`),
-      el("span", {}, letter.schema ? `schema version ${letter.schema.version}` : "no schema"),
-      el("a", { href: `/api/v1/events/${encodeURIComponent(letter.lineage_id)}` }, "path of this event"),
-      el("span", { class: "at" }, timeNode(letter.at)),
-    ),
-    el("ul", { class: "reasons" }, ...reasons),
-    el("details", {}, el("summary", {}, "Payload"), payload),
-  );
-}
-
-/** The payload as it came; JSON is indented for reading. */
-function pretty(payload) {
-  if (typeof payload !== "string") return JSON.stringify(payload, null, 2);
-  try {
-    return JSON.stringify(JSON.parse(payload), null, 2);
-  } catch {
-    return payload;
   }
 }

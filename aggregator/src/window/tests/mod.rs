@@ -1,6 +1,7 @@
 //! The engine against independent references, and against itself under other batchings and crashes.
 
 mod amounts;
+mod evolution;
 mod properties;
 mod time;
 
@@ -49,37 +50,48 @@ fn record_batch(events: &[Event], layout: Layout) -> RecordBatch {
     let mut names: Vec<String> = events.iter().flat_map(|e| e.fields.keys().cloned()).collect();
     names.sort();
     names.dedup();
-    let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
-    let mut fields = vec![Field::new(EVENT_TIME_COLUMN, time, false)];
-    let times: TimestampMillisecondArray = events.iter().map(|e| Some(e.at)).collect();
-    let mut columns: Vec<ArrayRef> = vec![Arc::new(times.with_timezone("UTC"))];
-    for name in names {
+    let columns = names.into_iter().map(|name| {
         let values: Vec<&Value> = events
             .iter()
             .map(|e| e.fields.get(&name).unwrap_or(&Value::Null))
             .collect();
-        let (column, json) = column(&name, &values, layout);
+        let kind = kind(&name, &values, layout);
+        (name, kind, values)
+    });
+    assemble(events, columns, layout == Layout::Schemaless)
+}
+
+/// A batch of the given columns: name, kind and values.
+fn assemble<'a>(
+    events: &[Event],
+    named: impl Iterator<Item = (String, char, Vec<&'a Value>)>,
+    schemaless: bool,
+) -> RecordBatch {
+    let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+    let mut fields = vec![Field::new(EVENT_TIME_COLUMN, time, false)];
+    let times: TimestampMillisecondArray = events.iter().map(|e| Some(e.at)).collect();
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(times.with_timezone("UTC"))];
+    for (name, kind, values) in named {
+        let column = column(kind, &values);
         let field = Field::new(&name, column.data_type().clone(), true);
         let metadata = [(JSON_TEXT_METADATA.to_owned(), "true".to_owned())];
-        fields.push(if json {
+        fields.push(if kind == 'j' {
             field.with_metadata(metadata)
         } else {
             field
         });
         columns.push(column);
     }
-    let metadata = match layout {
-        Layout::Schemaless => vec![(SCHEMALESS_METADATA.to_owned(), "true".to_owned())],
-        Layout::Typed | Layout::JsonText => Vec::new(),
-    };
+    let metadata = schemaless.then(|| (SCHEMALESS_METADATA.to_owned(), "true".to_owned()));
     let schema =
         Schema::new(fields).with_metadata(metadata.into_iter().collect::<std::collections::HashMap<_, _>>());
     RecordBatch::try_new(Arc::new(schema), columns).expect("columns fit their schema")
 }
 
-fn column(name: &str, values: &[&Value], layout: Layout) -> (ArrayRef, bool) {
+/// What a column holds: integers, floats, booleans, plain texts, texts with a dictionary, or JSON texts.
+fn kind(name: &str, values: &[&Value], layout: Layout) -> char {
     let present = || values.iter().filter(|v| !v.is_null());
-    let kind = match layout {
+    match layout {
         Layout::Typed => name.chars().next().expect("a name"),
         Layout::JsonText => 'j',
         Layout::Schemaless if present().all(|v| v.is_i64()) => 'i',
@@ -87,9 +99,12 @@ fn column(name: &str, values: &[&Value], layout: Layout) -> (ArrayRef, bool) {
         Layout::Schemaless if present().all(|v| v.is_string()) => 'd',
         Layout::Schemaless if present().all(|v| v.is_boolean()) => 'b',
         Layout::Schemaless => 'j',
-    };
+    }
+}
+
+fn column(kind: char, values: &[&Value]) -> ArrayRef {
     let texts = || values.iter().map(|v| v.as_str());
-    let array: ArrayRef = match kind {
+    match kind {
         'i' => Arc::new(values.iter().map(|v| v.as_i64()).collect::<Int64Array>()),
         'f' => Arc::new(values.iter().map(|v| v.as_f64()).collect::<Float64Array>()),
         'b' => Arc::new(values.iter().map(|v| v.as_bool()).collect::<BooleanArray>()),
@@ -101,8 +116,7 @@ fn column(name: &str, values: &[&Value], layout: Layout) -> (ArrayRef, bool) {
                 .map(|v| (!v.is_null()).then(|| v.to_string()))
                 .collect::<StringArray>(),
         ),
-    };
-    (array, kind == 'j')
+    }
 }
 
 /// An engine whose log is written by the test.
@@ -135,8 +149,18 @@ impl Bench {
 
     /// Appends a batch to the log and applies it.
     fn commit(&mut self, lane: u32, now: Millis, records: &RecordBatch) -> Vec<WindowChange> {
+        self.append(lane, now, records, false)
+    }
+
+    /// The same for dead letters that became valid.
+    fn replay(&mut self, lane: u32, now: Millis, records: &RecordBatch) -> Vec<WindowChange> {
+        self.append(lane, now, records, true)
+    }
+
+    fn append(&mut self, lane: u32, now: Millis, records: &RecordBatch, replayed: bool) -> Vec<WindowChange> {
         let (agent, stream) = (self.agent.clone(), self.stream.clone());
         self.engine.apply(&AppliedBatch {
+            replayed,
             pos: self.engine.position().next(),
             lane: LaneNo(lane),
             agent: &agent,

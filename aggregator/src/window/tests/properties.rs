@@ -401,6 +401,7 @@ fn catch_up(bench: &mut Bench, records: &[arrow_array::RecordBatch], batches: &[
         let agent = bench.agent.clone();
         let stream = bench.stream.clone();
         let batch = crate::window::AppliedBatch {
+            replayed: false,
             pos: position.next(),
             lane: tributary_shared::ids::LaneNo(batches[at].1),
             agent: &agent,

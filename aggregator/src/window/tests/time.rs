@@ -1,7 +1,7 @@
 //! Windows in time: alignment, time columns, watermarks, finality.
 
 use serde_json::json;
-use tributary_shared::ids::StreamName;
+use tributary_shared::ids::{LaneNo, StreamName};
 use tributary_shared::time::{MAX_MILLIS, Millis};
 
 use super::{Bench, Layout, event, record_batch, view};
@@ -144,4 +144,27 @@ fn a_batch_raises_the_revision_of_the_rows_that_it_changes_once() {
     assert_eq!(revisions, [1, 2]);
     let none = bench.commit(1, 0, &batch(&[]));
     assert!(none.is_empty());
+}
+
+#[test]
+fn a_replay_amends_its_window_and_moves_no_watermark() {
+    let mut bench = Bench::new(&[&view("count(*) AS n", "")]);
+    let at = |time| record_batch(&[event(time, json!({"i": 1}))], Layout::Typed);
+    bench.commit(1, 0, &at(10_000));
+    bench.commit(2, 0, &at(70_000));
+    let stream = StreamName::new("readings").expect("valid");
+    let before = bench.engine.watermark(&stream);
+    // far ahead of its lane, long after everything else, and of a lane that is known by nothing else
+    for lane in [1, 3] {
+        let changes = bench.replay(lane, 900_000, &at(50_000));
+        assert_eq!(changes[0].groups.len(), 1, "live subscribers are told");
+    }
+    assert_eq!(bench.engine.watermark(&stream), before);
+    assert_eq!(bench.engine.lane_watermark(&stream, LaneNo(3)), None);
+    let page = bench.page("v0");
+    let amended = &page.rows[1];
+    assert_eq!(
+        (amended.window_start, json!(amended.value("n")), amended.revision),
+        (0, json!(3), 3)
+    );
 }

@@ -76,7 +76,7 @@ fn trouble(spool: &Harness) -> Option<&'static str> {
 }
 
 /// Runs `work` on a thread of its own for which these system calls fail.
-fn while_failing(
+pub(super) fn while_failing(
     spool: Harness,
     errno: i32,
     calls: Vec<(i64, Vec<SeccompRule>)>,
@@ -129,6 +129,32 @@ fn a_failing_fsync_is_never_acknowledged_and_the_spool_goes_on_when_it_syncs_aga
     assert!(after.len() == 5 || after[5..] == [(6, Ok(noise(99, 20_000)))]);
     let accepted = spool.append(events("s", &[noise(6, 100)])).expect("taken");
     assert_eq!(accepted.range.first, after.len() as u64 + 1);
+    injected(
+        "a_failing_fsync_is_never_acknowledged_and_the_spool_goes_on_when_it_syncs_again",
+        [("EIO of fsync", 1)],
+    );
+}
+
+#[test]
+fn a_spool_that_cannot_sync_its_very_first_commit_does_not_call_itself_healthy() {
+    let spool = Harness::new(LIMIT, WhenFull::Block);
+    let calls = vec![(libc::SYS_fsync, vec![]), (libc::SYS_fdatasync, vec![])];
+    let mut spool = while_failing(spool, libc::EIO, calls, |spool| {
+        for _ in 0..3 {
+            let answer = spool.append(events("s", &[noise(1, 10)]));
+            assert!(matches!(answer, Err(SpoolError::Unavailable(_))), "{answer:?}");
+            assert_eq!(trouble(spool), Some("io"));
+            spool.pass(Duration::from_secs(2));
+            assert_eq!(trouble(spool), Some("io"), "an empty WAL proves nothing");
+        }
+    });
+    spool.pass(Duration::from_secs(2));
+    assert_eq!(trouble(&spool), None);
+    spool.append(events("s", &[noise(1, 10)])).expect("taken");
+    injected(
+        "a_spool_that_cannot_sync_its_very_first_commit_does_not_call_itself_healthy",
+        [("EIO of fsync", 1)],
+    );
 }
 
 #[test]
@@ -171,6 +197,10 @@ fn a_disk_that_turns_read_only_is_survived_and_named() {
         "nothing lost, and nothing of what was refused"
     );
     assert_eq!(spool.status().quarantined, None);
+    injected(
+        "a_disk_that_turns_read_only_is_survived_and_named",
+        [("EROFS while it runs", 1)],
+    );
 }
 
 #[test]
@@ -192,6 +222,10 @@ fn an_agent_starts_on_a_read_only_disk_says_so_and_goes_on_when_it_can_be_writte
     let lane = spool.lane("s");
     assert_eq!(spool.contents(&lane), before);
     spool.append(events("s", &[noise(9, 100)])).expect("taken");
+    injected(
+        "an_agent_starts_on_a_read_only_disk_says_so_and_goes_on_when_it_can_be_written",
+        [("read-only file system at the start", 1)],
+    );
 }
 
 #[test]
@@ -233,6 +267,10 @@ fn a_full_disk_still_drains_and_takes_events_again_when_there_is_room() {
     let expected = (accepted / 2 + 1..).map(|seq| (seq, Ok(noise(seq - 1, 50_000))));
     assert_eq!(contents, expected.take(contents.len()).collect::<Vec<_>>());
     assert_eq!(contents.len() as u64, accepted + 1 - accepted / 2);
+    injected(
+        "a_full_disk_still_drains_and_takes_events_again_when_there_is_room",
+        [("ENOSPC of a small file system", 1)],
+    );
 }
 
 #[test]
@@ -276,4 +314,8 @@ fn a_disk_that_others_fill_is_survived_and_an_agent_starts_on_it() {
     assert_eq!(lane.held_events, held);
     assert_eq!(spool.contents(&lane)[..20], before[..]);
     spool.append(events("s", &[noise(1, 500_000)])).expect("taken");
+    injected(
+        "a_disk_that_others_fill_is_survived_and_an_agent_starts_on_it",
+        [("ENOSPC of a small file system", refusals)],
+    );
 }

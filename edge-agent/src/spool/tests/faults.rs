@@ -91,6 +91,10 @@ fn whichever_page_is_garbled_the_spool_starts_and_takes_events() {
         quarantined += usize::from(spool.status().quarantined.is_some());
     }
     assert!(quarantined > 5, "{quarantined} of {} pages", whole.len() / PAGE);
+    injected(
+        "whichever_page_is_garbled_the_spool_starts_and_takes_events",
+        [("page of the database garbled", whole.len() / PAGE)],
+    );
 }
 
 #[test]
@@ -105,6 +109,10 @@ fn a_torn_wal_tail_is_absorbed() {
     spool.restore(image);
     assert_eq!(spool.status().quarantined, None);
     assert_eq!(spool.lane("s").held_events, 1);
+    injected(
+        "a_torn_wal_tail_is_absorbed",
+        [("garbage behind the WAL's last commit", 1)],
+    );
 }
 
 #[test]
@@ -156,6 +164,10 @@ fn a_block_with_a_flipped_bit_becomes_a_drop_record_and_the_rest_goes_on() {
     let after = spool.lane("s");
     assert_eq!((after.held_events, after.dropped_events), (4, 2));
     assert_eq!(&*after.dropped[0].reason, "damaged");
+    injected(
+        "a_block_with_a_flipped_bit_becomes_a_drop_record_and_the_rest_goes_on",
+        [("body of a block overwritten", 1)],
+    );
 }
 
 #[test]

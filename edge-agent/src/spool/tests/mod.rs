@@ -9,6 +9,8 @@ mod full;
 mod model;
 mod policies;
 mod salvage;
+#[cfg(target_os = "linux")]
+mod tailed;
 mod threads;
 
 use std::path::Path;
@@ -57,7 +59,13 @@ fn events(name: &str, payloads: &[Vec<u8>]) -> NewEvents {
     }
 }
 
-/// Straight to the terminal: what was injected, or could not be, is to be seen of a test that passes, too.
+/// Notes how many faults of each kind a test has injected into the spool's files or system calls.
+fn injected<const N: usize>(test: &str, kinds: [(&str, usize); N]) {
+    let kinds = kinds.map(|(kind, times)| (format!("spool: {kind}"), times as u64));
+    tributary_faults::injected(tributary_faults::Layer::Stores, test, kinds);
+}
+
+/// Straight to the terminal: what could not be injected is to be seen of a test that passes, too.
 fn say(text: &str) {
     // nobody reads it, nobody misses it
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("\n{text}\n").as_bytes());

@@ -33,13 +33,13 @@ enum Action {
     Pass(u64),
 }
 
-/// What was really done to the spool, and what it met. Printed, and each must have happened.
+/// What was really done to the spool, and what it met. Each must have happened.
 #[derive(Debug, Default)]
 struct Faults {
-    crashes: u32,
-    cuts_before_commit: u32,
-    cuts_after_commit: u32,
-    clones: u32,
+    crashes: usize,
+    cuts_before_commit: usize,
+    cuts_after_commit: usize,
+    clones: usize,
     refused: u32,
     evicted: u32,
     dropped_at_once: u32,
@@ -314,7 +314,7 @@ fn run(actions: &[Action], policies: [StreamPolicy; 3], faults: &mut Faults) {
 }
 
 /// Runs random actions and returns what they did.
-fn check(policies: [StreamPolicy; 3]) -> Faults {
+fn check(test: &str, policies: [StreamPolicy; 3]) -> Faults {
     let seed = std::env::var("SPOOL_MODEL_SEED").map_or(1, |seed| seed.parse().expect("a number"));
     let faults = RefCell::new(Faults::default());
     let mut runner = TestRunner::new(ProptestConfig {
@@ -332,11 +332,25 @@ fn check(policies: [StreamPolicy; 3]) -> Faults {
         panic!("{error}");
     }
     let faults = faults.into_inner();
-    say(&format!("seed {seed}, faults injected: {faults:?}"));
-    assert!(faults.crashes > 5 && faults.clones > 2, "{faults:?}");
+    assert!(faults.crashes > 5 && faults.clones > 2, "seed {seed}: {faults:?}");
     assert!(
         faults.cuts_before_commit > 3 && faults.cuts_after_commit > 0,
-        "{faults:?}"
+        "seed {seed}: {faults:?}"
+    );
+    injected(
+        test,
+        [
+            ("process killed between commits", faults.crashes),
+            (
+                "power cut within a commit, its end not on disk",
+                faults.cuts_before_commit,
+            ),
+            (
+                "power cut within a commit, all of it on disk",
+                faults.cuts_after_commit,
+            ),
+            ("file copied to another machine", faults.clones),
+        ],
     );
     faults
 }
@@ -349,11 +363,14 @@ fn policy(when_full: WhenFull) -> StreamPolicy {
 /// producer waits.
 #[test]
 fn nothing_is_lost_when_the_policy_is_to_wait() {
-    let faults = check([
-        policy(WhenFull::Block),
-        policy(WhenFull::Reject),
-        policy(WhenFull::Block),
-    ]);
+    let faults = check(
+        "nothing_is_lost_when_the_policy_is_to_wait",
+        [
+            policy(WhenFull::Block),
+            policy(WhenFull::Reject),
+            policy(WhenFull::Block),
+        ],
+    );
     assert!(faults.refused > 10, "{faults:?}");
     assert_eq!((faults.evicted, faults.dropped_at_once), (0, 0));
 }
@@ -365,7 +382,11 @@ fn what_gives_way_is_in_the_ledger() {
         max_age: Some(Duration::from_secs(60)),
         ..policy(WhenFull::DropOldest)
     };
-    let faults = check([policy(WhenFull::DropOldest), policy(WhenFull::DropOldest), aged]);
+    let test = "what_gives_way_is_in_the_ledger";
+    let faults = check(
+        test,
+        [policy(WhenFull::DropOldest), policy(WhenFull::DropOldest), aged],
+    );
     assert!(faults.evicted > 0 && faults.expired > 0, "{faults:?}");
 }
 
@@ -377,10 +398,13 @@ fn what_is_dropped_as_it_comes_is_in_the_ledger() {
         ..policy(WhenFull::Block)
     };
     let keep = DEFAULT_THIN_KEEP;
-    let faults = check([
-        policy(WhenFull::DropNewest),
-        policy(WhenFull::Thin { keep }),
-        high,
-    ]);
+    let faults = check(
+        "what_is_dropped_as_it_comes_is_in_the_ledger",
+        [
+            policy(WhenFull::DropNewest),
+            policy(WhenFull::Thin { keep }),
+            high,
+        ],
+    );
     assert!(faults.dropped_at_once > 10 && faults.evicted > 0, "{faults:?}");
 }

@@ -197,9 +197,10 @@ fn whichever_page_is_garbled_every_event_comes_back_or_is_named_or_the_report_sa
             silent += 1;
         }
     }
-    say(&format!(
-        "{pages} pages garbled: {quarantined} quarantined, {nearly_all} times nearly all events saved"
-    ));
+    injected(
+        "whichever_page_is_garbled_every_event_comes_back_or_is_named_or_the_report_says_why",
+        [("page of the database garbled", pages)],
+    );
     assert!(quarantined > 5, "{quarantined} of {pages}");
     assert!(nearly_all * 10 > pages * 9, "{nearly_all} of {pages}");
     assert_eq!(silent, 0, "losses that nobody was told of");

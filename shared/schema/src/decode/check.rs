@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value};
 
-use super::column::Kind;
+use super::kind::Kind;
 use super::time::EventTime;
 
 /// Integers up to here are exact as a float; limits and values beyond are left to the validator.

@@ -8,19 +8,9 @@ use arrow_array::{ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray};
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, BooleanBufferBuilder, NullBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 
+use super::kind::Kind;
 use super::lent::Lent;
 use super::text::TextColumn;
-
-/// How a field's values are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Int,
-    Float,
-    Bool,
-    Text,
-    /// The value's JSON text: objects, arrays, and values of differing types.
-    Json,
-}
 
 /// The rows without a value, as ascending ranges.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::column::Kind;
+use super::kind::Kind;
 
 const NULL: u8 = 1;
 const BOOL: u8 = 2;

@@ -8,8 +8,10 @@
 //! ```
 //!
 //! - [`StreamSchema`] is a registered schema, compiled once ([`schema`](self) · `plan` · `check` · `infer`).
-//! - [`Decoder`] decodes batches with it and keeps what makes the next one quicker (`typed` · `schemaless` ·
+//! - The decoder decodes batches with it and keeps what makes the next one quicker (`typed` · `schemaless` ·
 //!   `column` · `text` · `lent` · `keys`).
+//! - [`Checker`] gives the same verdicts without columns, for agents: what needs Arrow is behind the feature
+//!   `columns`.
 //! - `scan` and `number` read JSON exactly as strictly as `serde_json`; `reasons` explains rejected rows.
 //!
 //! The quick checks prove validity only: whatever they do not prove, the whole validator judges. So the quick
@@ -19,13 +21,24 @@
 //! years 1 to 9999 makes the row a dead letter (`event_time`), whereas an unusable `ts` that nobody marked
 //! falls back, like a missing or null one, to the time at which the agent collected the event.
 
+// without columns there are helpers that only columns need
+#![cfg_attr(not(feature = "columns"), allow(dead_code))]
+
 mod check;
+mod checker;
+#[cfg(feature = "columns")]
 mod column;
+#[cfg(feature = "columns")]
 mod decoder;
+#[cfg(feature = "columns")]
 mod extra;
+mod fault;
 mod infer;
+#[cfg(feature = "columns")]
 mod ipc;
 mod keys;
+mod kind;
+#[cfg(feature = "columns")]
 mod lent;
 mod messages;
 mod number;
@@ -33,13 +46,18 @@ mod plan;
 mod reasons;
 mod scan;
 mod schema;
+#[cfg(feature = "columns")]
 mod schemaless;
-#[cfg(test)]
+#[cfg(all(test, feature = "columns"))]
 mod tests;
+#[cfg(feature = "columns")]
 mod text;
 mod time;
+#[cfg(feature = "columns")]
 mod typed;
 
+pub use checker::Checker;
+#[cfg(feature = "columns")]
 pub use decoder::Decoder;
 pub use messages::{DecodeLimits, Decoded, SchemaError, encode_dead, split_body};
 pub use schema::{MAX_SCHEMA_TEXT, StreamSchema};

@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 use tributary_shared::wire::batch::{EVENT_TIME_COLUMN, EXTRA_COLUMN};
 
 use super::check::{self, Checks};
-use super::column::Kind;
 use super::infer::{kind_of, resolve};
 use super::keys::FieldNo;
+use super::kind::Kind;
 use super::messages::SchemaError;
 
 /// The most columns of a schema, and of a batch without one.

@@ -10,10 +10,11 @@ use tributary_shared::time::{MAX_MILLIS, MIN_MILLIS, Millis};
 use tributary_shared::wire::batch::SCHEMALESS_METADATA;
 use tributary_shared::wire::{Reason, WireError};
 
-use super::column::{Column, Kind};
+use super::column::Column;
 use super::extra::Extra;
 use super::ipc::{Columns, encode_error};
 use super::keys::{FieldNo, KeyTable, Member};
+use super::kind::Kind;
 use super::number::Number;
 use super::plan::{DEFAULT_EVENT_TIME, MAX_COLUMNS, is_reserved};
 use super::reasons::{judge, malformed, reason};

@@ -10,37 +10,19 @@ use tributary_shared::time::{MAX_MILLIS, MIN_MILLIS, Millis};
 use tributary_shared::wire::batch::EVENT_TIME_METADATA;
 use tributary_shared::wire::{Reason, WireError};
 
-use super::column::{Column, Kind};
+use super::column::Column;
 use super::extra::Extra;
+use super::fault::{Fault, bool_here, event_time_here, explain, integer_here, number_here, special_checks};
 use super::ipc::{Columns, encode_error};
 use super::keys::{FieldNo, KeyTable, Member};
+use super::kind::Kind;
 use super::lent::Lent;
-use super::number::{Number, integral};
+use super::number::Number;
 use super::plan::{Field, Plan};
-use super::reasons::{judge, malformed, pointer, reason};
-use super::scan::{Cursor, ScanError};
+use super::reasons::judge;
+use super::scan::Cursor;
 use super::schema::Judged;
 use super::time::EventTime;
-
-/// Why a row did not go into the columns.
-#[derive(Debug, Clone, Copy)]
-enum Fault {
-    Scan(ScanError),
-    /// The checks cannot prove the row valid.
-    Unproven,
-    Duplicate(FieldNo),
-    /// An integer beyond 64 bits.
-    OutOfRange(FieldNo),
-    EventTime(FieldNo),
-    /// A value that the column cannot hold: the schema's types were understood wrongly.
-    Unfit(FieldNo),
-}
-
-impl From<ScanError> for Fault {
-    fn from(error: ScanError) -> Self {
-        Self::Scan(error)
-    }
-}
 
 /// The columns of one schema, filled batch after batch.
 #[derive(Debug)]
@@ -133,7 +115,7 @@ impl TypedRows {
                     let field = &plan.fields[number];
                     required += u32::from(field.required);
                     let time = if plan.event_time == Some(number) {
-                        let time = self.event_time(&mut cursor)?;
+                        let time = event_time_here(&mut cursor, &mut self.scratch)?;
                         event_time = time.and_then(EventTime::millis);
                         if time == Some(EventTime::Unusable) && plan.event_time_marked {
                             return Err(Fault::EventTime(number));
@@ -169,19 +151,6 @@ impl TypedRows {
         Ok(())
     }
 
-    /// Reads the value here as event time without stepping over it; `None` for null.
-    fn event_time(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<EventTime>, ScanError> {
-        let start = cursor.at();
-        let time = match cursor.peek() {
-            b'n' => None,
-            b'"' => Some(EventTime::of_text(cursor.string()?.decode(&mut self.scratch))),
-            b'-' | b'0'..=b'9' => Some(EventTime::of_number(cursor.number()?)),
-            _ => Some(EventTime::Unusable),
-        };
-        cursor.seek(start);
-        Ok(time)
-    }
-
     /// Puts the value here into the field's column.
     #[inline]
     fn value(
@@ -212,13 +181,7 @@ impl TypedRows {
         let row = self.rows;
         let proven = match &mut self.columns[column] {
             Column::Int(column) => {
-                let value = match number_here(cursor, number)? {
-                    Number::Int(value) => value,
-                    Number::Float(value) if value.fract() == 0.0 => {
-                        integral(value).ok_or(Fault::OutOfRange(number))?
-                    }
-                    Number::Float(_) => return Err(Fault::Unfit(number)),
-                };
+                let value = integer_here(cursor, number)?;
                 column.push(row, value);
                 checks.range.is_none_or(|range| range.has_int(value))
             }
@@ -233,11 +196,7 @@ impl TypedRows {
                 }
             },
             Column::Bool(column) => {
-                let value = match cursor.peek() {
-                    b't' => cursor.literal("true").map(|()| true)?,
-                    b'f' => cursor.literal("false").map(|()| false)?,
-                    _ => return Err(Fault::Unfit(number)),
-                };
+                let value = bool_here(cursor, number)?;
                 column.push(row, value);
                 true
             }
@@ -299,61 +258,5 @@ impl TypedRows {
         let bytes = columns.finish(&mut self.extra.column, metadata, capacity)?;
         self.written = bytes.len();
         Ok(bytes)
-    }
-}
-
-#[inline]
-fn number_here(cursor: &mut Cursor<'_>, field: FieldNo) -> Result<Number, Fault> {
-    match cursor.peek() {
-        b'-' | b'0'..=b'9' => Ok(cursor.number()?),
-        _ => Err(Fault::Unfit(field)),
-    }
-}
-
-/// Checks that need the value as a tree, or that no value passes.
-#[inline(never)]
-fn special_checks(cursor: &mut Cursor<'_>, field: &Field) -> Result<(), Fault> {
-    if field.checks.forbidden {
-        return Err(Fault::Unproven);
-    }
-    let Some(validator) = &field.checks.validator else {
-        return Ok(());
-    };
-    let start = cursor.at();
-    cursor.skip_value()?;
-    let value = serde_json::from_str(cursor.since(start)).map_err(|_| Fault::Unproven)?;
-    cursor.seek(start);
-    if validator.is_valid(&value) {
-        Ok(())
-    } else {
-        Err(Fault::Unproven)
-    }
-}
-
-/// The reason for a fault of a row that the schema finds valid.
-fn explain(fault: Fault, plan: &Plan) -> Reason {
-    let path = |field: FieldNo| pointer(&plan.fields[field].name);
-    match fault {
-        Fault::Scan(error) => malformed(error),
-        Fault::OutOfRange(field) => reason(path(field), "out_of_range", "the integer does not fit 64 bits"),
-        Fault::EventTime(field) => {
-            let message = "the event time is neither RFC 3339 text nor integer Unix milliseconds of the years 1 to 9999";
-            reason(path(field), "event_time", message)
-        }
-        Fault::Duplicate(field) => reason(
-            path(field),
-            "duplicate_key",
-            "the key stands in the event more than once",
-        ),
-        Fault::Unfit(field) => reason(
-            path(field),
-            "type",
-            "the value does not fit the column of its field",
-        ),
-        Fault::Unproven => reason(
-            String::new(),
-            "duplicate_key",
-            "a key stands in the event more than once",
-        ),
     }
 }

@@ -1,0 +1,70 @@
+//! One check of one request or block.
+
+use std::sync::Arc;
+
+use tributary_schema::decode::{Checker, StreamSchema};
+use tributary_shared::wire::Reason;
+use tributary_shared::wire::rows::Rows;
+
+use super::framing::framed;
+use super::messages::Tally;
+
+/// Judges events in turn and counts what it finds. Give the tally to [`super::Checks`] once the events are taken.
+#[derive(Debug)]
+pub struct Check {
+    /// `None` for a format that only a gateway judges.
+    checker: Option<Checker>,
+    schema_id: u32,
+    rejects: bool,
+    tally: Tally,
+}
+
+impl Check {
+    pub(super) fn new(schema: Option<Arc<StreamSchema>>, schema_id: u32, rejects: bool) -> Self {
+        Self {
+            checker: schema.map(Checker::new),
+            schema_id,
+            rejects,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Judges one event. Events that only a gateway can judge pass, uncounted.
+    ///
+    /// # Errors
+    /// Why the event is refused, when the stream's policy is to reject: its first reason.
+    pub fn see(&mut self, payload: &[u8]) -> Result<(), Reason> {
+        let verdict = match (framed(payload), &mut self.checker) {
+            (Some(Err(reason)), _) => Err(reason),
+            (Some(Ok(framed)), Some(checker)) if framed.schema_id == self.schema_id => {
+                first(checker.check(framed.payload))
+            }
+            (None, Some(checker)) => first(checker.check(payload)),
+            (Some(Ok(_)), _) | (None, None) => return Ok(()),
+        };
+        self.tally.checked += 1;
+        let Err(reason) = verdict else { return Ok(()) };
+        self.tally.invalid(&reason.rule);
+        if self.rejects { Err(reason) } else { Ok(()) }
+    }
+
+    /// Judges events that nobody can be told about: they are counted, whatever the policy.
+    pub fn count_rows(&mut self, rows: &[u8]) {
+        for row in Rows::new(rows) {
+            // what this agent wrote itself is whole
+            let Ok(row) = row else { return };
+            // counted; the gateway judges it again
+            let _ = self.see(row);
+        }
+    }
+
+    #[must_use]
+    pub fn into_tally(self) -> Tally {
+        self.tally
+    }
+}
+
+fn first(verdict: Result<(), Vec<Reason>>) -> Result<(), Reason> {
+    // there is at least one
+    verdict.map_err(|mut reasons| reasons.swap_remove(0))
+}

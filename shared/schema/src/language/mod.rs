@@ -1,0 +1,39 @@
+//! Schemas in the three languages of the registry: is a text a schema, what is its canonical form, what does
+//! it refer to. Pure: nothing is ever read from a disk or fetched from a network.
+//!
+//! [`parse`] is the only way in. What a schema refers to is handed over with it, as [`Dependency`] texts; a
+//! reference to anything else is an error. Limits hold before anything is allocated by them.
+
+mod json;
+mod messages;
+mod node;
+mod parsed;
+
+pub use json::validation_options;
+pub use messages::{
+    Dependency, LanguageError, MAX_DEPENDENCIES, MAX_DEPENDENCY_BYTES, MAX_DEPTH, MAX_TEXT_BYTES,
+    SchemaFormat, UnknownFormat,
+};
+pub use parsed::ParsedSchema;
+
+/// Reads a schema with everything that it refers to.
+///
+/// `dependencies` hold the texts of all references, transitive ones included, each after those that it needs
+/// itself.
+///
+/// # Errors
+/// [`LanguageError`] with the place of the mistake.
+pub fn parse(
+    format: SchemaFormat,
+    text: &str,
+    dependencies: &[Dependency<'_>],
+) -> Result<ParsedSchema, LanguageError> {
+    messages::check_limits(text, dependencies)?;
+    match format {
+        SchemaFormat::Json => json::parse(text, dependencies).map(ParsedSchema::from),
+        SchemaFormat::Avro | SchemaFormat::Protobuf => Err(LanguageError::Invalid {
+            path: String::new(),
+            message: format!("{} schemas are not supported by this version", format.as_str()),
+        }),
+    }
+}
