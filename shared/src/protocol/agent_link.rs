@@ -498,7 +498,7 @@ impl AgentLink {
             lane.state = LaneState::Opening;
             lane.in_flight.clear();
             lane.not_before = now + REOPEN_AFTER;
-            self.outputs.push_back(open_message(&lane.view));
+            self.outputs.push_back(open_message(&lane.view, &self.kept));
         }
         let Refuse {
             lane, code, message, ..
