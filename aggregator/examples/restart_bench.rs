@@ -197,6 +197,7 @@ fn header(lane: LaneNo, first_seq: u64, count: u32, body: &[u8]) -> anyhow::Resu
         received_at: 0,
         admitted_at: 0,
         traceparent: None,
+        usage: Vec::new(),
     })
 }
 

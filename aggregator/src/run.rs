@@ -21,6 +21,9 @@ use crate::window::{self, EngineConfig, EngineHandle, EngineOptions};
 /// How long a stopping aggregator waits for its gateways to take leave.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
 
+/// How often the registry makes durable which schema versions are in use.
+const SAVE_USAGE_EVERY: Duration = Duration::from_secs(5);
+
 /// Runs until `shutdown` turns true, then drains: sessions end, what is queued is committed, the windows are
 /// saved. Must run inside an actix system.
 ///
@@ -71,6 +74,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
     let (api_handle, registry_handle) = (api.handle(), registry_api.handle());
     actix::spawn(api);
     actix::spawn(registry_api);
+    let usage = actix::spawn(save_usage(registry.clone()));
 
     tokio::select! {
         () = recovered(&engine) => {}
@@ -87,7 +91,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
         let name = identity.own().id.clone();
         let shared = Arc::new(Shared {
             commit: commit.clone(),
-            registry,
+            registry: registry.clone(),
             agents,
             sightings: crate::session::Sightings::default(),
             name,
@@ -101,9 +105,26 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
     commit.stop().await;
     engine.stop().await;
     tokio::join!(api_handle.stop(true), registry_handle.stop(true));
+    usage.abort();
+    let saved = tokio::task::spawn_blocking(move || registry.save_usage()).await?;
+    if let Err(error) = saved {
+        tracing::warn!(%error, "the last seconds of schema usage are not counted");
+    }
     let committed = tokio::task::spawn_blocking(move || commit_thread.join()).await?;
     engine_thread.join().await?;
     Ok(committed?)
+}
+
+async fn save_usage(registry: Registry) {
+    let mut tick = tokio::time::interval(SAVE_USAGE_EVERY);
+    loop {
+        tick.tick().await;
+        let registry = registry.clone();
+        let saved = tokio::task::spawn_blocking(move || registry.save_usage()).await;
+        if let Ok(Err(error)) = saved {
+            tracing::warn!(%error, "cannot save the usage of schema versions; trying again");
+        }
+    }
 }
 
 fn bind(at: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {

@@ -8,6 +8,7 @@ use tributary_shared::ids::{AgentId, StreamName};
 
 use crate::dead_letters::cli::DeadLettersCommand;
 use crate::role::{self, Role};
+use crate::schema::cli::SchemaCommand;
 use crate::up::configs::Tail;
 use crate::workload::Workload;
 
@@ -58,6 +59,9 @@ pub enum Command {
     /// What schemas rejected: list it, repair and replay it, or give it up
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Schemas: list, show, register, check, deprecate, retire, approve, compare, propose
+    #[command(subcommand)]
+    Schema(SchemaCommand),
     /// Copy an aggregator's log, views and schemas, while it runs
     Backup(BackupArgs),
     /// Put a backup into the directory of a stopped aggregator

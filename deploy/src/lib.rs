@@ -12,6 +12,7 @@ pub mod load;
 mod out;
 pub mod process;
 pub mod role;
+pub mod schema;
 mod signals;
 pub mod sim;
 mod site;
@@ -66,6 +67,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Load(args) => load::run(&args).map(done),
         Command::Ledger(args) => ledger::run(&args),
         Command::DeadLetters(command) => dead_letters::run(&command),
+        Command::Schema(command) => schema::run(&command),
         Command::Backup(args) => backup::backup(&args).map(done),
         Command::Restore(args) => backup::restore(&args).map(done),
         Command::Cert(command) => certs::run(&command).map(done),

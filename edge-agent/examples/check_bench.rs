@@ -87,6 +87,7 @@ async fn main() {
                 version: 1,
                 format: "JSON".to_owned(),
                 text,
+                references: Vec::new(),
             };
             checks.learn(stream.parse().expect("a name"), Some(info)).await;
         }

@@ -12,5 +12,6 @@ mod run;
 mod schemas;
 mod session;
 mod upstream;
+mod writers;
 
 pub use run::run;

@@ -101,13 +101,13 @@ fn dialling_endpoint(identity: &Identity) -> anyhow::Result<quinn::Endpoint> {
 }
 
 async fn ask_for_schemas(
-    mut wants: mpsc::UnboundedReceiver<tributary_shared::ids::StreamName>,
+    mut wants: mpsc::UnboundedReceiver<tributary_shared::wire::ToAggregator>,
     upstream: tributary_shared::actors::Supervised<Upstream>,
 ) {
-    while let Some(stream) = wants.recv().await {
+    while let Some(question) = wants.recv().await {
         if let Some(addr) = upstream.addr() {
-            // a dead actor's successor asks for every stream when it connects
-            let _ = addr.send(WantSchema(stream)).await;
+            // a dead actor's successor asks for everything when it connects
+            let _ = addr.send(WantSchema(question)).await;
         }
     }
 }

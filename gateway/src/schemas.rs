@@ -1,15 +1,18 @@
-//! The newest schema of each stream, as the aggregator tells it. Kept in memory only: a gateway that
-//! restarts asks again.
+//! The newest schema of each stream, and those that rows name by their ids, as the aggregator tells them. Kept
+//! in memory only: a gateway that restarts asks again.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tributary_shared::ids::StreamName;
-use tributary_shared::wire::SchemaInfo;
+use tributary_shared::wire::{Reason, SCHEMA_BY_ID_SINCE, SchemaInfo, ToAggregator};
 
-use tributary_schema::decode::StreamSchema;
+use tributary_schema::decode::{StreamSchema, Writer, Writers};
+
+use crate::writers::{Full, WriterBook};
 
 /// How long a batch waits for the aggregator to name the stream's schema before it is refused.
 const SCHEMA_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,21 +24,41 @@ type Slot = Option<Arc<StreamSchema>>;
 pub enum SchemaLookupError {
     #[error("the aggregator did not name the schema of stream {0} in time")]
     Timeout(StreamName),
+    #[error("the aggregator did not say in time whether schema {id} is one of stream {stream}")]
+    WriterTimeout { stream: StreamName, id: u32 },
+    #[error(
+        "the aggregator is older than this gateway and cannot look schemas up by their ids: upgrade it, the events wait"
+    )]
+    OldAggregator,
+    #[error("too many schemas are being asked for at once")]
+    Busy,
+}
+
+impl From<Full> for SchemaLookupError {
+    fn from(_: Full) -> Self {
+        Self::Busy
+    }
 }
 
 /// Shared by all sessions; filled by the upstream actor.
 #[derive(Debug, Clone)]
 pub struct SchemaBook {
     slots: Arc<Mutex<HashMap<StreamName, watch::Sender<Slot>>>>,
-    wanted: mpsc::UnboundedSender<StreamName>,
+    writers: Arc<Mutex<WriterBook>>,
+    /// The protocol that the aggregator speaks; 0 before the first connection.
+    version: Arc<AtomicU16>,
+    wanted: mpsc::UnboundedSender<ToAggregator>,
 }
 
 impl SchemaBook {
-    /// `wanted` gets each stream once, when it is first asked for: the number of streams bounds it.
+    /// `wanted` gets a question for each stream once, and for each schema that rows name: the streams and the
+    /// [`WriterBook`] bound it.
     #[must_use]
-    pub fn new(wanted: mpsc::UnboundedSender<StreamName>) -> Self {
+    pub fn new(wanted: mpsc::UnboundedSender<ToAggregator>) -> Self {
         Self {
             slots: Arc::default(),
+            writers: Arc::default(),
+            version: Arc::default(),
             wanted,
         }
     }
@@ -57,7 +80,8 @@ impl SchemaBook {
                     let (sender, receiver) = watch::channel(None);
                     slots.insert(stream.clone(), sender);
                     // a closed channel means that the gateway stops; the wait below then times out
-                    let _ = self.wanted.send(stream.clone());
+                    let stream = stream.clone();
+                    let _ = self.wanted.send(ToAggregator::GetSchema { stream });
                     receiver
                 }
             }
@@ -82,15 +106,104 @@ impl SchemaBook {
                 None
             }
         };
+        // a change of the subject may have retired a version, or made one of it
+        self.writers().forget_answers(Some(&stream));
         self.slots()
             .entry(stream)
             .or_insert_with(|| watch::channel(None).0)
             .send_replace(slot);
     }
 
-    /// The streams that were asked for so far, to ask again after a reconnect.
+    fn writers(&self) -> MutexGuard<'_, WriterBook> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The schemas of a stream, beside the newest, that are known without asking.
     #[must_use]
-    pub fn streams(&self) -> Vec<StreamName> {
-        self.slots().keys().cloned().collect()
+    pub fn known_writers(&self, stream: &StreamName) -> Arc<Writers> {
+        self.writers().known(stream)
+    }
+
+    /// What the aggregator says of the schemas with these ids; waits for its answers.
+    ///
+    /// # Errors
+    /// [`SchemaLookupError`] when there is no answer: the batch is to be sent again.
+    pub async fn writers_of(&self, stream: &StreamName, ids: &[u32]) -> Result<Writers, SchemaLookupError> {
+        if (1..SCHEMA_BY_ID_SINCE).contains(&self.version.load(Ordering::Relaxed)) {
+            return Err(SchemaLookupError::OldAggregator);
+        }
+        let deadline = tokio::time::Instant::now() + SCHEMA_TIMEOUT;
+        let mut answers = Vec::with_capacity(ids.len());
+        for id in ids {
+            let (answer, question) = self.writers().ask(stream, *id, Instant::now())?;
+            if let Some(question) = question {
+                // a closed channel means that the gateway stops; the wait below then times out
+                let _ = self.wanted.send(question);
+            }
+            answers.push((*id, answer));
+        }
+        let mut writers = self.known_writers(stream).as_ref().clone();
+        for (id, mut answer) in answers {
+            let known = tokio::time::timeout_at(deadline, answer.wait_for(Option::is_some)).await;
+            match known.map(|known| known.map(|known| known.clone())) {
+                Ok(Ok(Some(writer))) => writers.insert(id, writer),
+                _ => {
+                    self.writers().give_up(stream, id);
+                    let stream = stream.clone();
+                    return Err(SchemaLookupError::WriterTimeout { stream, id });
+                }
+            }
+        }
+        Ok(writers)
+    }
+
+    /// The aggregator's word on a schema that a row names. One that this gateway cannot compile is a reason for
+    /// dead letters: they can be replayed once it can.
+    pub fn put_writer(
+        &self,
+        stream: &StreamName,
+        id: u32,
+        schema: Option<&SchemaInfo>,
+        refused: Option<Reason>,
+    ) {
+        let refuse = |message: String| {
+            Writer::Refused(Reason {
+                path: String::new(),
+                rule: "unknown_schema".to_owned(),
+                message,
+            })
+        };
+        let writer = match (schema.map(StreamSchema::compile), refused) {
+            (Some(Ok(schema)), _) => Writer::Known(Arc::new(schema)),
+            (Some(Err(error)), _) => {
+                tracing::error!(%stream, id, %error, "cannot compile a schema that rows name");
+                refuse(format!("schema {id} cannot be used here: {error}"))
+            }
+            (None, Some(reason)) => Writer::Refused(reason),
+            (None, None) => refuse(format!("the registry does not know schema {id}")),
+        };
+        self.writers().answer(stream, id, writer, Instant::now());
+    }
+
+    /// What the aggregator said of schemas may not hold any more.
+    pub fn forget_writers(&self) {
+        self.writers().forget_answers(None);
+    }
+
+    /// A connection began: what must be asked on it.
+    #[must_use]
+    pub fn connected(&self, version: u16) -> Vec<ToAggregator> {
+        self.version.store(version, Ordering::Relaxed);
+        self.forget_writers();
+        let streams: Vec<StreamName> = self.slots().keys().cloned().collect();
+        let newest = streams
+            .into_iter()
+            .map(|stream| ToAggregator::GetSchema { stream });
+        let by_id = if version >= SCHEMA_BY_ID_SINCE {
+            self.writers().open_questions()
+        } else {
+            Vec::new()
+        };
+        newest.chain(by_id).collect()
     }
 }

@@ -1,9 +1,14 @@
 //! The path of one event, hop by hop, with the windows that it changed.
 
 use actix_web::{HttpResponse, web};
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int32Type;
 use serde_json::{Value, json};
 use tributary_shared::ids::{AgentId, Epoch, LaneKey, LaneNo, LineageId, Seq, StreamName};
 use tributary_shared::time::to_rfc3339;
+use tributary_shared::wire::SchemaRef;
+use tributary_shared::wire::batch::SCHEMA_ID_COLUMN;
 
 use super::dead_letters::{fix_json, letter_json};
 use super::{ApiError, ApiState};
@@ -124,6 +129,7 @@ async fn event(state: web::Data<ApiState>, name: web::Path<String>) -> Result<Ht
     match fate {
         Fate::Valid { hop, .. } => {
             path["outcome"] = json!("valid");
+            path["schema"] = json!(row.as_ref().and_then(written_with));
             committed(&mut path, &hop, seq);
             apply(&state, &mut path, hop.pos, row).await?;
         }
@@ -217,6 +223,26 @@ fn committed(path: &mut Value, hop: &Hop, seq: Seq) {
     }));
     path["hops"] = Value::Array(hops);
     path["trace_id"] = json!(header.traceparent.as_deref().and_then(trace_id));
+}
+
+/// The schema that wrote a valid row: the row's own where the batch's differ, else the batch's only one.
+fn written_with(found: &EntryRow) -> Option<SchemaRef> {
+    let EntryHeader::Batch(header) = &found.entry.header else {
+        return None;
+    };
+    let records = found.entry.records.as_ref()?;
+    let ids = records
+        .column_by_name(SCHEMA_ID_COLUMN)
+        .and_then(|ids| ids.as_primitive_opt::<Int32Type>());
+    let mut used = header.usage.iter();
+    let writer = match ids {
+        Some(ids) => {
+            let id = ids.is_valid(found.row).then(|| ids.value(found.row))?;
+            used.find(|used| i32::try_from(used.schema.id) == Ok(id))
+        }
+        None => used.find(|used| used.rows > used.rejected),
+    };
+    writer.map(|used| used.schema).or(header.schema)
 }
 
 /// What became of an event that its schema rejected.

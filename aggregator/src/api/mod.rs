@@ -11,8 +11,10 @@ mod events;
 mod live;
 mod operations;
 mod overview;
+mod proposal;
 mod query;
 mod registry;
+mod schemas;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -43,6 +45,8 @@ pub fn configure(service: &mut web::ServiceConfig) {
                 .configure(books::configure)
                 .configure(events::configure)
                 .configure(dead_letters::configure)
+                .configure(schemas::configure)
+                .configure(proposal::configure)
                 .configure(operations::configure_v1)
                 .default_service(web::to(fallback)),
         )

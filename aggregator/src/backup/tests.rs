@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use tributary_schema::language::SchemaFormat;
 use tributary_shared::ids::{Epoch, LaneKey};
 
 use super::*;
 use crate::commit::{CommitError, CommitOptions, LOG_FILE, LogPos, Retention};
-use crate::registry::{REGISTRY_FILE, Registry, SchemaCache, SchemaFormat};
+use crate::registry::{By, NewSchema, REGISTRY_FILE, Registry, SchemaCache};
 use crate::window::VIEWS_FILE;
 use crate::window::actor_tests::{Running, VIEW, copy_dir, lane_key};
 
@@ -232,7 +233,11 @@ async fn identity_first_a_restored_aggregator_gives_no_number_of_the_lost_state_
     let register = |dir: &Path, text: &str| {
         let registry = Registry::open(dir).expect("registry");
         registry
-            .register("x-value", SchemaFormat::Json, text)
+            .register(
+                "x-value",
+                &NewSchema::new(SchemaFormat::Json, text),
+                &By::itself("a test"),
+            )
             .expect("registered")
             .id
     };

@@ -305,8 +305,10 @@ impl Committer {
 
     fn judge(&mut self, group: &mut Group, batch: Box<Prepared>) -> CommitAnswer {
         let latest = self.schemas.latest_ref(&batch.key.stream);
+        let mut writers = batch.header.usage.iter().map(|used| used.schema.id);
         let rule = SchemaRule {
             latest,
+            unknown: writers.find(|id| !self.schemas.knows(*id)),
             required: self.options.require_schema,
         };
         let no = batch.lane();

@@ -90,6 +90,8 @@ impl Group {
 pub struct SchemaRule {
     /// `None`: the stream has no schema.
     pub latest: Option<SchemaRef>,
+    /// A schema of the batch's rows that the registry does not have.
+    pub unknown: Option<u32>,
     /// Refuse streams without one.
     pub required: bool,
 }
@@ -186,6 +188,16 @@ fn check_schema(batch: &Prepared, rule: SchemaRule, expected: u64) -> Option<Com
         return Some(CommitAnswer::Refused {
             expected,
             code,
+            message,
+            retry_after_ms: 0,
+        });
+    }
+    if let Some(id) = rule.unknown {
+        // the gateway knows it from a registry that has since been restored: its rows are judged again
+        let message = format!("rows of the batch name schema {id}, which this registry does not have");
+        return Some(CommitAnswer::Refused {
+            expected,
+            code: RefuseCode::SchemaChanged,
             message,
             retry_after_ms: 0,
         });

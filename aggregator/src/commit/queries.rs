@@ -353,6 +353,29 @@ pub(super) fn entries(
     Ok(found)
 }
 
+/// Positions of a stream's newest entries that hold events, newest first: at most `limit`, and no further one
+/// once `max_bytes` of columns are reached.
+pub(super) fn newest_of(
+    db: &Connection,
+    stream: &StreamName,
+    limit: u32,
+    max_bytes: usize,
+) -> Result<Vec<LogPos>, CommitError> {
+    let mut select = db.prepare_cached(
+        "SELECT pos, length(body) FROM log JOIN lanes ON lanes.no = log.lane
+         WHERE stream = ?1 AND length(body) > 0 ORDER BY pos DESC LIMIT ?2",
+    )?;
+    let mut rows = select.query(params![stream.as_str(), limit])?;
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while bytes < max_bytes
+        && let Some(row) = rows.next()?
+    {
+        found.push(row.get(0)?);
+        bytes += row.get::<_, usize>(1)?;
+    }
+    Ok(found)
+}
+
 /// One entry.
 pub(super) fn entry_at(db: &Connection, pos: LogPos) -> Result<Option<LogEntry>, CommitError> {
     let Some(before) = pos.0.checked_sub(1) else {

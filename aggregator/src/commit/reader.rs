@@ -117,6 +117,20 @@ impl LogReader {
         self.with(|db| queries::entries(db, after, limit, max_bytes))
     }
 
+    /// Positions of a stream's newest entries that hold events, newest first: at most `limit`, and no further one
+    /// once `max_bytes` of columns are reached.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn newest_of(
+        &self,
+        stream: &StreamName,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<Vec<LogPos>, CommitError> {
+        self.with(|db| queries::newest_of(db, stream, limit, max_bytes))
+    }
+
     /// One entry with its columns.
     ///
     /// # Errors
@@ -150,7 +164,7 @@ impl LogReader {
     /// # Errors
     /// Those of SQLite.
     pub fn ledger(&self) -> Result<Ledger, CommitError> {
-        self.with(|db| ledger(db))
+        self.with(ledger)
     }
 
     /// What became of one event.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tributary_schema::decode::{DecodeLimits, Decoder, StreamSchema};
+use tributary_schema::decode::{DecodeLimits, Decoder, StreamSchema, Writer, Writers};
 use tributary_shared::ids::LaneNo;
 use tributary_shared::wire::rows::push_row;
 use tributary_shared::wire::{Codec, Reason, Segment, WireError};
@@ -25,6 +25,16 @@ struct LaneRows {
     segments: Vec<Segment>,
     /// Each segment's bytes, one after the other.
     bytes: Vec<u8>,
+    /// The schemas that letters in wire format name.
+    writers: Writers,
+}
+
+/// What a letter is judged by.
+#[derive(Debug)]
+pub(super) struct JudgedBy {
+    pub schema: Arc<StreamSchema>,
+    /// What is known of the schema that its payload names, when it is in wire format.
+    pub writer: Option<(u32, Writer)>,
 }
 
 impl LaneRows {
@@ -72,7 +82,7 @@ impl Judge {
     pub fn chunk<E: From<FixError> + From<WireError>>(
         &mut self,
         letters: Vec<LetterToReplay>,
-        mut schema_of: impl FnMut(&LetterToReplay) -> Result<Arc<StreamSchema>, E>,
+        mut schema_of: impl FnMut(&LetterToReplay) -> Result<JudgedBy, E>,
         report: &mut ReplayReport,
     ) -> Result<Judged, E> {
         let mut lanes: BTreeMap<LaneNo, (Arc<StreamSchema>, LaneRows)> = BTreeMap::new();
@@ -94,7 +104,7 @@ impl Judge {
                     continue;
                 }
             }
-            let schema = schema_of(&letter)?;
+            let JudgedBy { schema, writer } = schema_of(&letter)?;
             let fixed = match self.fixed(&letter)? {
                 Ok(fixed) => fixed,
                 Err(why) => {
@@ -108,6 +118,9 @@ impl Judge {
             let (_, rows) = lanes
                 .entry(letter.lane_no)
                 .or_insert_with(|| (schema, LaneRows::default()));
+            if let Some((id, writer)) = writer {
+                rows.writers.insert(id, writer);
+            }
             rows.push(letter, &payload);
         }
         let mut requests = Vec::with_capacity(lanes.len());
@@ -139,6 +152,7 @@ impl Judge {
             letters,
             segments,
             bytes,
+            writers,
         } = rows;
         let mut parts = Vec::with_capacity(segments.len());
         let mut rest = &bytes[..];
@@ -148,7 +162,8 @@ impl Judge {
             rest = tail;
         }
         // seqs of a lane's letters have holes, which the decoder does not know: it counts rows from 0
-        let decoded = self.decoder.decode(schema, 0, &parts, &DecodeLimits::default())?;
+        let limits = DecodeLimits::default();
+        let decoded = self.decoder.decode_known(schema, &writers, 0, &parts, &limits)?;
         let mut dead = decoded.dead.into_iter().peekable();
         let mut valid = Vec::with_capacity(decoded.valid as usize);
         let mut of_lane = None;
@@ -230,6 +245,7 @@ mod tests {
             version: 2,
             format: "JSON".to_owned(),
             text: text.to_owned(),
+            references: Vec::new(),
         };
         Arc::new(StreamSchema::compile(&info).expect("compiles"))
     }
@@ -248,7 +264,10 @@ mod tests {
         let (schema, mut report) = (schema(), ReplayReport::default());
         let judged = judge.chunk(
             letters,
-            |_| Ok::<_, ReplayError>(Arc::clone(&schema)),
+            |_| {
+                let (schema, writer) = (Arc::clone(&schema), None);
+                Ok::<_, ReplayError>(JudgedBy { schema, writer })
+            },
             &mut report,
         );
         (judged.expect("judged"), report)

@@ -398,7 +398,7 @@ impl Work {
         let schemas = &mut self.schemas;
         let judged = self
             .judge
-            .chunk(letters, |letter| schemas.of(&letter.key.stream), &mut counted)?;
+            .chunk(letters, |letter| schemas.judge_of(letter), &mut counted)?;
         // what a fix made too large for this chunk is read again for the next one
         let last = match ids.get(judged.taken) {
             Some(_) => judged.taken.checked_sub(1).map_or(0, |last| ids[last]),

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tributary_schema::decode::StreamSchema;
+use tributary_schema::decode::{StreamSchema, Writer, writer_id};
 use tributary_shared::ids::StreamName;
 
+use super::judge::JudgedBy;
 use super::messages::ReplayError;
+use crate::commit::LetterToReplay;
 use crate::registry::{Registry, RegistryError, Version, subject_of};
 
 #[derive(Debug)]
@@ -14,7 +16,12 @@ pub(super) struct Schemas {
     registry: Registry,
     version: Option<u32>,
     compiled: HashMap<StreamName, Arc<StreamSchema>>,
+    /// Those that payloads in wire format name.
+    writers: HashMap<(StreamName, u32), Writer>,
 }
+
+/// Writers that are kept, of all streams together: letters mostly name a few.
+const MAX_WRITERS: usize = 256;
 
 impl Schemas {
     pub fn new(registry: Registry, version: Option<u32>) -> Self {
@@ -22,6 +29,7 @@ impl Schemas {
             registry,
             version,
             compiled: HashMap::new(),
+            writers: HashMap::new(),
         }
     }
 
@@ -38,6 +46,44 @@ impl Schemas {
         Ok(compiled)
     }
 
+    /// What a letter is judged by: its stream's schema, and the one that its payload names.
+    ///
+    /// # Errors
+    /// As [`Self::of`], and when the registry cannot be read.
+    pub fn judge_of(&mut self, letter: &LetterToReplay) -> Result<JudgedBy, ReplayError> {
+        let stream = &letter.key.stream;
+        let schema = self.of(stream)?;
+        let id = writer_id(&letter.payload);
+        let own = id.is_some() && id == schema.schema_ref().map(|own| own.id);
+        let writer = match id.filter(|_| !own) {
+            Some(id) => Some((id, self.writer(stream, id)?)),
+            None => None,
+        };
+        Ok(JudgedBy { schema, writer })
+    }
+
+    fn writer(&mut self, stream: &StreamName, id: u32) -> Result<Writer, ReplayError> {
+        let key = (stream.clone(), id);
+        if let Some(known) = self.writers.get(&key) {
+            return Ok(known.clone());
+        }
+        let writer = match self.registry.stream_writer(stream, id)? {
+            Ok(info) => match StreamSchema::compile(&info) {
+                Ok(schema) => Writer::Known(Arc::new(schema)),
+                Err(error) => {
+                    let stream = stream.clone();
+                    return Err(ReplayError::Schema { stream, error });
+                }
+            },
+            Err(reason) => Writer::Refused(reason),
+        };
+        if self.writers.len() >= MAX_WRITERS {
+            self.writers.clear();
+        }
+        self.writers.insert(key, writer.clone());
+        Ok(writer)
+    }
+
     fn compile(&self, stream: &StreamName) -> Result<StreamSchema, ReplayError> {
         let info = match self.version {
             None => match self.registry.cache().latest(stream) {
@@ -47,8 +93,9 @@ impl Schemas {
             Some(version) => {
                 let found = self
                     .registry
-                    .version(&subject_of(stream), Version::Number(version));
-                Arc::new(found.map_err(|error| unknown(stream, version, error))?.schema)
+                    .version(&subject_of(stream), Version::Number(version), true)
+                    .and_then(|found| self.registry.info(found));
+                Arc::new(found.map_err(|error| unknown(stream, version, error))?)
             }
         };
         StreamSchema::compile(&info).map_err(|error| ReplayError::Schema {

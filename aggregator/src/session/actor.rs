@@ -15,7 +15,7 @@ use tributary_shared::wire::{
     Bye, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, NodeReport, RefuseCode, SessionKey, frame,
 };
 
-use super::messages::{Answered, Arrived, Ended, FromGateway, KeyOf, Opened, SchemaChanged, Stop};
+use super::messages::{Answered, Arrived, Ended, Found, FromGateway, KeyOf, Opened, SchemaChanged, Stop};
 use super::submit::{Submission, submit};
 use super::{MAX_IN_FLIGHT, Shared, Supersede};
 
@@ -75,6 +75,7 @@ impl Session {
                 self.subscribed.insert(stream.clone());
                 self.push_schema(stream);
             }
+            AggregatorOutput::FindSchema { stream, id } => self.find_schema(stream, id, ctx),
             AggregatorOutput::Commit { generation, body, .. } => {
                 let submission = Submission {
                     batch: body,
@@ -102,6 +103,22 @@ impl Session {
             } => self.agent(&agent, session, (&remote, &software), report),
             AggregatorOutput::Close { bye } => self.close(bye, ctx),
         }
+    }
+
+    /// A gateway asks once for each schema that it meets, and a registry that cannot be read is asked again.
+    fn find_schema(&self, stream: StreamName, id: u32, ctx: &mut Context<Self>) {
+        let registry = self.setup.shared.registry.clone();
+        let addr = ctx.address();
+        actix::spawn(async move {
+            let name = stream.clone();
+            let found = tokio::task::spawn_blocking(move || registry.stream_writer(&name, id)).await;
+            match found {
+                // a session that ended needs no answer
+                Ok(Ok(schema)) => drop(addr.send(Found { stream, id, schema }).await),
+                Ok(Err(error)) => tracing::error!(%stream, id, %error, "cannot look a schema up"),
+                Err(error) => tracing::error!(%stream, id, %error, "looking a schema up panicked"),
+            }
+        });
     }
 
     fn open_lane(&mut self, lane: u32, key: LaneKey, next_seq: u64, ctx: &mut Context<Self>) {
@@ -205,7 +222,9 @@ impl Actor for Session {
             .gateway_up(gateway, ctx.address().recipient());
         let (sender, queue) = mpsc::channel(2 * MAX_IN_FLIGHT as usize);
         self.submissions = Some(sender);
-        actix::spawn(submit(queue, self.setup.shared.commit.clone(), ctx.address()));
+        let shared = &self.setup.shared;
+        let (commit, registry) = (shared.commit.clone(), shared.registry.clone());
+        actix::spawn(submit(queue, commit, registry, ctx.address()));
         ctx.run_interval(TICK_EVERY, |actor, ctx| {
             let now = actor.setup.clock.tick();
             actor.setup.link.tick(now, now_millis());
@@ -273,6 +292,15 @@ impl Handler<Opened> for Session {
             // the gateway comes back, and asks for its lanes again
             None => self.setup.link.drain(),
         }
+        self.pump(ctx);
+    }
+}
+
+impl Handler<Found> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Found { stream, id, schema }: Found, ctx: &mut Self::Context) {
+        self.setup.link.schema_by_id(stream, id, schema);
         self.pump(ctx);
     }
 }

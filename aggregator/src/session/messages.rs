@@ -3,7 +3,7 @@
 use actix::Message;
 use tributary_shared::ids::{LaneKey, LaneNo, StreamName};
 use tributary_shared::protocol::{CommitOutcome, Generation};
-use tributary_shared::wire::{CommitHeader, LaneOpened, ToAggregator, WireError};
+use tributary_shared::wire::{CommitHeader, LaneOpened, Reason, SchemaInfo, ToAggregator, WireError};
 
 use crate::commit::Prepared;
 
@@ -29,6 +29,15 @@ pub(super) struct Arrived {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Opened(pub Option<LaneOpened>);
+
+/// The registry looked a schema up.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Found {
+    pub stream: StreamName,
+    pub id: u32,
+    pub schema: Result<SchemaInfo, Reason>,
+}
 
 /// The commit answered.
 #[derive(Debug, Message)]

@@ -2,14 +2,16 @@
 
 use actix::Addr;
 use tokio::sync::mpsc;
+use tributary_shared::ids::LaneKey;
 use tributary_shared::protocol::{CommitOutcome, Generation};
 use tributary_shared::telemetry::{BatchSpan, Stage, attr};
 use tributary_shared::time::now_millis;
-use tributary_shared::wire::RefuseCode;
+use tributary_shared::wire::{BatchContent, RefuseCode, SchemaRef};
 
 use super::Session;
 use super::messages::Answered;
 use crate::commit::{CommitAnswer, CommitError, CommitHandle, Prepared};
+use crate::registry::Registry;
 
 /// How long a gateway waits before it tries a store again that cannot store.
 const RETRY_AFTER_MS: u32 = 1_000;
@@ -25,6 +27,7 @@ pub(super) struct Submission {
 pub(super) async fn submit(
     mut queue: mpsc::Receiver<Submission>,
     commit: CommitHandle,
+    registry: Registry,
     session: Addr<Session>,
 ) {
     while let Some(Submission {
@@ -35,12 +38,14 @@ pub(super) async fn submit(
         let (lane_no, first) = (batch.lane(), batch.range().first);
         let span = commit_span(&batch);
         batch.set_traceparent(span.traceparent_or(batch.header().traceparent.as_deref()));
+        let judged = Judged::of(&batch);
         let Ok(pending) = commit.enqueue(*batch).await else {
             return;
         };
-        let session = session.clone();
+        let (session, registry) = (session.clone(), registry.clone());
         actix::spawn(async move {
             let answer = pending.await;
+            judged.count(&registry, &answer);
             end_span(span, &answer);
             let outcome = outcome(answer, first);
             // a session that ended needs no answer: its agents hear the mark when they open the lane again
@@ -52,6 +57,40 @@ pub(super) async fn submit(
                 })
                 .await;
         });
+    }
+}
+
+/// Which schema judged a batch's rows: the registry counts who still uses which version.
+#[derive(Debug)]
+struct Judged {
+    key: LaneKey,
+    schema: Option<SchemaRef>,
+    rows: bool,
+}
+
+impl Judged {
+    fn of(batch: &Prepared) -> Self {
+        let header = batch.header();
+        Self {
+            key: batch.key().clone(),
+            schema: header.schema,
+            rows: !matches!(header.content, BatchContent::Dropped { .. }),
+        }
+    }
+
+    fn count(&self, registry: &Registry, answer: &Result<CommitAnswer, CommitError>) {
+        if let (
+            Some(schema),
+            true,
+            Ok(CommitAnswer::Committed {
+                applied: Some(applied),
+                ..
+            }),
+        ) = (self.schema, self.rows, answer)
+        {
+            let Self { key, .. } = self;
+            registry.note_use(&key.stream, &key.agent, schema, applied.count(), now_millis());
+        }
     }
 }
 

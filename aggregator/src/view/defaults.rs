@@ -24,3 +24,18 @@ GROUP BY window_start, window_end, host",
 );
 
 pub const DEFAULT_VIEWS: [DefaultView; 2] = [HOST_CPU, HOST_MEMORY];
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ViewPlan, WindowKind};
+    use super::*;
+
+    #[test]
+    fn the_default_views_compile() {
+        for (name, sql) in DEFAULT_VIEWS {
+            let plan = ViewPlan::compile(name, sql).expect(name);
+            assert_eq!(plan.stream().as_str(), "host");
+            assert_eq!(plan.window(), WindowKind::Tumble { size: 30_000 });
+        }
+    }
+}

@@ -1,51 +1,15 @@
-//! View SQL: a view is one SELECT over a stream through a window function, in PostgreSQL's dialect. This
-//! module parses and checks the text (every refusal names the place and what to write instead), and evaluates
-//! the compiled expressions over Arrow batches.
-//!
-//! Where events come without a schema, a column's type belongs to the batch, not to the stream. Therefore
-//! expressions are bound to each batch anew, which costs a few hundred nanoseconds per batch, and the result
-//! of an expression depends on the row's values only, never on its neighbours in the batch:
-//!
-//! - Numeric operations on anything but numbers give NULL, and so do comparisons of different kinds. A text
-//!   literal compared with a number, boolean or time is read as one.
-//! - With a schema, integers and floats differ as in PostgreSQL: `7 / 2` is 3. Without one there is a single
-//!   number type, as in JSON: `7 / 2` is 3.5. As a group key 5.0 is 5 in both.
-//! - Division by zero, overflow and casts that do not fit give NULL for the row, and are counted.
-//! - Over aggregates, `/` truncates only between counts and integer literals (PostgreSQL's bigint); sums are
-//!   numerics there and divide exactly here as well.
-//! - A schema may change while a view runs, and each row is read with the types of the version that judged it.
-//!   Rows from before a field was added have NULL there; an integer field that became a number goes on in the
-//!   same groups (5.0 is 5 as a group key, as after PostgreSQL's ALTER TYPE; integers beyond 2^53 stay apart,
-//!   because floats cannot tell them apart) and in the same sums and extremes, which widen with the first
-//!   float. Only what PostgreSQL computes otherwise for integers, their division and its remainder's and sum's
-//!   overflow, stays as it was in the old rows: `x::double precision / 2` is the same over all versions.
-//! - Columns that a batch does not have are looked up in `_extra`, and are NULL if they are not there either.
-//!   Names are case-sensitive as written, because JSON's are. Texts compare by their bytes.
+//! The views of an aggregator: how they are stored, and those that it begins with. Their SQL is the crate
+//! `tributary-sql`.
 
-mod aggregate;
-mod bind;
 mod defaults;
-mod expr;
-mod interval;
-mod lower;
 mod messages;
-mod parse;
-mod plan;
-mod rowwise;
-mod scalar;
-#[cfg(test)]
-mod tests;
-mod vector;
 
 pub use defaults::{DEFAULT_VIEWS, HOST_CPU, HOST_MEMORY};
-pub use messages::{Column, ColumnType, MAX_SQL, MAX_VIEW_NAME, ViewDef, ViewError};
-pub use parse::WindowKind;
-pub use plan::ViewPlan;
-pub use scalar::Scalar;
+pub use messages::ViewDef;
+pub use tributary_sql::{
+    Column, ColumnType, MAX_SQL, MAX_VIEW_NAME, Scalar, ViewError, ViewPlan, WindowKind,
+};
 
-pub(crate) use aggregate::{Aggregate, CellKind, CellSpec};
-pub(crate) use bind::{Frame, Mode, Texts, Vector};
-pub(crate) use expr::{Expr, Leaf};
-pub(crate) use plan::MAX_KEYS;
-pub(crate) use rowwise::{Env, Evaluator};
-pub(crate) use scalar::integral;
+pub(crate) use tributary_sql::{
+    Aggregate, CellKind, CellSpec, Env, Evaluator, Expr, Frame, Leaf, MAX_KEYS, Mode, Texts, Vector, integral,
+};

@@ -84,6 +84,7 @@ impl Running {
             received_at: 4,
             admitted_at: 5,
             traceparent: None,
+            usage: Vec::new(),
         };
         let request = CommitRequest {
             key,

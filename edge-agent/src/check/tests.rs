@@ -20,6 +20,7 @@ fn schema(id: u32, maximum: u32) -> SchemaInfo {
         version: id,
         format: "JSON".to_owned(),
         text: format!(r#"{{"type":"object","properties":{{"n":{{"type":"integer","maximum":{maximum}}}}}}}"#),
+        references: Vec::new(),
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tributary_shared::wire::MAX_EVENT_BYTES;
 
+use super::binary;
 use super::payload::{Events, LineBody, document};
 use super::refusal::Refusal;
 use crate::check::Check;
@@ -31,11 +32,15 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Documents above this are read on another thread, so that the agent's own is not held up.
 const INLINE_DOCUMENT: usize = 64 << 10;
 
-/// The two kinds of body.
+/// The kinds of body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Lines,
     Document,
+    /// One binary event.
+    Single,
+    /// Binary events behind their lengths.
+    Rows,
 }
 
 impl Format {
@@ -51,6 +56,8 @@ impl Format {
         match media.to_ascii_lowercase().as_str() {
             "application/x-ndjson" | "application/ndjson" => Ok(Self::Lines),
             "application/json" => Ok(Self::Document),
+            "application/octet-stream" => Ok(Self::Single),
+            "application/x-tributary-rows" => Ok(Self::Rows),
             "" => Err(Refusal::MediaType {
                 found: "missing".to_owned(),
             }),
@@ -110,19 +117,15 @@ impl BodyReader {
                 }
                 lines.finish()?
             }
-            Format::Document => {
-                let mut whole = Vec::with_capacity(expected);
-                while let Some(chunk) = body.chunk().await? {
-                    whole.extend_from_slice(&chunk);
-                }
-                read_document(whole, check).await?
-            }
+            Format::Document => read_document(body.whole(expected).await?, check).await?,
+            Format::Single => binary::single(&body.whole(expected).await?, MAX_EVENT_BYTES, check)?,
+            Format::Rows => binary::rows(&body.whole(expected).await?, MAX_EVENT_BYTES, check)?,
         };
         Ok((events, permit))
     }
 
     async fn reserve(&self, len: usize, format: Format) -> Result<OwnedSemaphorePermit, Refusal> {
-        let bytes = if format == Format::Document { 2 * len } else { len };
+        let bytes = if format == Format::Lines { len } else { 2 * len };
         // clamped to the budget, so it fits
         let units = bytes.clamp(BUDGET_UNIT, BODY_BUDGET).div_ceil(BUDGET_UNIT) as u32;
         let reserved = timeout(BUDGET_WAIT, Arc::clone(&self.budget).acquire_many_owned(units)).await;
@@ -186,6 +189,14 @@ struct Limited<'a> {
 }
 
 impl Limited<'_> {
+    async fn whole(&mut self, expected: usize) -> Result<Vec<u8>, Refusal> {
+        let mut whole = Vec::with_capacity(expected);
+        while let Some(chunk) = self.chunk().await? {
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole)
+    }
+
     async fn chunk(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
             let until = self.deadline.min(Instant::now() + CHUNK_TIMEOUT);

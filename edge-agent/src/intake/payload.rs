@@ -29,10 +29,21 @@ pub struct Events {
 /// Where in a request an event stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// From 1.
+    /// From 1; 0 in a body that is no text.
     pub line: u64,
-    /// Of the array's element, from 0.
+    /// Of the array's element or of the binary event, from 0.
     pub index: Option<u64>,
+}
+
+impl Place {
+    /// In a body that is no text.
+    #[must_use]
+    pub fn of_index(index: u64) -> Self {
+        Self {
+            line: 0,
+            index: Some(index),
+        }
+    }
 }
 
 /// Why a body is not taken. Nothing of it is.
@@ -51,6 +62,9 @@ pub enum PayloadError {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (0, Some(index)) = (self.line, self.index) {
+            return write!(f, "event {index}");
+        }
         write!(f, "line {}", self.line)?;
         self.index.map_or(Ok(()), |index| write!(f, ", element {index}"))
     }

@@ -26,8 +26,9 @@ pub(super) enum Refusal {
     #[error(transparent)]
     Stream(#[from] InvalidId),
     #[error(
-        "Content-Type is {found}: say application/x-ndjson (one object a line) or application/json (an object, or \
-         an array of objects)"
+        "Content-Type is {found}: say application/x-ndjson (one object a line), application/json (an object, or an \
+         array of objects), application/octet-stream (one event in a serializer's wire format) or \
+         application/x-tributary-rows (several, each behind its length)"
     )]
     MediaType { found: String },
     #[error("Content-Encoding {found} is not understood: send the body as it is")]
@@ -140,7 +141,7 @@ fn spool_status(error: &SpoolError) -> (StatusCode, &'static str) {
 }
 
 fn with_place(body: ErrorBody, line: u64, index: Option<u64>) -> ErrorBody {
-    let body = body.with("line", line);
+    let body = if line > 0 { body.with("line", line) } else { body };
     match index {
         Some(index) => body.with("index", index),
         None => body,

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tributary_shared::wire::rows::push_row;
 
 use super::{ConnectionStatus, IntakeContext, serve};
 use crate::check::{CheckPolicy, Checks};
@@ -199,6 +200,39 @@ async fn a_request_is_taken_whole_or_not_at_all() {
     );
     assert_eq!(refused.body["error"]["line"], 2);
     assert_eq!(bench.next_seq(), 1, "nothing was taken");
+}
+
+#[tokio::test]
+async fn binary_events_are_taken_by_their_media_types() {
+    let bench = Bench::new(1 << 20).await;
+    let single = "Content-Type: application/octet-stream\r\n";
+    let rows = "Content-Type: application/x-tributary-rows\r\n";
+    let event = [0, 0, 0, 0, 9, 0xff, 0x0a];
+    let taken = bench.post(EVENTS, single, &event).await;
+    assert_eq!(
+        (taken.status, &taken.body["accepted"]),
+        (200, &1.into()),
+        "{taken:?}"
+    );
+    let mut two = Vec::new();
+    push_row(&mut two, &event);
+    push_row(&mut two, &event);
+    let taken = bench.post(EVENTS, rows, &two).await;
+    assert_eq!(
+        (taken.status, &taken.body["last_seq"]),
+        (200, &3.into()),
+        "{taken:?}"
+    );
+    push_row(&mut two, b"{}");
+    let refused = bench.post(EVENTS, rows, &two).await;
+    let error = &refused.body["error"];
+    assert_eq!(
+        (refused.status, &error["code"], &error["index"]),
+        (400, &"malformed".into(), &2.into())
+    );
+    assert!(error.get("line").is_none(), "{error}");
+    assert_eq!(bench.post(EVENTS, single, b"{}").await.status, 400);
+    assert_eq!(bench.next_seq(), 4, "nothing of a refused request was taken");
 }
 
 #[tokio::test]
@@ -416,6 +450,7 @@ impl Bench {
             version: 1,
             format: "JSON".to_owned(),
             text: SCHEMA.to_owned(),
+            references: Vec::new(),
         };
         self.checks
             .learn(stream.parse().expect("name"), Some(schema))

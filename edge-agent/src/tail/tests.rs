@@ -349,6 +349,7 @@ async fn lines_that_do_not_fit_the_schema_are_counted_and_travel_on() {
         version: 1,
         format: "JSON".to_owned(),
         text: r#"{"type":"object","properties":{"n":{"type":"integer"}}}"#.to_owned(),
+        references: Vec::new(),
     };
     checks.learn("logs".parse().expect("name"), Some(schema)).await;
     std::fs::write(

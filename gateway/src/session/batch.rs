@@ -23,7 +23,7 @@ use super::messages::{Admission, Admit, Ended, RefuseBatch};
 use crate::pool::DecodePool;
 use crate::schemas::SchemaBook;
 use crate::upstream::{Link, Sent, SessionId, Upstream};
-use tributary_schema::decode::{DecodeLimits, Decoded, Decoder, encode_dead, split_body};
+use tributary_schema::decode::{DecodeError, DecodeLimits, Decoded, Decoder, encode_dead, split_body};
 
 /// An agent that opens a batch stream must finish it within this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -144,7 +144,8 @@ async fn admitted(
             return Err(Trouble::Refuse(RefuseCode::Malformed, message));
         }
     };
-    let (columns, dead) = decoded.map_or_else(Default::default, |d| (Bytes::from(d.columns), d.dead));
+    let (columns, dead, usage) =
+        decoded.map_or_else(Default::default, |d| (Bytes::from(d.columns), d.dead, d.usage));
     let malformed = |error: WireError| Trouble::Refuse(RefuseCode::Malformed, error.to_string());
     let dead_body = Bytes::from(encode_dead(&dead).map_err(malformed)?);
     let mut crc = crc32fast::Hasher::new();
@@ -168,6 +169,7 @@ async fn admitted(
         received_at,
         admitted_at: now_millis(),
         traceparent: None,
+        usage,
     };
     let span = admit_span(header, &commit, admission);
     commit.traceparent = span.traceparent_or(header.traceparent.as_deref());
@@ -229,20 +231,37 @@ async fn decode(
         .await
         .map_err(|error| unavailable(error.to_string()))?;
     let schema_ref = schema.schema_ref();
-    let header = header.clone();
-    let begun = Instant::now();
-    let job = move |decoder: &mut Decoder| {
-        let parts = split_body(&header, &body)?;
-        decoder.decode(&schema, header.first_seq, &parts, &DecodeLimits::default())
-    };
-    let decoded = ctx
-        .pool
-        .run(stream, job)
-        .await
-        .ok_or_else(|| Trouble::Refuse(RefuseCode::Malformed, "the batch broke the decoder".to_owned()))?
-        .map_err(|error| Trouble::Refuse(RefuseCode::Malformed, error.to_string()))?;
-    count_decoded(stream.as_str(), &decoded, begun);
-    Ok((decoded, schema_ref))
+    let malformed = |error: String| Trouble::Refuse(RefuseCode::Malformed, error);
+    let mut writers = ctx.schemas.known_writers(stream);
+    let mut asked = false;
+    loop {
+        let begun = Instant::now();
+        let (header, body) = (header.clone(), body.clone());
+        let (schema, known) = (Arc::clone(&schema), Arc::clone(&writers));
+        let job = move |decoder: &mut Decoder| {
+            let parts = split_body(&header, &body)?;
+            let limits = DecodeLimits::default();
+            decoder.decode_with(&schema, &known, header.first_seq, &parts, &limits)
+        };
+        let decoded = ctx
+            .pool
+            .run(stream, job)
+            .await
+            .ok_or_else(|| malformed("the batch broke the decoder".to_owned()))?;
+        match decoded {
+            Ok(decoded) => {
+                count_decoded(stream.as_str(), &decoded, begun);
+                return Ok((decoded, schema_ref));
+            }
+            // with their answers every id is known, one way or the other
+            Err(DecodeError::UnknownWriters(ids)) if !asked => {
+                asked = true;
+                let answered = ctx.schemas.writers_of(stream, &ids).await;
+                writers = Arc::new(answered.map_err(|error| unavailable(error.to_string()))?);
+            }
+            Err(error) => return Err(malformed(error.to_string())),
+        }
+    }
 }
 
 fn count_decoded(stream: &str, decoded: &Decoded, begun: Instant) {

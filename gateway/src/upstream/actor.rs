@@ -9,12 +9,12 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tributary_shared::actors::{Backoff, DeathWatch};
 use tributary_shared::identity::Identity;
-use tributary_shared::ids::{AgentId, GatewayId, StreamName};
+use tributary_shared::ids::{AgentId, GatewayId};
 use tributary_shared::protocol::{UpstreamLink, UpstreamOutput};
 use tributary_shared::time::{Monotonic, now_millis};
 use tributary_shared::transport::{CONTROL_QUEUE, ControlReader, write_control};
 use tributary_shared::wire::{
-    Ack, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, Refuse, ToAggregator, frame,
+    Ack, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, Refuse, RefuseCode, ToAggregator, frame,
 };
 
 use super::dial::dial;
@@ -85,10 +85,10 @@ struct Lost {
     reason: String,
 }
 
-/// A stream's schema is wanted.
+/// A schema is wanted: a question to the aggregator.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct WantSchema(pub StreamName);
+pub struct WantSchema(pub ToAggregator);
 
 impl Upstream {
     /// `published` always holds the current connection.
@@ -175,7 +175,11 @@ impl Upstream {
     fn act(&mut self, output: UpstreamOutput, ctx: &mut Context<Self>) {
         match output {
             UpstreamOutput::Send(message) => self.send(&message, ctx),
-            UpstreamOutput::Connected { aggregator, limits } => {
+            UpstreamOutput::Connected {
+                aggregator,
+                limits,
+                version,
+            } => {
                 self.attempts = 0;
                 tracing::info!(aggregator, "connected to the aggregator");
                 let Some(session) = &mut self.current else { return };
@@ -183,8 +187,8 @@ impl Upstream {
                     .connection
                     .credit
                     .add_permits(limits.max_in_flight as usize);
-                for stream in self.setup.schemas.streams() {
-                    session.link.send(ToAggregator::GetSchema { stream });
+                for ask in self.setup.schemas.connected(version) {
+                    session.link.send(ask);
                 }
                 for report in self.reports.all() {
                     session.link.send(report.clone().into());
@@ -203,12 +207,25 @@ impl Upstream {
             }
             UpstreamOutput::Refuse { refuse, credit } => {
                 self.give_back(credit);
+                if refuse.code == RefuseCode::SchemaChanged {
+                    // it may know less than it told, after a restore: what was told is asked again
+                    self.setup.schemas.forget_writers();
+                }
                 self.tell(refuse.lane, |lane| ToSession::Refuse(Refuse { lane, ..refuse }));
             }
             UpstreamOutput::Schema { stream, schema } => {
                 self.setup.schemas.put(stream.clone(), schema.as_ref());
                 self.setup.news.put(stream, schema);
             }
+            UpstreamOutput::SchemaById {
+                stream,
+                id,
+                schema,
+                refused,
+            } => self
+                .setup
+                .schemas
+                .put_writer(&stream, id, schema.as_ref(), refused),
             UpstreamOutput::Superseded { agent, session } => {
                 // the session itself knows whether it is meant
                 for (_, events) in self.sessions.values().filter(|(of, _)| *of == agent) {
@@ -379,9 +396,9 @@ impl Handler<Lost> for Upstream {
 impl Handler<WantSchema> for Upstream {
     type Result = ();
 
-    fn handle(&mut self, WantSchema(stream): WantSchema, ctx: &mut Self::Context) {
+    fn handle(&mut self, WantSchema(question): WantSchema, ctx: &mut Self::Context) {
         if let Some(session) = &mut self.current {
-            session.link.send(ToAggregator::GetSchema { stream });
+            session.link.send(question);
         }
         self.pump(ctx);
     }

@@ -176,7 +176,7 @@ async fn an_aggregator_that_comes_back_hears_of_the_agents_that_are_still_there(
     }
 
     let mut call = aggregator.answer().await;
-    let mut heard = vec![call.agent().await, call.agent().await];
+    let mut heard = [call.agent().await, call.agent().await];
     heard.sort_by_key(|report| report.agent.to_string());
     let heard: Vec<_> = heard
         .iter()

@@ -10,8 +10,8 @@ use arrow_ipc::CompressionType;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
 use serde_json::{Value, json};
-use tributary_schema::decode::{DecodeLimits, Decoder, StreamSchema};
-use tributary_shared::time::to_rfc3339;
+use tributary_schema::decode::{DecodeLimits, Decoder, StreamSchema, is_event};
+use tributary_shared::time::{parse_rfc3339, to_rfc3339};
 use tributary_shared::wire::rows::{Inflater, compress, push_row};
 use tributary_shared::wire::{SchemaInfo, Segment};
 
@@ -35,6 +35,8 @@ impl Random {
 struct Workload {
     name: &'static str,
     schema: Value,
+    /// The same fields as an Avro record.
+    avro: Value,
     row: fn(&mut Random, i64) -> String,
     bad: fn(String) -> String,
 }
@@ -98,6 +100,10 @@ fn workloads() -> [Workload; 2] {
     let text = json!({"type": "string"});
     let number = json!({"type": "number"});
     let time = json!({"type": "string", "format": "date-time", "x-event-time": true});
+    let field = |name: &str, ty: Value| json!({"name": name, "type": ty});
+    let avro = |fields: &[Value]| json!({"type": "record", "name": "Event", "fields": fields});
+    let avro_time = json!({
+        "name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}, "x-event-time": true});
     [
         Workload {
             name: "sensor",
@@ -106,6 +112,16 @@ fn workloads() -> [Workload; 2] {
                     "ts": time, "device": text, "site": text, "status": {"enum": ["ok", "warn", "fault"]},
                     "temperature": {"type": "number", "minimum": -60, "maximum": 120}, "humidity": number,
                     "pressure": number, "battery": {"type": "integer", "minimum": 0, "maximum": 100}}}),
+            avro: avro(&[
+                avro_time.clone(),
+                field("device", json!("string")),
+                field("site", json!("string")),
+                field("status", json!("string")),
+                field("temperature", json!("double")),
+                field("humidity", json!("double")),
+                field("pressure", json!("double")),
+                field("battery", json!("int")),
+            ]),
             row: sensor_row,
             bad: |row| row.replace("\"temperature\":", "\"temperature\":\"hot\",\"was\":"),
         },
@@ -115,6 +131,12 @@ fn workloads() -> [Workload; 2] {
                 "type": "object", "required": ["ts", "message"], "properties": {
                     "ts": time, "device": text, "level": {"enum": ["debug", "info", "warn", "error"]},
                     "message": {"type": "string", "maxLength": 4096}}}),
+            avro: avro(&[
+                avro_time,
+                field("device", json!("string")),
+                field("level", json!("string")),
+                field("message", json!("string")),
+            ]),
             row: text_row,
             bad: |row| row.replace("\"message\":", "\"massage\":"),
         },
@@ -134,9 +156,40 @@ fn best<T>(rows: usize, mut batch: impl FnMut(usize) -> T) -> f64 {
     best.iter().sum::<Duration>().as_secs_f64() * 1e6 / rows as f64
 }
 
-fn segment_of(rows: &[String]) -> (Segment, Vec<u8>) {
+/// A row of the workload as an Avro serializer writes it, with the schema's id 1 before it.
+fn avro_row(row: &str, schema: &Value) -> Vec<u8> {
+    let row: Value = serde_json::from_str(row).expect("JSON");
+    let mut out = vec![0, 0, 0, 0, 1];
+    let long = |out: &mut Vec<u8>, value: i64| {
+        let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+        while rest >= 0x80 {
+            out.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        out.push(rest as u8);
+    };
+    for field in schema["fields"].as_array().expect("fields") {
+        let value = &row[field["name"].as_str().expect("a name")];
+        match field["type"].as_str() {
+            Some("double") => out.extend(value.as_f64().expect("a number").to_le_bytes()),
+            Some("int") => long(&mut out, value.as_i64().expect("an integer")),
+            Some(_) => {
+                let text = value.as_str().expect("a text");
+                long(&mut out, text.len() as i64);
+                out.extend(text.as_bytes());
+            }
+            None => {
+                let time = parse_rfc3339(value.as_str().expect("a text")).expect("a time");
+                long(&mut out, time);
+            }
+        }
+    }
+    out
+}
+
+fn segment_of(rows: &[impl AsRef<[u8]>]) -> (Segment, Vec<u8>) {
     let mut raw = Vec::new();
-    rows.iter().for_each(|row| push_row(&mut raw, row.as_bytes()));
+    rows.iter().for_each(|row| push_row(&mut raw, row.as_ref()));
     let (codec, bytes) = compress(&raw).expect("memory for zstd");
     let (count, len, raw_len) = (rows.len() as u32, bytes.len() as u32, raw.len() as u32);
     (
@@ -230,6 +283,7 @@ fn run(workload: &Workload, rows_per_batch: usize) {
         version: 1,
         format: "JSON".to_owned(),
         text: workload.schema.to_string(),
+        references: Vec::new(),
     };
     let schema = StreamSchema::compile(&info).expect("a schema");
     let segments: Vec<_> = good.iter().map(|batch| segment_of(batch)).collect();
@@ -259,6 +313,24 @@ fn run(workload: &Workload, rows_per_batch: usize) {
     println!("  decode, no schema          {cost:6.3}");
     ipc_costs(&schema, &segments, rows);
 
+    let avro_info = SchemaInfo {
+        format: "AVRO".to_owned(),
+        text: workload.avro.to_string(),
+        ..info
+    };
+    let avro = StreamSchema::compile(&avro_info).expect("an Avro schema");
+    let in_avro = |batch: &Vec<String>| {
+        let rows: Vec<Vec<u8>> = batch.iter().map(|row| avro_row(row, &workload.avro)).collect();
+        segment_of(&rows)
+    };
+    let framed: Vec<_> = good.iter().map(in_avro).collect();
+    let (cost, _, valid) = decode_all(&avro, &framed, rows);
+    println!("  decode, Avro               {cost:6.3}   {valid} valid");
+
+    let scanning = best(rows, |number| {
+        good[number].iter().filter(|row| is_event(row)).count()
+    });
+    println!("  our scan alone             {scanning:6.3}");
     let parse = |row: &String| serde_json::from_str::<Value>(row).expect("JSON");
     let parsing = best(rows, |number| {
         good[number]

@@ -8,4 +8,6 @@
 pub mod compat;
 pub mod decode;
 #[cfg(feature = "columns")]
+pub mod infer;
+#[cfg(feature = "columns")]
 pub mod language;

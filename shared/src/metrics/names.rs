@@ -63,6 +63,7 @@ metric_names! {
     WindowRows = "tributary_window_rows": "Window rows in memory, by view";
     SnapshotSeconds = "tributary_snapshot_seconds": "Duration of a window snapshot";
     AggregatorRefused = "tributary_aggregator_refused": "Gateway connections and batches refused, by reason";
+    SchemaDeprecatedEvents = "tributary_schema_deprecated_events": "Events judged by a schema version that is deprecated, by subject";
     // all roles
     ActorRestarts = "tributary_actor_restarts": "Actors restarted by their supervisor, by actor";
     TelemetryDropped = "tributary_telemetry_dropped": "Telemetry items that could not be exported, by signal";

@@ -6,7 +6,7 @@ use super::{HEARTBEAT_EVERY, HELLO_TIMEOUT, STALL_TIMEOUT, Sequencer, Tick, nego
 use crate::ids::{AgentId, GatewayId, LaneKey, LaneNo, Seq, StreamName};
 use crate::time::Millis;
 use crate::wire::{
-    Ack, Bye, ByeCode, CommitHeader, FromAggregator, Hello, LaneOpened, Limits, NodeReport, Refuse,
+    Ack, Bye, ByeCode, CommitHeader, FromAggregator, Hello, LaneOpened, Limits, NodeReport, Reason, Refuse,
     RefuseCode, SchemaInfo, SessionKey, ToAggregator, Welcome,
 };
 
@@ -46,6 +46,11 @@ pub enum AggregatorOutput<B> {
     /// Tell this gateway the newest schema, now and on every change.
     Subscribe {
         stream: StreamName,
+    },
+    /// Say whether the stream's rows may be written with this schema: [`AggregatorLink::schema_by_id`].
+    FindSchema {
+        stream: StreamName,
+        id: u32,
     },
     /// Commit the batch and answer with [`AggregatorLink::answered`].
     Commit {
@@ -138,6 +143,10 @@ impl<B> AggregatorLink<B> {
             }
             (ToAggregator::GetSchema { stream }, State::Open) => {
                 self.outputs.push_back(AggregatorOutput::Subscribe { stream });
+            }
+            (ToAggregator::GetSchemaById { stream, id }, State::Open) => {
+                self.outputs
+                    .push_back(AggregatorOutput::FindSchema { stream, id });
             }
             (
                 ToAggregator::Agent {
@@ -350,6 +359,23 @@ impl<B> AggregatorLink<B> {
         if self.state == State::Open {
             self.outputs
                 .push_back(AggregatorOutput::Send(FromAggregator::Schema { stream, schema }));
+        }
+    }
+
+    /// The answer to [`AggregatorOutput::FindSchema`]: the schema, or why rows may not be written with it.
+    pub fn schema_by_id(&mut self, stream: StreamName, id: u32, found: Result<SchemaInfo, Reason>) {
+        if self.state == State::Open {
+            let (schema, refused) = match found {
+                Ok(schema) => (Some(schema), None),
+                Err(refused) => (None, Some(refused)),
+            };
+            let answer = FromAggregator::SchemaById {
+                stream,
+                id,
+                schema,
+                refused,
+            };
+            self.outputs.push_back(AggregatorOutput::Send(answer));
         }
     }
 

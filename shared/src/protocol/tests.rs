@@ -55,6 +55,7 @@ fn a_gateway_whose_batch_has_no_events_is_closed() {
             received_at: 0,
             admitted_at: 0,
             traceparent: None,
+            usage: Vec::new(),
         };
         link.batch(0, header, ());
         let closed = std::iter::from_fn(|| link.output())
@@ -349,6 +350,7 @@ fn schema_info(id: u32) -> crate::wire::SchemaInfo {
         version: id,
         format: "JSON".to_owned(),
         text: format!("{{\"title\":\"{id}\"}}"),
+        references: Vec::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{HEARTBEAT_EVERY, HELLO_TIMEOUT, Tick};
 use crate::ids::{AgentId, GatewayId, LaneKey, Seq, StreamName};
 use crate::time::Millis;
 use crate::wire::{
-    Ack, FromAggregator, Hello, LaneOpened, Limits, MIN_VERSION, Refuse, SchemaInfo, SessionKey,
+    Ack, FromAggregator, Hello, LaneOpened, Limits, MIN_VERSION, Reason, Refuse, SchemaInfo, SessionKey,
     ToAggregator, VERSION,
 };
 
@@ -18,6 +18,8 @@ pub enum UpstreamOutput {
     Connected {
         aggregator: String,
         limits: Limits,
+        /// The protocol that both ends speak.
+        version: u16,
     },
     LaneOpened(LaneOpened),
     /// `credit` batches were answered and may be replaced by others.
@@ -32,6 +34,13 @@ pub enum UpstreamOutput {
     Schema {
         stream: StreamName,
         schema: Option<SchemaInfo>,
+    },
+    /// The answer to [`ToAggregator::GetSchemaById`].
+    SchemaById {
+        stream: StreamName,
+        id: u32,
+        schema: Option<SchemaInfo>,
+        refused: Option<Reason>,
     },
     /// This session of the agent is over: it has a newer one elsewhere.
     Superseded {
@@ -94,9 +103,11 @@ impl UpstreamLink {
             (FromAggregator::Welcome(welcome), State::AwaitWelcome { .. }) => {
                 if (MIN_VERSION..=VERSION).contains(&welcome.version) {
                     self.state = State::Open;
-                    let (aggregator, limits) = (welcome.node, welcome.limits);
-                    self.outputs
-                        .push_back(UpstreamOutput::Connected { aggregator, limits });
+                    self.outputs.push_back(UpstreamOutput::Connected {
+                        aggregator: welcome.node,
+                        limits: welcome.limits,
+                        version: welcome.version,
+                    });
                 } else {
                     self.close(format!(
                         "the aggregator chose protocol {}, which was not offered",
@@ -118,6 +129,20 @@ impl UpstreamLink {
             (FromAggregator::Schema { stream, schema }, State::Open) => {
                 self.outputs.push_back(UpstreamOutput::Schema { stream, schema });
             }
+            (
+                FromAggregator::SchemaById {
+                    stream,
+                    id,
+                    schema,
+                    refused,
+                },
+                State::Open,
+            ) => self.outputs.push_back(UpstreamOutput::SchemaById {
+                stream,
+                id,
+                schema,
+                refused,
+            }),
             (FromAggregator::Superseded { agent, session }, State::Open) => {
                 self.outputs
                     .push_back(UpstreamOutput::Superseded { agent, session });

@@ -74,6 +74,10 @@ impl World {
                 self.faults.fsyncs_failed += 1;
                 self.crash_agent(agent);
             }
+            10 => {
+                let until = self.now + self.rng.random_range(200..3_000);
+                self.gateways[gateway].hoards_until = until;
+            }
             _ => self.grave(agent),
         }
     }
@@ -82,7 +86,8 @@ impl World {
     pub fn crash_agent(&mut self, at: usize) {
         self.cut_agent(at);
         let agent = &mut self.agents[at];
-        agent.spool.disk.crash(&mut self.rng, &mut self.faults);
+        let recovered = agent.spool.disk.crash(&mut self.rng, &mut self.faults);
+        self.oracle.require_ok(recovered, "whole-commits");
         agent.spool.forget_waiting();
         let image = agent.spool.disk.durable().clone();
         self.begin_process(at, image);
@@ -109,13 +114,15 @@ impl World {
         node.waiting.clear();
         node.upstream = None;
         node.ramp = Ramp::new(2, 3, self.now);
-        node.stopped_until = 0;
+        (node.stopped_until, node.hoards_until) = (0, 0);
     }
 
     pub fn crash_center(&mut self) {
         (0..GATEWAYS).for_each(|gateway| self.cut_upstream(gateway));
-        self.center.disk.crash(&mut self.rng, &mut self.faults);
-        self.center.views.crash(&mut self.rng, &mut self.faults);
+        let log = self.center.disk.crash(&mut self.rng, &mut self.faults);
+        self.oracle.require_ok(log, "whole-commits");
+        let views = self.center.views.crash(&mut self.rng, &mut self.faults);
+        self.oracle.require_ok(views, "whole-commits");
         self.faults.views_replayed += 1;
         self.center.recovered(&mut self.oracle);
     }

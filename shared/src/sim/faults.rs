@@ -34,9 +34,12 @@ faults! {
     gateways_stopped: "A gateway stood still for a while, and went on as if nothing had happened.";
     aggregator_crashes: "The aggregator died.";
     disk_writes_lost: "A write that was not synced was lost in a crash.";
-    disk_writes_torn: "A crash left a part of a transaction on disk.";
+    disk_writes_torn: "A crash left a half-written page on disk: its checksum tells.";
+    commits_rolled_back: "A crash left some pages of a commit on disk: none of it may count.";
     disk_writes_reordered: "A crash left a later write on disk and not an earlier one.";
     fsyncs_failed: "A sync failed, and nothing was known of what came before it.";
+    credits_overdrawn: "A gateway lost batches, and sent more of those behind them than it may.";
+    stashes_full: "The aggregator held as many early batches of a gateway as it may.";
     spools_full: "An agent's disk was full: events were refused.";
     events_dropped: "Events were dropped by the policy of a full spool.";
     store_refusals: "The aggregator could not store just now.";

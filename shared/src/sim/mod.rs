@@ -14,6 +14,7 @@
 //! What the oracle excuses is what no program can keep: events whose only copy was on a disk that was replaced by an
 //! older image of itself.
 
+mod bounds;
 mod center;
 mod chaos;
 mod disk;

@@ -68,7 +68,8 @@ pub(super) struct Upstream {
     pub batches: Vec<(CommitHeader, Content)>,
     /// In lane order, not yet committed.
     pub submitted: VecDeque<(LaneKey, Generation, CommitHeader, Content)>,
-    pub credit: usize,
+    /// How many more batches it may send; below zero when it has sent more than it may.
+    pub credit: isize,
     /// Upstream handle to (session, its lane).
     pub handles: BTreeMap<u32, (usize, u32)>,
     pub next_handle: u32,
@@ -82,6 +83,8 @@ pub(super) struct Gateway {
     pub waiting: VecDeque<(usize, Parcel, LaneNo)>,
     pub ramp: Ramp,
     pub stopped_until: Tick,
+    /// Until then it keeps what it has; see `World::overdraw`.
+    pub hoards_until: Tick,
     pub cut_off_until: Tick,
 }
 
@@ -93,6 +96,7 @@ impl Gateway {
             waiting: VecDeque::new(),
             ramp: Ramp::new(2, 3, now),
             stopped_until: 0,
+            hoards_until: 0,
             cut_off_until: 0,
         }
     }

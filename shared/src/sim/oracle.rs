@@ -66,6 +66,12 @@ impl Oracle {
         }
     }
 
+    pub fn require_ok(&mut self, holds: Result<(), String>, promise: &'static str) {
+        if let Err(detail) = holds {
+            self.broke(promise, detail);
+        }
+    }
+
     fn key_no(&mut self, key: Key) -> u32 {
         let next = self.keys.len() as u32;
         *self.keys.entry(key).or_insert(next)

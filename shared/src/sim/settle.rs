@@ -197,7 +197,7 @@ impl World {
                         .collect();
                     for handle in old {
                         upstream.handles.remove(&handle);
-                        upstream.credit += upstream.link.close_lane(handle);
+                        upstream.credit += upstream.link.close_lane(handle) as isize;
                     }
                     upstream.handles.insert(handle, (key, lane));
                 }
@@ -265,7 +265,9 @@ impl World {
                 self.cut_upstream(gateway);
             }
             AggregatorOutput::Agent { agent, session, .. } => self.sighted(gateway, &agent, session),
-            AggregatorOutput::Subscribe { .. } | AggregatorOutput::GatewayUp { .. } => {}
+            AggregatorOutput::Subscribe { .. }
+            | AggregatorOutput::FindSchema { .. }
+            | AggregatorOutput::GatewayUp { .. } => {}
         }
     }
 
@@ -295,7 +297,7 @@ impl World {
         match output {
             UpstreamOutput::Send(message) => upstream.to_aggregator.push_back(message),
             UpstreamOutput::Connected { limits, .. } => {
-                upstream.credit = limits.max_in_flight as usize;
+                upstream.credit = limits.max_in_flight as isize;
                 for session in node.sessions.values_mut() {
                     session.link.upstream_restored();
                     // what each agent said last, for an aggregator that comes back without knowing it
@@ -313,7 +315,7 @@ impl World {
             }
             UpstreamOutput::Ack { ack, credit } => {
                 tell(ack.lane, &|link, lane| link.ack(Ack { lane, ..ack }));
-                upstream.credit += credit;
+                upstream.credit += credit as isize;
             }
             UpstreamOutput::Refuse { refuse, credit } => {
                 tell(refuse.lane, &|link, lane| {
@@ -322,7 +324,7 @@ impl World {
                         ..refuse.clone()
                     });
                 });
-                upstream.credit += credit;
+                upstream.credit += credit as isize;
             }
             UpstreamOutput::Superseded { agent, session } => {
                 let older =
@@ -332,7 +334,7 @@ impl World {
                     self.faults.sessions_superseded += 1;
                 }
             }
-            UpstreamOutput::Schema { .. } => {}
+            UpstreamOutput::Schema { .. } | UpstreamOutput::SchemaById { .. } => {}
             UpstreamOutput::Close { .. } => self.cut_upstream(gateway),
         }
     }
@@ -402,7 +404,7 @@ impl World {
                 .collect();
             for handle in owned {
                 upstream.handles.remove(&handle);
-                upstream.credit += upstream.link.close_lane(handle);
+                upstream.credit += upstream.link.close_lane(handle) as isize;
             }
         }
     }

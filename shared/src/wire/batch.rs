@@ -108,6 +108,15 @@ pub struct SchemaRef {
     pub version: u32,
 }
 
+/// How many of a batch's rows were written with one schema, and what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaUse {
+    pub schema: SchemaRef,
+    /// Valid and rejected rows together.
+    pub rows: u32,
+    pub rejected: u32,
+}
+
 /// Header of a batch from gateway to aggregator. The body is `columns_len` bytes of one Arrow IPC stream with
 /// the valid rows, then `dead_len` bytes of a MessagePack array of [`DeadLetter`].
 ///
@@ -141,6 +150,10 @@ pub struct CommitHeader {
     pub admitted_at: Millis,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// By the schema that wrote the rows; those that name none count for `schema`. Empty for a stream without
+    /// schema, and from gateways that do not count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usage: Vec<SchemaUse>,
 }
 
 impl CommitHeader {
@@ -216,6 +229,9 @@ pub struct Reason {
 pub const EVENT_TIME_COLUMN: &str = "_event_time";
 /// Column with the fields that the schema does not name, as JSON object text; null when there are none.
 pub const EXTRA_COLUMN: &str = "_extra";
+/// Column with the registry's id of the schema that wrote the row, `Int32`. Only there when the batch's rows
+/// were written with different ones; null for a row without a schema.
+pub const SCHEMA_ID_COLUMN: &str = "_schema_id";
 /// Arrow field metadata key; `"true"` on a text column whose values are JSON texts (objects, arrays, or
 /// values of differing types).
 pub const JSON_TEXT_METADATA: &str = "tributary.json";
@@ -223,3 +239,5 @@ pub const JSON_TEXT_METADATA: &str = "tributary.json";
 pub const SCHEMALESS_METADATA: &str = "tributary.schemaless";
 /// Arrow schema metadata key: the name of the column that the stream's schema marks as event time.
 pub const EVENT_TIME_METADATA: &str = "tributary.event_time";
+/// Arrow schema metadata key: a JSON array with the names of the columns that the stream's schema marks as keys.
+pub const KEYS_METADATA: &str = "tributary.keys";

@@ -9,6 +9,8 @@ use crate::ids::{AgentId, LaneKey, LaneNo, Seq, StreamName};
 use crate::time::Millis;
 use crate::wire::history::History;
 
+use super::batch::Reason;
+
 /// First message of whoever dialled. The identity that counts is the certificate's; `node` must agree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -101,6 +103,12 @@ pub enum ToAggregator {
     GetSchema {
         stream: StreamName,
     },
+    /// A row of the stream names the schema that it was written with; answered by
+    /// [`FromAggregator::SchemaById`]. Since protocol version 2.
+    GetSchemaById {
+        stream: StreamName,
+        id: u32,
+    },
     /// An agent connected, reported, or (`report` is `None`) left.
     Agent {
         agent: AgentId,
@@ -128,6 +136,15 @@ pub enum FromAggregator {
     Schema {
         stream: StreamName,
         schema: Option<SchemaInfo>,
+    },
+    /// A schema that a row names by its id, or why rows of this stream may not be written with it.
+    SchemaById {
+        stream: StreamName,
+        id: u32,
+        #[serde(default)]
+        schema: Option<SchemaInfo>,
+        #[serde(default)]
+        refused: Option<Reason>,
     },
     /// The agent has a newer session elsewhere: close this one.
     Superseded {
@@ -299,5 +316,16 @@ pub struct SchemaInfo {
     pub version: u32,
     /// `JSON`, `AVRO` or `PROTOBUF`.
     pub format: String,
+    pub text: String,
+    /// What the schema refers to, transitive references included, each after those that it needs itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<NamedText>,
+}
+
+/// A schema that another one refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedText {
+    /// The name by which it is imported: the `$ref` URI of a JSON Schema, an Avro full name, a `.proto` path.
+    pub name: String,
     pub text: String,
 }

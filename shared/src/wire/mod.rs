@@ -26,11 +26,13 @@ pub mod history;
 pub mod rows;
 
 pub use batch::{
-    BatchContent, BatchHeader, Codec, CommitHeader, DeadLetter, Reason, SchemaRef, Segment, SegmentOrigin,
+    BatchContent, BatchHeader, Codec, CommitHeader, DeadLetter, Reason, SchemaRef, SchemaUse, Segment,
+    SegmentOrigin,
 };
 pub use control::{
-    Ack, Bye, ByeCode, CheckReport, Drain, FromAggregator, Hello, LaneOpened, LaneReport, Limits, NodeReport,
-    OpenLane, Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToAggregator, ToGateway, Welcome,
+    Ack, Bye, ByeCode, CheckReport, Drain, FromAggregator, Hello, LaneOpened, LaneReport, Limits, NamedText,
+    NodeReport, OpenLane, Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToAggregator, ToGateway,
+    Welcome,
 };
 pub use frame::WireError;
 pub use history::{History, Tenure};
@@ -40,6 +42,8 @@ pub const ALPN: &[u8] = b"tributary/1";
 /// The protocol version that this build speaks, and the oldest that it still understands.
 pub const VERSION: u16 = 2;
 pub const MIN_VERSION: u16 = 1;
+/// The first version whose aggregators answer [`ToAggregator::GetSchemaById`].
+pub const SCHEMA_BY_ID_SINCE: u16 = 2;
 /// The first version whose agents are told the schemas of their streams.
 pub const SCHEMAS_TO_AGENTS: u16 = 2;
 

@@ -5,7 +5,7 @@
 
 mod seeds;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use aggregator::commit::{CommitRequest, prepare};
 use aggregator::view::{MAX_SQL, ViewPlan};
@@ -14,7 +14,7 @@ use edge_agent::intake::payload::{Events, LineBody, PayloadError, document};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tributary::workload::Workload;
-use tributary_schema::decode::{DecodeLimits, Decoder, StreamSchema, split_body};
+use tributary_schema::decode::{DecodeLimits, Decoder, StreamSchema, Writer, Writers, split_body};
 use tributary_shared::ids::{AgentId, Epoch, LaneKey, StreamName};
 use tributary_shared::wire::frame::{FrameReader, PREFIX, checksum, decode, encode};
 use tributary_shared::wire::rows::{Rows, compress, inflate, push_row};
@@ -29,7 +29,7 @@ pub use seeds::seeds;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("frames", frames),
     ("headers", headers),
     ("batch_bodies", batch_bodies),
@@ -37,6 +37,7 @@ pub const TARGETS: [Target; 7] = [
     ("commit_bodies", commit_bodies),
     ("view_sql", view_sql),
     ("intake", intake),
+    ("wire_format", wire_format),
 ];
 
 /// Frames of all four directions, as they come out of a stream in pieces: a message that was understood is the same
@@ -100,6 +101,7 @@ static SCHEMA: LazyLock<StreamSchema> = LazyLock::new(|| {
         version: 1,
         format: "JSON".to_owned(),
         text: Workload::Sensor.schema().to_owned(),
+        references: Vec::new(),
     };
     StreamSchema::compile(&info).expect("the workload's own schema")
 });
@@ -237,6 +239,67 @@ pub fn view_sql(data: &[u8]) {
             assert_eq!(again.columns(), plan.columns());
         }
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// The schemas that [`wire_format`] reads by, with their ids.
+const WRITTEN_WITH: [(u32, &str, &str); 3] = [
+    (
+        1,
+        "AVRO",
+        r#"{"type":"record","name":"E","fields":[{"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}},
+            {"name":"n","type":["null","double","string"]},{"name":"l","type":{"type":"array","items":"null"}},
+            {"name":"m","type":{"type":"map","values":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}}},
+            {"name":"e","type":["null","E"],"default":null}]}"#,
+    ),
+    (
+        2,
+        "PROTOBUF",
+        "syntax = \"proto3\"; import \"google/protobuf/timestamp.proto\"; import \"google/protobuf/struct.proto\";
+         message E { google.protobuf.Timestamp at = 1; uint64 n = 2; repeated double l = 3; map<string, E> m = 4;
+           google.protobuf.Value v = 5; message I { string s = 1; } }",
+    ),
+    (3, "JSON", r#"{"type":"object","properties":{"n":{"type":"integer"}}}"#),
+];
+
+static WRITERS: LazyLock<Vec<Arc<StreamSchema>>> = LazyLock::new(|| {
+    let schemas = WRITTEN_WITH.iter().map(|(id, format, text)| {
+        let info = SchemaInfo {
+            id: *id,
+            version: 1,
+            format: (*format).to_owned(),
+            text: (*text).to_owned(),
+            references: Vec::new(),
+        };
+        Arc::new(StreamSchema::compile(&info).expect("a schema"))
+    });
+    schemas.collect()
+});
+
+/// A payload in a serializer's wire format, on streams of each language: valid or a dead letter with reasons.
+pub fn wire_format(data: &[u8]) {
+    let known = WRITTEN_WITH.iter().zip(WRITERS.iter());
+    let writers =
+        Writers::from_iter(known.map(|((id, ..), schema)| (*id, Writer::Known(Arc::clone(schema)))));
+    let mut row = Vec::new();
+    push_row(&mut row, data);
+    let len = u32::try_from(row.len()).unwrap_or(u32::MAX);
+    let segment = Segment {
+        count: 1,
+        collected_at: 0,
+        spooled_at: 0,
+        codec: Codec::None,
+        len,
+        raw_len: len,
+        origin: None,
+    };
+    for reader in WRITERS.iter() {
+        let parts = [(&segment, row.as_slice())];
+        let decoded = Decoder::new().decode_known(reader, &writers, 1, &parts, &DecodeLimits::default());
+        let decoded = decoded.expect("the batch itself is sound");
+        assert_eq!(decoded.valid as usize + decoded.dead.len(), 1, "conservation");
+        assert!(decoded.dead.iter().all(|letter| !letter.reasons.is_empty()));
+        assert_eq!(decoded.columns.is_empty(), decoded.valid == 0);
     }
 }
 

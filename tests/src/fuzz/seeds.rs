@@ -27,6 +27,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "commit_bodies" => commit_bodies(),
         "view_sql" => texts(&VIEWS),
         "intake" => texts(&BODIES),
+        "wire_format" => FRAMED.iter().map(|row| row.to_vec()).collect(),
         _ => panic!("no target {target}"),
     }
 }
@@ -55,6 +56,18 @@ const BODIES: [&str; 7] = [
     "{\"a\":1e400}\n{\"a\":-0.0}\n{\"a\":18446744073709551616}",
     "{\"a\":\"\\ud800\"}\n{\"a\" 1}",
     "[{\"a\":{\"b\":{\"c\":{\"d\":[[[[[]]]]]}}}}]",
+];
+
+/// Payloads in wire format: AVRO with every branch, PROTOBUF as first and as nested message, JSON, and strangers.
+const FRAMED: [&[u8]; 8] = [
+    b"\0\0\0\0\x01\x02\0\0\0\0",
+    b"\0\0\0\0\x01\x80\x01\x02\0\0\0\0\0\0\xf0\x3f\x04\0\x02\x02k\x04\x04\xd2\0\x02\x02\x04\x02x\0\0\0",
+    b"\0\0\0\0\x02\0\x0a\x04\x08\x01\x10\x02\x10\xff\x01\x1a\x08\0\0\0\0\0\0\xf0\x3f\x22\x07\x0a\x01k\x12\x02\x10\x01",
+    b"\0\0\0\0\x02\x04\0\0\x0a\x01s",
+    b"\0\0\0\0\x02\0\x2a\x09\x32\x07\x0a\x05\x11\0\0\0\0",
+    b"\0\0\0\0\x03{\"n\":1}",
+    b"\0\0\0\0\x09{}",
+    b"\x01{}",
 ];
 
 /// A message as the payload of a frame.
@@ -168,6 +181,7 @@ fn commit_header(count: u32, columns_len: usize, dead_len: usize) -> CommitHeade
         received_at: 4,
         admitted_at: 5,
         traceparent: None,
+        usage: Vec::new(),
     }
 }
 

@@ -67,6 +67,7 @@ fn dropped(lane: LaneNo, key: &LaneKey, seq: u64) -> CommitRequest {
             received_at: 1,
             admitted_at: 1,
             traceparent: None,
+            usage: Vec::new(),
         },
         body: bytes::Bytes::new(),
     }

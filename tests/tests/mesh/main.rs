@@ -16,6 +16,7 @@ mod kills_at_work;
 mod namespaces;
 mod offline;
 mod raw_agent;
+mod registry_clients;
 mod replay;
 mod restart;
 mod restored;
@@ -26,6 +27,7 @@ mod stopped;
 mod surgery;
 mod tail;
 mod trace;
+mod wire_format;
 
 use std::path::Path;
 

@@ -36,7 +36,7 @@ fn schema() -> Value {
 }
 
 fn event(n: u64) -> Value {
-    let temperature = if n % 2 == 0 {
+    let temperature = if n.is_multiple_of(2) {
         json!(n)
     } else {
         json!(n.to_string())
@@ -113,7 +113,7 @@ fn a_thousand_letters_are_fixed_and_replayed_and_each_counts_once_over_a_kill() 
             .then_some(())
             .ok_or_else(|| counts.to_string())
     });
-    let even: u64 = (1..=EVENTS).filter(|n| n % 2 == 0).sum();
+    let even: u64 = (1..=EVENTS).filter(|n| n.is_multiple_of(2)).sum();
     wait_for_sums(&mesh, (EVENTS - DEAD, even));
 
     // a dry run changes nothing, through the command that people use

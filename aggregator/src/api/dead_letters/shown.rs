@@ -78,23 +78,36 @@ pub fn fix_json(fix: Option<&str>) -> Value {
     })
 }
 
+/// One stream's letters in one state.
+#[derive(Default)]
+struct CountRow<'a> {
+    count: u64,
+    bytes: u64,
+    reasons: BTreeMap<&'a str, u64>,
+}
+
 /// By stream and state: how many, bytes, and how many break each rule.
 pub fn counts_json(counts: &[LetterCount]) -> Value {
-    let mut rows: BTreeMap<(&str, LetterState), (u64, u64, BTreeMap<&str, u64>)> = BTreeMap::new();
+    let mut rows: BTreeMap<(&str, LetterState), CountRow<'_>> = BTreeMap::new();
     let mut totals = BTreeMap::from(LetterState::ALL.map(|state| (state.as_str(), 0u64)));
     for count in counts {
         let row = rows.entry((count.stream.as_str(), count.state)).or_default();
         match &count.rule {
             Some(rule) => {
-                row.2.insert(rule, count.count);
+                row.reasons.insert(rule, count.count);
             }
             None => {
-                (row.0, row.1) = (count.count, count.bytes);
+                (row.count, row.bytes) = (count.count, count.bytes);
                 *totals.entry(count.state.as_str()).or_default() += count.count;
             }
         }
     }
-    let rows = rows.into_iter().map(|((stream, state), (count, bytes, reasons))| {
+    let rows = rows.into_iter().map(|((stream, state), row)| {
+        let CountRow {
+            count,
+            bytes,
+            reasons,
+        } = row;
         json!({ "stream": stream, "state": state, "count": count, "bytes": bytes, "reasons": reasons })
     });
     json!({ "counts": rows.collect::<Vec<_>>(), "totals": totals })

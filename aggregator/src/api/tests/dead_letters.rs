@@ -3,7 +3,7 @@
 use tributary_shared::time::now_millis;
 
 use super::*;
-use crate::registry::SchemaFormat;
+use crate::registry::{By, NewSchema};
 
 const SCHEMA: &str = r#"{"type":"object","properties":{"ts":{"type":"integer","x-event-time":true},"t":{"type":"number"}},"required":["t"]}"#;
 const FIX: &str = "json_set(payload, '$.t', 21.5, '$.ts', 1769860830000)";
@@ -17,10 +17,11 @@ fn post(path: &str, body: Value) -> TestRequest {
 impl Mesh {
     /// Registers the schema, which the batches that a test commits are not judged by: commit them first.
     fn register(&self, text: &str) {
+        let new = NewSchema::new(tributary_schema::language::SchemaFormat::Json, text);
         let registered = self
             .state
             .schemas
-            .register("readings-value", SchemaFormat::Json, text);
+            .register("readings-value", &new, &By::itself("a test"));
         registered.expect("registers");
     }
 

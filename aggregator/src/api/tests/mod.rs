@@ -3,6 +3,7 @@
 mod dead_letters;
 mod disk_full;
 mod registry;
+mod schemas;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -185,6 +186,7 @@ fn request(lane: LaneNo, key: LaneKey, first: Seq, last: Seq) -> CommitRequest {
         received_at: MINUTE + 3,
         admitted_at: MINUTE + 4,
         traceparent: Some(TRACE.to_owned()),
+        usage: Vec::new(),
     };
     CommitRequest { key, header, body }
 }

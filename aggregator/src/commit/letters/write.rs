@@ -34,9 +34,9 @@ pub fn insert(
     )?;
     let mut insert_rule =
         db.prepare_cached("INSERT OR IGNORE INTO dead_letter_rules (rule, id) VALUES (?1, ?2)")?;
-    let mut id = next_id(db)?;
+    let first_id = next_id(db)?;
     let mut tally = Tally::default();
-    for letter in letters {
+    for (id, letter) in (first_id..).zip(letters) {
         let reasons = queries::encode_reasons(&letter.reasons)?;
         insert.execute(params![
             id,
@@ -60,7 +60,6 @@ pub fn insert(
             letter.payload.len(),
             1,
         );
-        id += 1;
     }
     tally.write(db)
 }

@@ -132,7 +132,7 @@ async fn ack_after_fsync_and_state_is_f_of_log_at_every_torn_wal_tail() {
         log.close().await;
     }
     tributary_faults::injected(
-        Layer::Stores,
+        tributary_faults::Layer::Stores,
         "ack_after_fsync_and_state_is_f_of_log_at_every_torn_wal_tail",
         injected
             .iter()
@@ -192,7 +192,7 @@ async fn state_is_f_of_log_after_a_checkpoint_that_was_torn() {
     }
     assert!(mixed > 8, "pages were really torn: {mixed}");
     tributary_faults::injected(
-        Layer::Stores,
+        tributary_faults::Layer::Stores,
         "state_is_f_of_log_after_a_checkpoint_that_was_torn",
         [(
             "page of a checkpoint of the log that was not written",

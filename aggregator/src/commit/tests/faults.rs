@@ -1,7 +1,7 @@
 //! What goes wrong: stale schemas, foreign lanes, failing disks, second writers.
 
 use tokio::sync::mpsc;
-use tributary_shared::wire::{RefuseCode, SchemaInfo};
+use tributary_shared::wire::{RefuseCode, SchemaInfo, SchemaRef, SchemaUse};
 
 use super::super::group::{Group, GroupEntry};
 use super::super::lane::LaneCounts;
@@ -14,6 +14,7 @@ fn schema_info(id: u32, version: u32) -> Arc<SchemaInfo> {
         version,
         format: "JSON".to_owned(),
         text: "{}".to_owned(),
+        references: Vec::new(),
     })
 }
 
@@ -55,6 +56,38 @@ async fn a_batch_that_an_old_schema_judged_is_refused() {
     assert_eq!(
         code_of(&log.submit(drops(lane, &key, range(10, 12), "drop_oldest")).await),
         None
+    );
+    log.close().await;
+}
+
+#[tokio::test]
+async fn a_batch_whose_rows_name_an_unknown_schema_is_refused() {
+    let dir = tempfile::tempdir().expect("dir");
+    let log = Log::open(dir.path());
+    let key = lane_key("s", 1);
+    let lane = log.handle.open_lane(key.clone(), 1).await.expect("opens").lane_no;
+    log.schemas.set(key.stream.clone(), schema_info(8, 2));
+    let written_with = |id| {
+        let mut request = rows(lane, &key, range(1, 5));
+        request.header.schema = schema(8, 2);
+        request.header.usage = vec![SchemaUse {
+            schema: SchemaRef { id, version: 1 },
+            rows: 5,
+            rejected: 0,
+        }];
+        request
+    };
+    let answer = log.submit(written_with(7)).await;
+    assert_eq!(code_of(&answer), Some((RefuseCode::SchemaChanged, 1)));
+    let CommitAnswer::Refused { message, .. } = answer else {
+        panic!("refused")
+    };
+    assert!(message.contains("schema 7"), "{message}");
+    log.schemas.add_ids([7]);
+    assert_eq!(
+        code_of(&log.submit(written_with(7)).await),
+        None,
+        "nothing was lost"
     );
     log.close().await;
 }

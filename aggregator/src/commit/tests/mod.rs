@@ -88,6 +88,7 @@ fn header(lane: LaneNo, range: SeqRange, content: BatchContent) -> CommitHeader 
         received_at: 4,
         admitted_at: 5,
         traceparent: None,
+        usage: Vec::new(),
     }
 }
 

@@ -240,7 +240,7 @@ export class DeadLetters {
         after = answer.next;
         tell(after === undefined ? "." : " …");
       }
-      this.#close();
+      if (!order.dry_run) this.#close();
     } catch (error) {
       this.#tell(error.message);
     }

@@ -4,35 +4,38 @@
 //! A *writer*'s schema is the one that data was written by, a *reader*'s the one that it is read by. BACKWARD
 //! lets new readers read old data, FORWARD lets old readers read new data.
 
+mod avro;
+mod json;
 mod messages;
+mod pairs;
+mod protobuf;
 
 pub use messages::{CompatibilityLevel, Incompatibility, UnknownLevel};
 
-use crate::language::ParsedSchema;
+use crate::language::{Language, ParsedSchema};
 
 /// Everything that keeps `reader` from reading all data of `writer`; empty when nothing does.
 #[must_use]
 pub fn can_read(reader: &ParsedSchema, writer: &ParsedSchema) -> Vec<Incompatibility> {
-    if reader.format() != writer.format() {
-        let message = format!(
-            "the schema type changes from {} to {}; a subject keeps one type",
-            writer.format().as_str(),
-            reader.format().as_str()
-        );
-        return vec![Incompatibility::new(
-            "SCHEMA_TYPE_CHANGED",
-            String::new(),
-            message,
-        )];
-    }
-    if reader.canonical() == writer.canonical() {
-        return Vec::new();
-    }
-    let message = format!(
-        "changes of {} schemas cannot be judged by this version",
-        reader.format().as_str()
-    );
-    vec![Incompatibility::new("NOT_JUDGED", String::new(), message)]
+    let mut found = match (&reader.language, &writer.language) {
+        (Language::Avro(reader), Language::Avro(writer)) => avro::can_read(reader, writer),
+        (Language::Json(reader), Language::Json(writer)) => json::can_read(reader, writer),
+        (Language::Protobuf(reader), Language::Protobuf(writer)) => protobuf::can_read(reader, writer),
+        _ => {
+            let message = format!(
+                "the schema type changes from {} to {}; a subject keeps one type",
+                writer.format().as_str(),
+                reader.format().as_str()
+            );
+            vec![Incompatibility::new(
+                "SCHEMA_TYPE_CHANGED",
+                String::new(),
+                message,
+            )]
+        }
+    };
+    found.truncate(pairs::MAX_FOUND);
+    found
 }
 
 /// Judges a new version by a level: what is wrong, by the index of the old version that it breaks with. Empty

@@ -21,6 +21,7 @@ pub(super) struct Checks {
     pub forbidden: bool,
     pub null: bool,
     pub range: Option<Range>,
+    pub whole: WholeCheck,
     pub text: TextCheck,
     /// First byte of the value: of an object or of an array.
     pub opens_with: Option<u8>,
@@ -34,6 +35,7 @@ impl Default for Checks {
             forbidden: false,
             null: true,
             range: None,
+            whole: WholeCheck::default(),
             text: TextCheck::default(),
             opens_with: None,
             validator: None,
@@ -62,6 +64,25 @@ impl Range {
     }
 }
 
+/// Rules for an integer beyond its range.
+#[derive(Debug, Default)]
+pub(super) struct WholeCheck {
+    /// Positive.
+    multiple_of: Option<i64>,
+    one_of: Option<Vec<i64>>,
+}
+
+impl WholeCheck {
+    #[inline]
+    pub(super) fn allows(&self, value: i64) -> bool {
+        self.multiple_of.is_none_or(|of| value % of == 0)
+            && self
+                .one_of
+                .as_ref()
+                .is_none_or(|choices| choices.contains(&value))
+    }
+}
+
 /// Rules for a text.
 #[derive(Debug, Default)]
 pub(super) struct TextCheck {
@@ -71,6 +92,9 @@ pub(super) struct TextCheck {
     max_chars: Option<u64>,
     one_of: Option<Choices>,
     pub date_time: bool,
+    /// Of the whole property, for what the checks above cannot say: patterns and formats. Asked once for each
+    /// value of a dictionary, not once a row.
+    validator: Option<Box<Validator>>,
 }
 
 impl TextCheck {
@@ -84,6 +108,10 @@ impl TextCheck {
                     time.unwrap_or_else(|| EventTime::of_text(text)),
                     EventTime::Common(_)
                 ))
+            && self
+                .validator
+                .as_ref()
+                .is_none_or(|validator| validator.is_valid(&Value::from(text)))
     }
 
     #[inline]
@@ -153,14 +181,14 @@ pub(super) fn compile(schema: &Value, kind: Kind, outside: bool, draft: Draft) -
     }
     if let Some(keywords) = schema.as_object()
         && !outside
-        && let Some(checks) = native(keywords, kind)
+        && let Some(checks) = native(keywords, kind, draft)
     {
         return Some(checks);
     }
     if refers(schema) {
         return None;
     }
-    let validator = super::schema::options().with_draft(draft).build(schema).ok()?;
+    let validator = super::schema::validator(schema, Some(draft), None).ok()?;
     Some(Checks {
         validator: Some(Box::new(validator)),
         ..Checks::default()
@@ -190,9 +218,18 @@ fn refers(schema: &Value) -> bool {
 }
 
 /// Checks without a validator; `None` when a keyword needs one.
-fn native(keywords: &Map<String, Value>, kind: Kind) -> Option<Checks> {
+fn native(keywords: &Map<String, Value>, kind: Kind, draft: Draft) -> Option<Checks> {
     if keywords.keys().all(|keyword| is_annotation(keyword)) {
         return Some(Checks::default());
+    }
+    if let Some(only) = nullable(keywords) {
+        let mut checks = native(only, kind, draft)?;
+        checks.null = true;
+        return Some(checks);
+    }
+    if matches!(kind, Kind::Time(_) | Kind::Unsigned) {
+        // these columns take texts and numbers, which no check here can
+        return None;
     }
     let null = match keywords.get("type") {
         Some(types) => may_be_null(types)?,
@@ -206,6 +243,7 @@ fn native(keywords: &Map<String, Value>, kind: Kind) -> Option<Checks> {
     if kind == Kind::Json {
         checks.opens_with = Some(opening(keywords.get("type")?)?);
     }
+    let mut judged = false;
     for (keyword, value) in keywords {
         match keyword.as_str() {
             "type" => {}
@@ -226,6 +264,16 @@ fn native(keywords: &Map<String, Value>, kind: Kind) -> Option<Checks> {
             }
             "minLength" => checks.text.min_chars = Some(value.as_u64()?),
             "maxLength" => checks.text.max_chars = Some(value.as_u64()?),
+            "multipleOf" if kind == Kind::Int => {
+                checks.whole.multiple_of = Some(value.as_i64().filter(|of| *of > 0)?);
+            }
+            "enum" if kind == Kind::Int => {
+                let values = value.as_array()?;
+                checks.null &= values.contains(&Value::Null);
+                let ints = values.iter().filter(|value| !value.is_null()).map(Value::as_i64);
+                checks.whole.one_of = Some(ints.collect::<Option<_>>()?);
+            }
+            "pattern" | "format" if kind == Kind::Text && value != "date-time" => judged = true,
             "enum" | "const" if kind == Kind::Text => {
                 let values = if keyword == "enum" {
                     value.as_array()?.as_slice()
@@ -246,7 +294,33 @@ fn native(keywords: &Map<String, Value>, kind: Kind) -> Option<Checks> {
             _ => return None,
         }
     }
+    if judged {
+        let whole = Value::Object(keywords.clone());
+        let validator = super::schema::validator(&whole, Some(draft), None).ok()?;
+        checks.text.validator = Some(Box::new(validator));
+    }
     Some(checks)
+}
+
+/// The schema of `{"anyOf": [schema, {"type": "null"}]}`, which generators write for what may be missing.
+fn nullable(keywords: &Map<String, Value>) -> Option<&Map<String, Value>> {
+    let mut found = None;
+    for (keyword, value) in keywords {
+        match keyword.as_str() {
+            "anyOf" => found = Some(value.as_array()?),
+            other if is_annotation(other) => {}
+            _ => return None,
+        }
+    }
+    let is_null = |schema: &Value| {
+        schema
+            .as_object()
+            .is_some_and(|map| map.len() == 1 && map.get("type") == Some(&Value::from("null")))
+    };
+    match found?.as_slice() {
+        [null, only] | [only, null] if is_null(null) && !is_null(only) => only.as_object(),
+        _ => None,
+    }
 }
 
 fn may_be_null(types: &Value) -> Option<bool> {

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use tributary_shared::wire::Reason;
 
-use super::fault::{Fault, bool_here, event_time_here, explain, integer_here, number_here, special_checks};
+use super::fault::{
+    Fault, bool_here, event_time_here, explain, integer_here, number_here, special_checks, time_here,
+    unsigned_here,
+};
+use super::framing::{is_framed, split};
 use super::keys::{FieldNo, KeySet, KeyTable, Member};
 use super::kind::Kind;
 use super::messages::DecodeLimits;
@@ -12,7 +16,7 @@ use super::number::Number;
 use super::plan::{Field, Plan};
 use super::reasons::judge;
 use super::scan::Cursor;
-use super::schema::{Judged, StreamSchema, text_of};
+use super::schema::{Judged, Language, StreamSchema, text_of};
 use super::time::EventTime;
 
 /// Judges events one after the other, and remembers the order of their keys. Takes the same two ways as the
@@ -50,22 +54,24 @@ impl Checker {
         &self.schema
     }
 
-    /// Judges one payload.
+    /// Judges one payload. One in wire format that another schema wrote passes: what that schema says only a
+    /// gateway knows.
     ///
     /// # Errors
     /// The reasons why a gateway would make a dead letter of it, at least one.
     pub fn check(&mut self, payload: &[u8]) -> Result<(), Vec<Reason>> {
-        let text = text_of(payload, DecodeLimits::default().event_bytes).map_err(|reason| vec![reason])?;
-        match &self.schema.judged {
-            None => judge(None, text),
-            Some(judged) => self.state.check(judged, text),
-        }
+        self.state.judge(&self.schema, payload)
     }
 }
 
 /// [`Checker::check`] for a single payload.
-pub(super) fn check_one(judged: &Judged, text: &str) -> Result<(), Vec<Reason>> {
-    State::new(&judged.plan.fields).check(judged, text)
+#[cfg(not(feature = "columns"))]
+pub(super) fn check_one(schema: &StreamSchema, payload: &[u8]) -> Result<(), Vec<Reason>> {
+    let fields = schema
+        .judged
+        .as_ref()
+        .map_or(&[][..], |judged| &judged.plan.fields);
+    State::new(fields).judge(schema, payload)
 }
 
 impl State {
@@ -76,6 +82,23 @@ impl State {
             tries: 0,
             unknown: KeySet::default(),
             scratch: String::new(),
+        }
+    }
+
+    fn judge(&mut self, schema: &StreamSchema, payload: &[u8]) -> Result<(), Vec<Reason>> {
+        let mut json = payload;
+        if is_framed(payload) {
+            let (id, body) = split(payload).map_err(|reason| vec![reason])?;
+            let own = schema.schema_ref().is_some_and(|own| own.id == id);
+            if !own || !matches!(schema.language, Language::Json) {
+                return Ok(());
+            }
+            json = body;
+        }
+        let text = text_of(json, DecodeLimits::default().event_bytes).map_err(|reason| vec![reason])?;
+        match &schema.judged {
+            None => judge(None, text),
+            Some(judged) => self.check(judged, text),
         }
     }
 
@@ -107,7 +130,7 @@ impl State {
                     let field = &plan.fields[number];
                     required += u32::from(field.required);
                     let time = if plan.event_time == Some(number) {
-                        event_time_here(&mut cursor, &mut self.scratch)?
+                        event_time_here(&mut cursor, field.kind, &mut self.scratch)?
                     } else {
                         None
                     };
@@ -157,7 +180,7 @@ impl State {
             match field.kind {
                 Kind::Int => {
                     let value = integer_here(cursor, number)?;
-                    checks.range.is_none_or(|range| range.has_int(value))
+                    checks.range.is_none_or(|range| range.has_int(value)) && checks.whole.allows(value)
                 }
                 Kind::Float => match number_here(cursor, number)? {
                     Number::Int(value) => checks.range.is_none_or(|range| range.has_int(value)),
@@ -169,6 +192,8 @@ impl State {
                     let text = cursor.string()?;
                     !check || checks.text.allows(text.decode(&mut self.scratch), time)
                 }
+                Kind::Time(unit) => time_here(cursor, number, unit, &mut self.scratch).map(|_| true)?,
+                Kind::Unsigned => unsigned_here(cursor, number).map(|_| true)?,
                 Kind::Json => {
                     let opens_with = cursor.peek();
                     cursor.skip_value()?;

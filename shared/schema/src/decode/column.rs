@@ -3,14 +3,18 @@
 
 use std::sync::Arc;
 
-use arrow_array::types::{Float64Type, Int64Type};
-use arrow_array::{ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray};
+use arrow_array::types::{
+    ArrowTimestampType, Float64Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType,
+};
+use arrow_array::{ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray, StringArray};
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, BooleanBufferBuilder, NullBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 
 use super::kind::Kind;
 use super::lent::Lent;
 use super::text::TextColumn;
+use super::time::TimeUnit;
 
 /// The rows without a value, as ascending ranges.
 #[derive(Debug, Default)]
@@ -81,6 +85,16 @@ impl<T: ArrowNativeType> Fixed<T> {
     }
 }
 
+impl Fixed<i64> {
+    fn finish_times<P: ArrowTimestampType>(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        let (values, nulls) = self.take(rows);
+        let values = ScalarBuffer::from(self.lent.lend(values));
+        Ok(Arc::new(
+            PrimitiveArray::<P>::try_new(values, nulls)?.with_timezone("UTC"),
+        ))
+    }
+}
+
 /// One column of any kind.
 #[derive(Debug)]
 pub(super) enum Column {
@@ -88,7 +102,18 @@ pub(super) enum Column {
     Float(Fixed<f64>),
     Bool(Fixed<bool>),
     Text(TextColumn),
+    Time(TimeUnit, Fixed<i64>),
+    Unsigned(Fixed<u64>),
     Json(TextColumn),
+}
+
+/// Texts of numbers, for a column whose numbers fit no type.
+fn number_texts(values: &[u64], nulls: Option<NullBuffer>) -> ArrayRef {
+    let valid = |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+    let texts = values.iter().enumerate();
+    Arc::new(StringArray::from_iter(
+        texts.map(|(row, value)| valid(row).then(|| value.to_string())),
+    ))
 }
 
 impl Column {
@@ -98,6 +123,8 @@ impl Column {
             Kind::Float => Self::Float(Fixed::default()),
             Kind::Bool => Self::Bool(Fixed::default()),
             Kind::Text => Self::Text(TextColumn::adaptive()),
+            Kind::Time(unit) => Self::Time(unit, Fixed::default()),
+            Kind::Unsigned => Self::Unsigned(Fixed::default()),
             Kind::Json => Self::Json(TextColumn::plain()),
         }
     }
@@ -105,33 +132,51 @@ impl Column {
     /// Cuts off the cell of `row`, when there is one.
     pub(super) fn truncate(&mut self, row: usize) {
         match self {
-            Self::Int(column) => column.values.truncate(row),
+            Self::Int(column) | Self::Time(_, column) => column.values.truncate(row),
+            Self::Unsigned(column) => column.values.truncate(row),
             Self::Float(column) => column.values.truncate(row),
             Self::Bool(column) => column.values.truncate(row),
             Self::Text(column) | Self::Json(column) => column.truncate(row),
         }
     }
 
-    /// The array of `rows` rows; the column is then empty and ready for the next batch.
+    /// The array of `rows` rows, and whether its values are JSON texts; the column is then empty and ready for
+    /// the next batch.
     ///
     /// # Errors
     /// None that a column filled through [`Fixed::push`] and [`TextColumn::push`] can cause.
-    pub(super) fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
-        match self {
-            Self::Int(column) => column.finish::<Int64Type>(rows),
-            Self::Float(column) => column.finish::<Float64Type>(rows),
+    pub(super) fn finish(&mut self, rows: usize) -> Result<(ArrayRef, bool), ArrowError> {
+        let array = match self {
+            Self::Int(column) => column.finish::<Int64Type>(rows)?,
+            Self::Float(column) => column.finish::<Float64Type>(rows)?,
             Self::Bool(column) => {
                 let (values, nulls) = column.take(rows);
-                Ok(Arc::new(BooleanArray::new(BooleanBuffer::from(values), nulls)))
+                Arc::new(BooleanArray::new(BooleanBuffer::from(values), nulls))
             }
-            Self::Text(column) | Self::Json(column) => column.finish(rows),
-        }
+            Self::Time(unit, column) => match unit {
+                TimeUnit::Millis => column.finish_times::<TimestampMillisecondType>(rows)?,
+                TimeUnit::Micros => column.finish_times::<TimestampMicrosecondType>(rows)?,
+                TimeUnit::Nanos => column.finish_times::<TimestampNanosecondType>(rows)?,
+            },
+            Self::Unsigned(column) => {
+                let (values, nulls) = column.take(rows);
+                let ints: Result<Vec<i64>, _> = values.iter().map(|value| i64::try_from(*value)).collect();
+                match ints {
+                    Ok(ints) => Arc::new(PrimitiveArray::<Int64Type>::try_new(ints.into(), nulls)?),
+                    Err(_) => return Ok((number_texts(&values, nulls), true)),
+                }
+            }
+            Self::Text(column) => column.finish(rows)?,
+            Self::Json(column) => return Ok((column.finish(rows)?, true)),
+        };
+        Ok((array, false))
     }
 
     /// Takes the memory back that the last array had, once the array is written and gone.
     pub(super) fn reclaim(&mut self) {
         match self {
-            Self::Int(column) => column.reclaim(),
+            Self::Int(column) | Self::Time(_, column) => column.reclaim(),
+            Self::Unsigned(column) => column.reclaim(),
             Self::Float(column) => column.reclaim(),
             Self::Bool(_) => {}
             Self::Text(column) | Self::Json(column) => column.reclaim(),

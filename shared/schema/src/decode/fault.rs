@@ -3,11 +3,12 @@
 use tributary_shared::wire::Reason;
 
 use super::keys::FieldNo;
+use super::kind::Kind;
 use super::number::{Number, integral};
 use super::plan::{Field, Plan};
 use super::reasons::{malformed, pointer, reason};
 use super::scan::{Cursor, ScanError};
-use super::time::EventTime;
+use super::time::{EventTime, TimeUnit};
 
 /// Why a row was not taken as it was read.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +40,27 @@ pub(super) fn integer_here(cursor: &mut Cursor<'_>, field: FieldNo) -> Result<i6
     }
 }
 
+/// The time here: text, or a count of the column's own units.
+pub(super) fn time_here(
+    cursor: &mut Cursor<'_>,
+    field: FieldNo,
+    unit: TimeUnit,
+    scratch: &mut String,
+) -> Result<i64, Fault> {
+    if cursor.peek() == b'"' {
+        let text = cursor.string()?;
+        return unit.of_text(text.decode(scratch)).ok_or(Fault::Unfit(field));
+    }
+    integer_here(cursor, field)
+}
+
+/// The integer of 64 bits without sign here.
+pub(super) fn unsigned_here(cursor: &mut Cursor<'_>, field: FieldNo) -> Result<u64, Fault> {
+    let start = cursor.at();
+    number_here(cursor, field)?;
+    cursor.since(start).parse().map_err(|_| Fault::Unfit(field))
+}
+
 #[inline]
 pub(super) fn bool_here(cursor: &mut Cursor<'_>, field: FieldNo) -> Result<bool, Fault> {
     match cursor.peek() {
@@ -51,13 +73,17 @@ pub(super) fn bool_here(cursor: &mut Cursor<'_>, field: FieldNo) -> Result<bool,
 /// Reads the value here as event time without stepping over it; `None` for null.
 pub(super) fn event_time_here(
     cursor: &mut Cursor<'_>,
+    kind: Kind,
     scratch: &mut String,
 ) -> Result<Option<EventTime>, ScanError> {
     let start = cursor.at();
     let time = match cursor.peek() {
         b'n' => None,
         b'"' => Some(EventTime::of_text(cursor.string()?.decode(scratch))),
-        b'-' | b'0'..=b'9' => Some(EventTime::of_number(cursor.number()?)),
+        b'-' | b'0'..=b'9' => Some(EventTime::of_number(match (cursor.number()?, kind) {
+            (Number::Int(value), Kind::Time(unit)) => Number::Int(unit.to_millis(value)),
+            (number, _) => number,
+        })),
         _ => Some(EventTime::Unusable),
     };
     cursor.seek(start);

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, TimestampMillisecondArray};
+use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, TimestampMillisecondArray};
 use arrow_buffer::{Buffer, ScalarBuffer};
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit};
 use tributary_shared::wire::WireError;
-use tributary_shared::wire::batch::{EVENT_TIME_COLUMN, EXTRA_COLUMN, JSON_TEXT_METADATA};
+use tributary_shared::wire::batch::{EVENT_TIME_COLUMN, EXTRA_COLUMN, JSON_TEXT_METADATA, SCHEMA_ID_COLUMN};
 
 use super::text::TextColumn;
 
@@ -49,7 +49,12 @@ impl Columns {
         self.arrays.push(array);
     }
 
-    /// Ends with `_extra` and writes the stream, which will have about `capacity` bytes.
+    /// Adds the ids of the schemas that wrote the rows.
+    pub(super) fn push_schema_ids(&mut self, ids: Int32Array) {
+        self.push(SCHEMA_ID_COLUMN, Arc::new(ids), false);
+    }
+
+    /// Ends with `_extra`.
     ///
     /// # Errors
     /// [`WireError::Encode`] when arrow refuses the columns, which none of ours makes it do.
@@ -57,21 +62,27 @@ impl Columns {
         mut self,
         extra: &mut TextColumn,
         metadata: HashMap<String, String>,
-        capacity: usize,
-    ) -> Result<Vec<u8>, WireError> {
-        let write = move || -> Result<Vec<u8>, ArrowError> {
-            let extra = extra.finish(self.rows)?;
-            self.push(EXTRA_COLUMN, extra, true);
-            let schema = Arc::new(Schema::new_with_metadata(self.fields, metadata));
-            let batch = RecordBatch::try_new(Arc::clone(&schema), self.arrays)?;
-            let options = IpcWriteOptions::default().try_with_compression(COMPRESSION)?;
-            let mut writer =
-                StreamWriter::try_new_with_options(Vec::with_capacity(capacity), &schema, options)?;
-            writer.write(&batch)?;
-            writer.into_inner()
-        };
-        write().map_err(encode_error)
+    ) -> Result<RecordBatch, WireError> {
+        let extra = extra.finish(self.rows).map_err(encode_error)?;
+        self.push(EXTRA_COLUMN, extra, true);
+        let schema = Arc::new(Schema::new_with_metadata(self.fields, metadata));
+        RecordBatch::try_new(schema, self.arrays).map_err(encode_error)
     }
+}
+
+/// Writes the stream, which will have about `capacity` bytes.
+///
+/// # Errors
+/// [`WireError::Encode`] when arrow refuses the columns, which none of ours makes it do.
+pub(super) fn write(batch: &RecordBatch, capacity: usize) -> Result<Vec<u8>, WireError> {
+    let write = || -> Result<Vec<u8>, ArrowError> {
+        let options = IpcWriteOptions::default().try_with_compression(COMPRESSION)?;
+        let room = Vec::with_capacity(capacity);
+        let mut writer = StreamWriter::try_new_with_options(room, batch.schema_ref(), options)?;
+        writer.write(batch)?;
+        writer.into_inner()
+    };
+    write().map_err(encode_error)
 }
 
 pub(super) fn encode_error(error: ArrowError) -> WireError {

@@ -2,7 +2,8 @@
 
 use tributary_shared::ids::Seq;
 use tributary_shared::wire::{
-    BatchHeader, DeadLetter, MAX_BATCH_ROWS, MAX_EVENT_BYTES, MAX_INFLATED_BATCH, Segment, WireError,
+    BatchHeader, DeadLetter, MAX_BATCH_ROWS, MAX_EVENT_BYTES, MAX_INFLATED_BATCH, SchemaUse, Segment,
+    WireError,
 };
 
 /// What one batch may cost. Checked against the declared sizes before anything is allocated.
@@ -35,6 +36,8 @@ pub struct Decoded {
     pub valid: u32,
     /// The other rows, ascending by seq.
     pub dead: Vec<DeadLetter>,
+    /// By the schema that wrote the rows; those that name none count for the stream's newest. Empty without one.
+    pub usage: Vec<SchemaUse>,
     /// Bytes of the batch once inflated.
     pub inflated: usize,
 }
@@ -47,10 +50,20 @@ impl Decoded {
     }
 }
 
+/// Why a batch was not decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// Rows name schemas by these ids, which are not among the writers: fetch them, and decode again.
+    #[error("rows name schemas that are not at hand: {0:?}")]
+    UnknownWriters(Vec<u32>),
+}
+
 /// Why a registered schema cannot judge events.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
-    #[error("the schema's format is {0}; this gateway reads JSON")]
+    #[error("the schema's format is {0}; AVRO, JSON and PROTOBUF are known here")]
     Format(String),
     #[error("the schema has {len} bytes; the limit is {limit}")]
     TooLarge { len: usize, limit: usize },
@@ -58,6 +71,8 @@ pub enum SchemaError {
     NotJson(String),
     #[error("the schema is not valid at {path:?}: {message}")]
     Invalid { path: String, message: String },
+    #[error("the rule at {path:?}: {message}")]
+    Rule { path: String, message: String },
     #[error("the schema names {count} properties; the limit is {limit}")]
     TooManyProperties { count: usize, limit: usize },
     #[error("the schema marks both {0:?} and {1:?} with x-event-time; mark one")]

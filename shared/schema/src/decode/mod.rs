@@ -24,6 +24,8 @@
 // without columns there are helpers that only columns need
 #![cfg_attr(not(feature = "columns"), allow(dead_code))]
 
+#[cfg(feature = "columns")]
+mod avro;
 mod check;
 mod checker;
 #[cfg(feature = "columns")]
@@ -33,6 +35,7 @@ mod decoder;
 #[cfg(feature = "columns")]
 mod extra;
 mod fault;
+mod framing;
 mod infer;
 #[cfg(feature = "columns")]
 mod ipc;
@@ -43,21 +46,37 @@ mod lent;
 mod messages;
 mod number;
 mod plan;
+#[cfg(feature = "columns")]
+mod protobuf;
 mod reasons;
+#[cfg(feature = "columns")]
+mod rules;
 mod scan;
 mod schema;
 #[cfg(feature = "columns")]
 mod schemaless;
+#[cfg(feature = "columns")]
+mod tally;
 #[cfg(all(test, feature = "columns"))]
 mod tests;
 #[cfg(feature = "columns")]
 mod text;
 mod time;
 #[cfg(feature = "columns")]
+mod translate;
+#[cfg(feature = "columns")]
 mod typed;
+#[cfg(feature = "columns")]
+mod writers;
 
 pub use checker::Checker;
 #[cfg(feature = "columns")]
 pub use decoder::Decoder;
-pub use messages::{DecodeLimits, Decoded, SchemaError, encode_dead, split_body};
+pub use framing::writer_id;
+pub use messages::{DecodeError, DecodeLimits, Decoded, SchemaError, encode_dead, split_body};
+pub use reasons::is_event;
+#[cfg(feature = "columns")]
+pub use rules::check_rules;
 pub use schema::{MAX_SCHEMA_TEXT, StreamSchema};
+#[cfg(feature = "columns")]
+pub use writers::{Writer, Writers};

@@ -7,7 +7,7 @@
 
 use jsonschema::Draft;
 use serde_json::{Map, Value};
-use tributary_shared::wire::batch::{EVENT_TIME_COLUMN, EXTRA_COLUMN};
+use tributary_shared::wire::batch::{EVENT_TIME_COLUMN, EXTRA_COLUMN, SCHEMA_ID_COLUMN};
 
 use super::check::{self, Checks};
 use super::infer::{kind_of, resolve};
@@ -45,12 +45,16 @@ pub(super) struct Plan {
     pub event_time: Option<FieldNo>,
     /// The schema marks the event-time field, so that a value that is no time makes the row invalid.
     pub event_time_marked: bool,
+    /// The fields that the schema marks with `x-key`.
+    pub keys: Vec<String>,
 }
 
 impl Plan {
+    /// `kinds` overrule what the schema's own keywords say about columns.
+    ///
     /// # Errors
     /// [`SchemaError::TooManyProperties`], [`SchemaError::TwoEventTimes`].
-    pub(super) fn build(root: &Value, draft: Draft) -> Result<Self, SchemaError> {
+    pub(super) fn build(root: &Value, draft: Draft, kinds: &[(String, Kind)]) -> Result<Self, SchemaError> {
         let mut properties = Vec::new();
         collect_properties(root, root, ROOT_DEPTH, &mut properties);
         if properties.len() > MAX_COLUMNS {
@@ -66,9 +70,12 @@ impl Plan {
             flat: is_flat(root, draft),
             event_time: None,
             event_time_marked: false,
+            keys: Vec::new(),
         };
         for (name, schema) in properties {
-            plan.add_property(name, schema, root, draft)?;
+            let kind = kinds.iter().find(|(known, _)| known == name);
+            let kind = kind.map_or_else(|| kind_of(schema, root), |(_, kind)| *kind);
+            plan.add_property(name, (schema, kind), draft)?;
         }
         if plan.event_time.is_none() {
             plan.event_time = Some(plan.find_or_add(DEFAULT_EVENT_TIME));
@@ -90,8 +97,7 @@ impl Plan {
     fn add_property(
         &mut self,
         name: &str,
-        schema: &Value,
-        root: &Value,
+        (schema, kind): (&Value, Kind),
         draft: Draft,
     ) -> Result<(), SchemaError> {
         if schema.get("x-event-time") == Some(&Value::Bool(true)) {
@@ -104,7 +110,9 @@ impl Plan {
             self.event_time = Some(self.fields.len());
             self.event_time_marked = true;
         }
-        let kind = kind_of(schema, root);
+        if schema.get("x-key") == Some(&Value::Bool(true)) {
+            self.keys.push(name.to_owned());
+        }
         let reserved = is_reserved(name);
         let checks = if self.flat {
             check::compile(schema, kind, reserved, draft)
@@ -167,7 +175,7 @@ impl Plan {
 
 /// A name that a column of ours has: such a field stays in `_extra`.
 pub(super) fn is_reserved(name: &str) -> bool {
-    name == EVENT_TIME_COLUMN || name == EXTRA_COLUMN
+    name == EVENT_TIME_COLUMN || name == EXTRA_COLUMN || name == SCHEMA_ID_COLUMN
 }
 
 /// The properties of the root, also where generators hide them behind a reference or in `allOf`. The first

@@ -97,8 +97,19 @@ fn explain(error: &ValidationError<'_>, reasons: &mut Vec<Reason>) {
                 reasons.push(reason(format!("{path}{}", pointer(name)), rule, message));
             }
         }
+        ValidationErrorKind::BacktrackLimitExceeded { .. } => {
+            let message = "the schema's pattern takes too many steps on this value: write it without lookaround and backreferences";
+            reasons.push(reason(path.to_owned(), "pattern_limit", message));
+        }
         _ => reasons.push(reason(path.to_owned(), rule, message)),
     }
+}
+
+/// Whether a text is an event at all, whatever its schema: a well-formed JSON object with finite numbers and
+/// distinct keys.
+#[must_use]
+pub fn is_event(text: &str) -> bool {
+    structure(text).is_ok()
 }
 
 /// Whether the row is a well-formed JSON object with finite numbers and distinct keys.

@@ -12,7 +12,7 @@ use tributary_shared::wire::{Reason, WireError};
 
 use super::column::Column;
 use super::extra::Extra;
-use super::ipc::{Columns, encode_error};
+use super::ipc::{Columns, encode_error, write};
 use super::keys::{FieldNo, KeyTable, Member};
 use super::kind::Kind;
 use super::number::Number;
@@ -181,11 +181,11 @@ impl<'a> SchemalessRows<'a> {
                 continue;
             }
             let kind = kind_of(&noted.cells);
-            let array = build(&noted.cells, kind, rows, &mut self.scratch)?;
-            columns.push(&noted.name, array, kind == Kind::Json);
+            let (array, json) = build(&noted.cells, kind, rows, &mut self.scratch)?;
+            columns.push(&noted.name, array, json);
         }
         let metadata = HashMap::from([(SCHEMALESS_METADATA.to_owned(), "true".to_owned())]);
-        columns.finish(&mut self.extra.column, metadata, 0)
+        write(&columns.finish(&mut self.extra.column, metadata)?, 0)
     }
 }
 
@@ -219,7 +219,12 @@ fn kind_of(cells: &[Cell<'_>]) -> Kind {
     }
 }
 
-fn build(cells: &[Cell<'_>], kind: Kind, rows: usize, scratch: &mut String) -> Result<ArrayRef, WireError> {
+fn build(
+    cells: &[Cell<'_>],
+    kind: Kind,
+    rows: usize,
+    scratch: &mut String,
+) -> Result<(ArrayRef, bool), WireError> {
     let mut column = Column::new(kind);
     for cell in cells {
         let row = cell.row as usize;
@@ -239,9 +244,11 @@ fn build(cells: &[Cell<'_>], kind: Kind, rows: usize, scratch: &mut String) -> R
                 let text = cursor.string().map_err(refused)?;
                 column.push(row, text.decode(scratch), || true);
             }
+            // only a schema makes a column of the other kinds
             Column::Json(column) => {
                 column.push(row, cell.raw, || true);
             }
+            Column::Time(..) | Column::Unsigned(_) => {}
         }
     }
     column.finish(rows).map_err(encode_error)

@@ -54,6 +54,40 @@ impl EventTime {
     }
 }
 
+/// What an integer that is a time counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum TimeUnit {
+    Millis,
+    Micros,
+    Nanos,
+}
+
+impl TimeUnit {
+    pub(super) fn per_second(self) -> i64 {
+        match self {
+            Self::Millis => 1_000,
+            Self::Micros => 1_000_000,
+            Self::Nanos => 1_000_000_000,
+        }
+    }
+
+    /// The count since the epoch in Unix milliseconds, rounded down.
+    pub(super) fn to_millis(self, value: i64) -> Millis {
+        value.div_euclid(self.per_second() / 1_000)
+    }
+
+    /// What RFC 3339 text says, in this unit; finer digits are cut off. `None` for text that is no time, and
+    /// for one that 64 bits do not hold.
+    pub(super) fn of_text(self, text: &str) -> Option<i64> {
+        let time = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+        match self {
+            Self::Millis => Some(time.timestamp_millis()),
+            Self::Micros => Some(time.timestamp_micros()),
+            Self::Nanos => time.timestamp_nanos_opt(),
+        }
+    }
+}
+
 /// Days from the epoch to the first of March of the year 0, from where leap days come last in a year.
 const DAYS_TO_EPOCH: i64 = 719_468;
 

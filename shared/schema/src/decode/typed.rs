@@ -6,23 +6,37 @@
 
 use std::collections::HashMap;
 
+use arrow_array::{BooleanArray, Int32Array, RecordBatch};
+use arrow_select::filter::filter_record_batch;
 use tributary_shared::time::{MAX_MILLIS, MIN_MILLIS, Millis};
-use tributary_shared::wire::batch::EVENT_TIME_METADATA;
+use tributary_shared::wire::batch::{EVENT_TIME_METADATA, KEYS_METADATA};
 use tributary_shared::wire::{Reason, WireError};
 
 use super::column::Column;
 use super::extra::Extra;
-use super::fault::{Fault, bool_here, event_time_here, explain, integer_here, number_here, special_checks};
-use super::ipc::{Columns, encode_error};
+use super::fault::{
+    Fault, bool_here, event_time_here, explain, integer_here, number_here, special_checks, time_here,
+    unsigned_here,
+};
+use super::ipc::{Columns, encode_error, write};
 use super::keys::{FieldNo, KeyTable, Member};
-use super::kind::Kind;
 use super::lent::Lent;
 use super::number::Number;
 use super::plan::{Field, Plan};
 use super::reasons::judge;
+use super::rules::RuleBook;
 use super::scan::Cursor;
 use super::schema::Judged;
 use super::time::EventTime;
+
+/// A batch that is written.
+#[derive(Debug, Default)]
+pub(super) struct Finished {
+    /// Arrow IPC.
+    pub columns: Vec<u8>,
+    /// The rows that are not in the columns because they break a rule, ascending, with their reasons.
+    pub broken: Vec<(usize, Vec<Reason>)>,
+}
 
 /// The columns of one schema, filled batch after batch.
 #[derive(Debug)]
@@ -83,6 +97,20 @@ impl TypedRows {
     fn add_slowly(&mut self, judged: &Judged, text: &str, collected_at: Millis) -> Result<(), Vec<Reason>> {
         self.cut_row();
         judge(Some(&judged.validator), text)?;
+        self.add_judged(judged, text, collected_at)
+    }
+
+    /// Adds a row that the schema of its writer has judged, so that only what the columns cannot hold is left
+    /// to find.
+    ///
+    /// # Errors
+    /// Why the row has no place in the columns, which are then as before.
+    pub(super) fn add_judged(
+        &mut self,
+        judged: &Judged,
+        text: &str,
+        collected_at: Millis,
+    ) -> Result<(), Vec<Reason>> {
         self.fill(&judged.plan, text, collected_at, false)
             .map_err(|fault| {
                 self.cut_row();
@@ -115,7 +143,7 @@ impl TypedRows {
                     let field = &plan.fields[number];
                     required += u32::from(field.required);
                     let time = if plan.event_time == Some(number) {
-                        let time = event_time_here(&mut cursor, &mut self.scratch)?;
+                        let time = event_time_here(&mut cursor, field.kind, &mut self.scratch)?;
                         event_time = time.and_then(EventTime::millis);
                         if time == Some(EventTime::Unusable) && plan.event_time_marked {
                             return Err(Fault::EventTime(number));
@@ -183,7 +211,7 @@ impl TypedRows {
             Column::Int(column) => {
                 let value = integer_here(cursor, number)?;
                 column.push(row, value);
-                checks.range.is_none_or(|range| range.has_int(value))
+                checks.range.is_none_or(|range| range.has_int(value)) && checks.whole.allows(value)
             }
             Column::Float(column) => match number_here(cursor, number)? {
                 Number::Int(value) => {
@@ -207,6 +235,14 @@ impl TypedRows {
                 let text = cursor.string()?.decode(&mut self.scratch);
                 column.push(row, text, || !check || checks.text.allows(text, time))
             }
+            Column::Time(unit, column) => {
+                column.push(row, time_here(cursor, number, *unit, &mut self.scratch)?);
+                true
+            }
+            Column::Unsigned(column) => {
+                column.push(row, unsigned_here(cursor, number)?);
+                true
+            }
             Column::Json(column) => {
                 let start = cursor.at();
                 cursor.skip_value()?;
@@ -223,29 +259,66 @@ impl TypedRows {
         }
     }
 
-    /// The batch's columns as Arrow IPC, and the builders empty again. No bytes for no rows.
+    /// The batch's columns as Arrow IPC, with the ids of the rows' schemas if there are any, and the builders
+    /// empty again. Rows that break a rule are left out. No bytes for no rows.
     ///
     /// # Errors
     /// [`WireError::Encode`] when arrow refuses the columns, which none of ours makes it do.
-    pub(super) fn finish(&mut self, plan: &Plan) -> Result<Vec<u8>, WireError> {
+    pub(super) fn finish(
+        &mut self,
+        plan: &Plan,
+        ids: Option<Int32Array>,
+        rules: &RuleBook<'_>,
+    ) -> Result<Finished, WireError> {
         let rows = std::mem::take(&mut self.rows);
-        let written = if rows == 0 {
-            Ok(Vec::new())
+        let finished = if rows == 0 {
+            Ok(Finished::default())
         } else {
-            self.write(plan, rows)
+            self.write(plan, ids, rows, rules)
         };
         // the arrays are gone now
         self.event_times = self.lent_times.take_back();
         self.columns.iter_mut().for_each(Column::reclaim);
         self.extra.column.reclaim();
-        written
+        finished
     }
 
-    fn write(&mut self, plan: &Plan, rows: usize) -> Result<Vec<u8>, WireError> {
+    fn write(
+        &mut self,
+        plan: &Plan,
+        ids: Option<Int32Array>,
+        rows: usize,
+        rules: &RuleBook<'_>,
+    ) -> Result<Finished, WireError> {
+        let mut batch = self.batch(plan, ids, rows)?;
+        let mut broken = Vec::new();
+        if !rules.is_empty() {
+            broken = rules.broken_by(&batch);
+            if broken.len() == rows {
+                return Ok(Finished {
+                    columns: Vec::new(),
+                    broken,
+                });
+            }
+            if !broken.is_empty() {
+                let mut keep = vec![true; rows];
+                broken.iter().for_each(|(row, _)| keep[*row] = false);
+                batch = filter_record_batch(&batch, &BooleanArray::from(keep)).map_err(encode_error)?;
+            }
+        }
+        let columns = write(&batch, self.written + self.written / 8)?;
+        self.written = columns.len();
+        Ok(Finished { columns, broken })
+    }
+
+    fn batch(&mut self, plan: &Plan, ids: Option<Int32Array>, rows: usize) -> Result<RecordBatch, WireError> {
         let mut columns = Columns::new(self.lent_times.lend(std::mem::take(&mut self.event_times)));
-        for ((name, kind), column) in plan.columns().zip(&mut self.columns) {
-            let array = column.finish(rows).map_err(encode_error)?;
-            columns.push(name, array, kind == Kind::Json);
+        for ((name, _), column) in plan.columns().zip(&mut self.columns) {
+            let (array, json) = column.finish(rows).map_err(encode_error)?;
+            columns.push(name, array, json);
+        }
+        if let Some(ids) = ids {
+            columns.push_schema_ids(ids);
         }
         let mut metadata = HashMap::new();
         if let Some(field) = plan.event_time.filter(|_| plan.event_time_marked) {
@@ -254,9 +327,9 @@ impl TypedRows {
                 plan.fields[field].name.to_string(),
             );
         }
-        let capacity = self.written + self.written / 8;
-        let bytes = columns.finish(&mut self.extra.column, metadata, capacity)?;
-        self.written = bytes.len();
-        Ok(bytes)
+        if !plan.keys.is_empty() {
+            metadata.insert(KEYS_METADATA.to_owned(), serde_json::json!(plan.keys).to_string());
+        }
+        columns.finish(&mut self.extra.column, metadata)
     }
 }

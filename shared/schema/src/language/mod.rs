@@ -4,17 +4,25 @@
 //! [`parse`] is the only way in. What a schema refers to is handed over with it, as [`Dependency`] texts; a
 //! reference to anything else is an error. Limits hold before anything is allocated by them.
 
+mod avro;
 mod json;
 mod messages;
 mod node;
 mod parsed;
+mod protobuf;
 
+pub use avro::{
+    AvroKind, AvroSchema, AvroType, Enumeration, Field, Fixed, LogicalType, Named, Record, TypeId,
+};
+pub(crate) use json::JsonSchema;
 pub use json::validation_options;
 pub use messages::{
     Dependency, LanguageError, MAX_DEPENDENCIES, MAX_DEPENDENCY_BYTES, MAX_DEPTH, MAX_TEXT_BYTES,
     SchemaFormat, UnknownFormat,
 };
+pub(crate) use parsed::Language;
 pub use parsed::ParsedSchema;
+pub use protobuf::ProtobufSchema;
 
 /// Reads a schema with everything that it refers to.
 ///
@@ -31,9 +39,7 @@ pub fn parse(
     messages::check_limits(text, dependencies)?;
     match format {
         SchemaFormat::Json => json::parse(text, dependencies).map(ParsedSchema::from),
-        SchemaFormat::Avro | SchemaFormat::Protobuf => Err(LanguageError::Invalid {
-            path: String::new(),
-            message: format!("{} schemas are not supported by this version", format.as_str()),
-        }),
+        SchemaFormat::Avro => avro::parse(text, dependencies).map(ParsedSchema::from),
+        SchemaFormat::Protobuf => protobuf::parse(text, dependencies).map(ParsedSchema::from),
     }
 }

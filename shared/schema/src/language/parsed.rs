@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
+use super::avro::AvroSchema;
 use super::json::JsonSchema;
 use super::messages::SchemaFormat;
+use super::protobuf::ProtobufSchema;
 
 /// A schema of any language, valid and with everything that it refers to. Immutable; share it by `Arc`.
 #[derive(Debug, Clone)]
@@ -14,7 +16,25 @@ pub struct ParsedSchema {
 /// One variant a language.
 #[derive(Debug, Clone)]
 pub(crate) enum Language {
+    Avro(Box<AvroSchema>),
     Json(Box<JsonSchema>),
+    Protobuf(Box<ProtobufSchema>),
+}
+
+impl From<AvroSchema> for ParsedSchema {
+    fn from(schema: AvroSchema) -> Self {
+        Self {
+            language: Language::Avro(Box::new(schema)),
+        }
+    }
+}
+
+impl From<ProtobufSchema> for ParsedSchema {
+    fn from(schema: ProtobufSchema) -> Self {
+        Self {
+            language: Language::Protobuf(Box::new(schema)),
+        }
+    }
 }
 
 impl From<JsonSchema> for ParsedSchema {
@@ -29,7 +49,9 @@ impl ParsedSchema {
     #[must_use]
     pub fn format(&self) -> SchemaFormat {
         match &self.language {
+            Language::Avro(_) => SchemaFormat::Avro,
             Language::Json(_) => SchemaFormat::Json,
+            Language::Protobuf(_) => SchemaFormat::Protobuf,
         }
     }
 
@@ -37,7 +59,9 @@ impl ParsedSchema {
     #[must_use]
     pub fn canonical(&self) -> &str {
         match &self.language {
+            Language::Avro(schema) => schema.canonical(),
             Language::Json(schema) => &schema.canonical,
+            Language::Protobuf(schema) => schema.canonical(),
         }
     }
 
@@ -45,7 +69,9 @@ impl ParsedSchema {
     #[must_use]
     pub fn normalized(&self) -> String {
         match &self.language {
+            Language::Avro(schema) => schema.normalized(),
             Language::Json(schema) => schema.root.to_string(),
+            Language::Protobuf(schema) => schema.normalized(),
         }
     }
 
@@ -54,6 +80,8 @@ impl ParsedSchema {
     #[must_use]
     pub fn record_names(&self) -> Vec<String> {
         match &self.language {
+            Language::Avro(schema) => schema.record_names(),
+            Language::Protobuf(schema) => schema.message_names(),
             Language::Json(schema) => {
                 let title = schema.root.get("title").and_then(Value::as_str);
                 title.map(str::to_owned).into_iter().collect()
@@ -66,6 +94,25 @@ impl ParsedSchema {
     pub fn json(&self) -> Option<&Value> {
         match &self.language {
             Language::Json(schema) => Some(&schema.root),
+            _ => None,
+        }
+    }
+
+    /// An Avro schema's types.
+    #[must_use]
+    pub fn avro(&self) -> Option<&AvroSchema> {
+        match &self.language {
+            Language::Avro(schema) => Some(schema),
+            _ => None,
+        }
+    }
+
+    /// A Protobuf schema's descriptors.
+    #[must_use]
+    pub fn protobuf(&self) -> Option<&ProtobufSchema> {
+        match &self.language {
+            Language::Protobuf(schema) => Some(schema),
+            _ => None,
         }
     }
 }

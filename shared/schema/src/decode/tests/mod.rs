@@ -1,18 +1,25 @@
 //! Batches through the decoder, and what a slow reference says about them.
 
 mod agreement;
+mod avro;
 mod batches;
 mod columns;
+mod framing;
 mod grammar;
+mod hostile;
+mod protobuf;
 mod reasons;
 mod reference;
+mod rules;
 mod schemas;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
+use arrow_array::types::{
+    Float64Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
+};
 use arrow_array::{Array, RecordBatch};
 use arrow_ipc::reader::StreamReader;
-use arrow_schema::DataType;
+use arrow_schema::{DataType, TimeUnit};
 use serde_json::{Map, Value};
 use tributary_shared::time::Millis;
 use tributary_shared::wire::batch::JSON_TEXT_METADATA;
@@ -29,7 +36,14 @@ pub(super) fn compile(schema: &Value) -> Result<StreamSchema, SchemaError> {
         version: 2,
         format: "JSON".to_owned(),
         text: schema.to_string(),
+        references: Vec::new(),
     })
+}
+
+/// A payload in wire format.
+pub(super) fn framed(id: u32, body: &[u8]) -> Vec<u8> {
+    let id = id.to_be_bytes();
+    [&[0][..], &id, body].concat()
 }
 
 /// A segment as an agent makes it.
@@ -125,6 +139,16 @@ fn cell(array: &dyn Array, row: usize, json: bool) -> Value {
         DataType::Int64 => array.as_primitive::<Int64Type>().value(row).into(),
         DataType::Float64 => array.as_primitive::<Float64Type>().value(row).into(),
         DataType::Boolean => array.as_boolean().value(row).into(),
+        DataType::Int32 => array.as_primitive::<Int32Type>().value(row).into(),
+        DataType::Timestamp(unit, _) => {
+            let time =
+                arrow_cast::cast(array, &DataType::Timestamp(TimeUnit::Microsecond, None)).expect("a time");
+            let micros = time.as_primitive::<TimestampMicrosecondType>().value(row);
+            let nanos = *unit == TimeUnit::Nanosecond;
+            assert!(!nanos || micros >= 0, "only small ones are made");
+            let time = chrono::DateTime::from_timestamp_micros(micros).expect("in range");
+            time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true).into()
+        }
         DataType::Utf8 if json => {
             serde_json::from_str(array.as_string::<i32>().value(row)).expect("a JSON text")
         }

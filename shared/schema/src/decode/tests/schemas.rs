@@ -13,12 +13,26 @@ fn schemas_that_cannot_judge_are_refused_with_words() {
         version: 1,
         format: format.to_owned(),
         text,
+        references: Vec::new(),
     };
     let refused = |info: &SchemaInfo| StreamSchema::compile(info).expect_err("refused");
     assert!(matches!(
-        refused(&info("AVRO", "{}".to_owned())),
+        refused(&info("XML", "{}".to_owned())),
         SchemaError::Format(_)
     ));
+    for text in [
+        "{}",
+        "\"long\"",
+        "[]",
+        "{\"type\":\"record\",\"name\":\"R\"}",
+        "\"Unknown\"",
+    ] {
+        let refused = refused(&info("AVRO", text.to_owned()));
+        assert!(
+            matches!(refused, SchemaError::Invalid { .. }),
+            "{text}: {refused}"
+        );
+    }
     assert!(matches!(
         refused(&info("JSON", " ".repeat(MAX_SCHEMA_TEXT + 1))),
         SchemaError::TooLarge { .. }

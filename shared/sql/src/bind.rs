@@ -1,0 +1,317 @@
+//! A plan's columns, found in one batch: the columns of a stream without a schema have the batch's types.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMillisecondArray,
+};
+use arrow_schema::{DataType, Field, TimeUnit};
+use arrow_select::filter::{FilterBuilder, FilterPredicate};
+use tributary_shared::time::{MAX_MILLIS, MIN_MILLIS, parse_rfc3339};
+use tributary_shared::wire::batch::{
+    EVENT_TIME_COLUMN, EVENT_TIME_METADATA, EXTRA_COLUMN, JSON_TEXT_METADATA, SCHEMALESS_METADATA,
+};
+
+use super::plan::ViewPlan;
+use super::scalar::Scalar;
+
+/// Which numbers a batch has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The stream has a schema: integers and floats differ.
+    Typed,
+    /// No schema: numbers are numbers, as in JSON.
+    Json,
+}
+
+/// The values of an expression, one for each row.
+#[derive(Debug, Clone)]
+pub enum Vector {
+    Null,
+    Bool(BooleanArray),
+    Int(Int64Array),
+    /// Finite, and never -0.0.
+    Float(Float64Array),
+    /// Utf8, or Dictionary(Int32, Utf8).
+    Text(ArrayRef),
+    Time(TimestampMillisecondArray),
+    /// Values of differing kinds.
+    Scalars(Vec<Scalar>),
+}
+
+/// Texts of either layout, by row.
+#[derive(Debug, Clone, Copy)]
+pub enum Texts<'a> {
+    Plain(&'a StringArray),
+    Dictionary(&'a DictionaryArray<Int32Type>, &'a StringArray),
+}
+
+impl<'a> Texts<'a> {
+    /// `None` for an array that is neither.
+    pub fn of(array: &'a ArrayRef) -> Option<Self> {
+        match array.as_string_opt::<i32>() {
+            Some(plain) => Some(Self::Plain(plain)),
+            None => {
+                let dictionary = array.as_dictionary_opt::<Int32Type>()?;
+                Some(Self::Dictionary(
+                    dictionary,
+                    dictionary.values().as_string_opt::<i32>()?,
+                ))
+            }
+        }
+    }
+
+    pub fn get(self, row: usize) -> Option<&'a str> {
+        match self {
+            Self::Plain(array) => array.is_valid(row).then(|| array.value(row)),
+            Self::Dictionary(array, values) => {
+                let key = array.key(row)?;
+                values.is_valid(key).then(|| values.value(key))
+            }
+        }
+    }
+}
+
+impl Vector {
+    pub fn scalar(&self, row: usize) -> Scalar {
+        match self {
+            Self::Null => Scalar::Null,
+            Self::Bool(array) if array.is_valid(row) => Scalar::Bool(array.value(row)),
+            Self::Int(array) if array.is_valid(row) => Scalar::Int(array.value(row)),
+            Self::Float(array) if array.is_valid(row) => Scalar::Float(array.value(row)),
+            Self::Time(array) if array.is_valid(row) => Scalar::Time(array.value(row)),
+            Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Time(_) => Scalar::Null,
+            Self::Text(array) => Texts::of(array)
+                .and_then(|texts| texts.get(row))
+                .map_or(Scalar::Null, Scalar::from),
+            Self::Scalars(values) => values[row].clone(),
+        }
+    }
+
+    fn filter(&self, predicate: &FilterPredicate) -> Self {
+        // filtering a typed array keeps its type, and its length was checked with the mask's
+        let keep = |array: &dyn Array| {
+            predicate
+                .filter(array)
+                .expect("the mask is as long as the column")
+        };
+        match self {
+            Self::Null => Self::Null,
+            Self::Bool(array) => Self::Bool(keep(array).as_boolean().clone()),
+            Self::Int(array) => Self::Int(keep(array).as_primitive::<Int64Type>().clone()),
+            Self::Float(array) => Self::Float(keep(array).as_primitive::<Float64Type>().clone()),
+            Self::Time(array) => Self::Time(keep(array).as_primitive::<TimestampMillisecondType>().clone()),
+            Self::Text(array) => Self::Text(keep(array)),
+            Self::Scalars(_) => unreachable!("a batch's column is an array"),
+        }
+    }
+}
+
+/// A column of the batch.
+#[derive(Debug, Clone)]
+pub(super) enum Bound {
+    Plain(Vector),
+    /// Each value is a JSON text.
+    JsonText(StringArray),
+    /// The batch has no such column: it is a field of these JSON objects.
+    Extra(StringArray, String),
+}
+
+impl Bound {
+    fn find(batch: &RecordBatch, name: &str) -> Self {
+        if let Some((at, field)) = batch.schema().column_with_name(name) {
+            return Self::of(batch.column(at), field);
+        }
+        match batch
+            .column_by_name(EXTRA_COLUMN)
+            .map(|column| (column, column.as_string_opt::<i32>()))
+        {
+            Some((column, Some(extra))) if column.null_count() < column.len() => {
+                Self::Extra(extra.clone(), name.to_owned())
+            }
+            _ => Self::Plain(Vector::Null),
+        }
+    }
+
+    fn of(array: &ArrayRef, field: &Field) -> Self {
+        if field
+            .metadata()
+            .get(JSON_TEXT_METADATA)
+            .is_some_and(|v| v == "true")
+        {
+            return match arrow_cast::cast(array, &DataType::Utf8) {
+                Ok(texts) => Self::JsonText(texts.as_string::<i32>().clone()),
+                Err(_) => Self::Plain(Vector::Null),
+            };
+        }
+        Self::Plain(plain(array))
+    }
+}
+
+/// Arrays of the types that the gateway writes are taken as they are, related ones are cast, and all others
+/// hold nothing that an expression could use.
+fn plain(array: &ArrayRef) -> Vector {
+    let cast = |to: &DataType| arrow_cast::cast(array, to).ok();
+    let vector = match array.data_type() {
+        DataType::Boolean => Some(Vector::Bool(array.as_boolean().clone())),
+        DataType::Int64 => Some(Vector::Int(array.as_primitive::<Int64Type>().clone())),
+        DataType::Float64 => Some(Vector::Float(finite(array.as_primitive::<Float64Type>()).0)),
+        DataType::Utf8 => Some(Vector::Text(Arc::clone(array))),
+        DataType::Dictionary(key, value) if **key == DataType::Int32 && **value == DataType::Utf8 => {
+            Some(Vector::Text(Arc::clone(array)))
+        }
+        DataType::Timestamp(..) => cast(&DataType::Timestamp(TimeUnit::Millisecond, None))
+            .map(|times| Vector::Time(times.as_primitive::<TimestampMillisecondType>().clone())),
+        kind if kind.is_integer() => {
+            cast(&DataType::Int64).map(|ints| Vector::Int(ints.as_primitive::<Int64Type>().clone()))
+        }
+        kind if kind.is_floating() => cast(&DataType::Float64)
+            .map(|floats| Vector::Float(finite(floats.as_primitive::<Float64Type>()).0)),
+        DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) => {
+            cast(&DataType::Utf8).map(Vector::Text)
+        }
+        _ => None,
+    };
+    vector.unwrap_or(Vector::Null)
+}
+
+/// Turns NaN and infinities into NULL, and -0.0 into 0.0. Returns how many values became NULL.
+pub(super) fn finite(array: &Float64Array) -> (Float64Array, u64) {
+    let clean = |value: f64| value.is_finite() && value.to_bits() != (-0.0f64).to_bits();
+    if array.values().iter().all(|value| clean(*value)) {
+        return (array.clone(), 0);
+    }
+    let before = array.null_count();
+    let cleaned: Float64Array = array.unary_opt(|value| value.is_finite().then_some(value + 0.0));
+    let lost = cleaned.null_count() - before;
+    (cleaned, lost as u64)
+}
+
+/// The columns of one batch that a plan reads.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    pub(super) columns: Vec<Bound>,
+    pub rows: usize,
+    pub mode: Mode,
+    time: Bound,
+}
+
+impl Frame {
+    pub fn bind(plan: &ViewPlan, batch: &RecordBatch) -> Self {
+        Self::over(&plan.columns, &plan.time, batch)
+    }
+
+    /// The columns with these names; `name_of_time` is what the expressions call the event time.
+    pub(super) fn over(columns: &[String], name_of_time: &str, batch: &RecordBatch) -> Self {
+        let metadata = batch.schema_ref().metadata();
+        let schemaless = metadata.get(SCHEMALESS_METADATA).is_some_and(|v| v == "true");
+        let event_time = name_of_time == "ts"
+            || name_of_time == EVENT_TIME_COLUMN
+            || metadata
+                .get(EVENT_TIME_METADATA)
+                .is_some_and(|name| *name == name_of_time);
+        Self {
+            columns: columns.iter().map(|name| Bound::find(batch, name)).collect(),
+            rows: batch.num_rows(),
+            mode: if schemaless { Mode::Json } else { Mode::Typed },
+            time: Bound::find(
+                batch,
+                if event_time {
+                    EVENT_TIME_COLUMN
+                } else {
+                    name_of_time
+                },
+            ),
+        }
+    }
+
+    /// The rows whose mask is true. The mask must have one value for each row.
+    pub fn filter(&self, mask: &BooleanArray) -> Self {
+        let predicate = FilterBuilder::new(mask).optimize().build();
+        let texts = |array: &StringArray| {
+            predicate
+                .filter(array)
+                .expect("the mask is as long as the column")
+                .as_string::<i32>()
+                .clone()
+        };
+        let keep = |bound: &Bound| match bound {
+            Bound::Plain(vector) => Bound::Plain(vector.filter(&predicate)),
+            Bound::JsonText(array) => Bound::JsonText(texts(array)),
+            Bound::Extra(array, name) => Bound::Extra(texts(array), name.clone()),
+        };
+        Self {
+            columns: self.columns.iter().map(keep).collect(),
+            rows: predicate.count(),
+            mode: self.mode,
+            time: keep(&self.time),
+        }
+    }
+
+    /// The value of a column in a row.
+    pub(super) fn scalar(&self, column: usize, row: usize) -> Scalar {
+        let value = value_at(&self.columns[column], row);
+        match self.mode {
+            Mode::Typed => value,
+            Mode::Json => value.normalised(),
+        }
+    }
+
+    /// Each row's time in Unix ms; NULL where the time column holds no usable one.
+    pub fn times(&self) -> Int64Array {
+        match &self.time {
+            Bound::Plain(Vector::Time(times)) if times.values().iter().all(|time| in_range(*time)) => {
+                Int64Array::new(times.values().clone(), times.nulls().cloned())
+            }
+            other => (0..self.rows).map(|row| millis(&value_at(other, row))).collect(),
+        }
+    }
+}
+
+fn millis(value: &Scalar) -> Option<i64> {
+    match value.clone().normalised() {
+        Scalar::Time(millis) => Some(millis),
+        Scalar::Int(millis) => Some(millis),
+        Scalar::Text(text) => parse_rfc3339(&text),
+        _ => None,
+    }
+    .filter(|millis| in_range(*millis))
+}
+
+fn in_range(millis: i64) -> bool {
+    (MIN_MILLIS..=MAX_MILLIS).contains(&millis)
+}
+
+fn value_at(bound: &Bound, row: usize) -> Scalar {
+    match bound {
+        Bound::Plain(vector) => vector.scalar(row),
+        Bound::JsonText(array) => json_at(array, row).map_or(Scalar::Null, |value| from_json(&value)),
+        Bound::Extra(array, name) => json_at(array, row)
+            .and_then(|object| object.get(name).map(from_json))
+            .unwrap_or_default(),
+    }
+}
+
+fn json_at(array: &StringArray, row: usize) -> Option<serde_json::Value> {
+    if array.is_null(row) {
+        return None;
+    }
+    serde_json::from_str(array.value(row)).ok()
+}
+
+/// Objects and arrays are their JSON text.
+fn from_json(value: &serde_json::Value) -> Scalar {
+    match value {
+        serde_json::Value::Null => Scalar::Null,
+        serde_json::Value::Bool(value) => Scalar::Bool(*value),
+        serde_json::Value::Number(number) => match number.as_i64() {
+            Some(value) => Scalar::Int(value),
+            None => number.as_f64().and_then(Scalar::finite).unwrap_or_default(),
+        },
+        serde_json::Value::String(text) => text.as_str().into(),
+        other => other.to_string().as_str().into(),
+    }
+}
