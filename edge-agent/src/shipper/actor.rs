@@ -580,6 +580,7 @@ fn view(lane: &LaneInfo, priority: Priority) -> Option<LaneView> {
         epoch: lane.epoch,
         next_seq: lane.next_seq,
         committed_seq: lane.committed_seq,
+        history: lane.history.clone(),
         held_events: lane.held_events,
         held_bytes: lane.held_bytes,
         fresh: lane.active,

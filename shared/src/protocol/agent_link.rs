@@ -8,6 +8,7 @@ use super::retired::{Forgotten, RetiredChecks, RetiredLane};
 use super::{ACK_TIMEOUT, FreshShare, HEARTBEAT_EVERY, HELLO_TIMEOUT, SILENCE_TIMEOUT, Tick};
 use crate::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
 use crate::time::Millis;
+use crate::wire::history::differ;
 use crate::wire::{
     Ack, Bye, ByeCode, CheckReport, Hello, History, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport,
     OpenLane, Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToGateway, VERSION, Welcome,
@@ -37,6 +38,8 @@ pub struct LaneView {
     /// The seq that the next event will get.
     pub next_seq: Seq,
     pub committed_seq: Seq,
+    /// Who numbered its seqs.
+    pub history: History,
     pub held_events: u64,
     pub held_bytes: u64,
     /// New events of the stream go here; the other lanes of the stream are backlog.
@@ -430,7 +433,7 @@ impl AgentLink {
     fn acked(&mut self, now: Tick, ack: Ack) {
         if RetiredChecks::owns(ack.lane) {
             self.last_progress = now;
-            let rest = self.retired.acked(ack.lane, ack.mark);
+            let rest = self.retired.acked(ack.lane, ack.mark, ack.writer);
             self.report_forgotten(ack.lane, rest);
             self.judge_retired();
             self.ask_retired(now);
@@ -439,7 +442,9 @@ impl AgentLink {
         let Some(lane) = self.lanes.get_mut(&ack.lane) else {
             return;
         };
-        if lane.state != LaneState::Open {
+        // of another process with this identity, on the way when the lane was opened
+        let foreign = differ(ack.writer, lane.view.history.writer_at(ack.mark));
+        if lane.state != LaneState::Open || foreign {
             return;
         }
         self.last_progress = now;

@@ -23,7 +23,7 @@ pub type Generation = u32;
 pub enum CommitOutcome {
     /// Everything up to the batch's last seq, which is `mark`, is durable. Beyond that it may be events of another copy
     /// of the agent's spool.
-    Committed { mark: Seq },
+    Committed { mark: Seq, writer: u64 },
     /// Nothing of it was taken; worth another try after `retry_after_ms`.
     Refused {
         expected: Seq,
@@ -286,10 +286,11 @@ impl<B> AggregatorLink<B> {
         match outcome {
             // an acknowledgement deletes: it is for whoever sent the batch
             CommitOutcome::Committed { .. } if generation < lane.opened_in => {}
-            CommitOutcome::Committed { mark } => {
+            CommitOutcome::Committed { mark, writer } => {
                 let ack = Ack {
                     lane: lane.handle,
                     mark,
+                    writer,
                 };
                 self.outputs
                     .push_back(AggregatorOutput::Send(FromAggregator::Ack(ack)));

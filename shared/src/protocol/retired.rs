@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::{Claim, Tick};
 use crate::ids::{Epoch, Seq, SeqRange, StreamName};
+use crate::wire::history::differ;
 use crate::wire::{History, OpenLane};
 
 /// Retired lanes that are asked for at a time: the answers of a distant aggregator overlap, and a session with
@@ -130,9 +131,10 @@ impl RetiredChecks {
     }
 
     /// A report was committed. Returns what is still to be reported.
-    pub fn acked(&mut self, handle: u32, mark: Seq) -> Option<Forgotten> {
-        let reported = self.open.get(&handle)?.reported?;
-        if mark < reported {
+    pub fn acked(&mut self, handle: u32, mark: Seq, writer: u64) -> Option<Forgotten> {
+        let check = self.open.get(&handle)?;
+        let foreign = differ(writer, check.lane.history.writer_at(mark));
+        if foreign || mark < check.reported? {
             return None;
         }
         self.report_behind(handle, mark)
@@ -250,13 +252,13 @@ mod tests {
         let handle = open_all(&mut checks, 0)[0].lane;
         assert_eq!(checks.opened(handle, 4, None), gone(5, 10));
         assert_eq!((checks.in_flight(), checks.done()), (1, false));
-        assert_eq!(checks.acked(handle, 7), None);
+        assert_eq!(checks.acked(handle, 7, 0), None);
         checks.refused(100, handle, 0);
         assert_eq!(open_all(&mut checks, 100), [], "not at once");
         assert_eq!(checks.next_timeout(100), Some(1_100));
         let handle = open_all(&mut checks, 1_100)[0].lane;
         assert_eq!(checks.opened(handle, 4, None), gone(5, 10));
-        assert_eq!(checks.acked(handle, 10), None);
+        assert_eq!(checks.acked(handle, 10, 0), None);
         assert!(checks.done());
     }
 
@@ -282,7 +284,7 @@ mod tests {
         let handle = open_all(&mut checks, 0)[0].lane;
         let most = u64::from(u32::MAX);
         assert_eq!(checks.opened(handle, 0, None), gone(1, most));
-        assert_eq!(checks.acked(handle, most), gone(most + 1, most + 10));
+        assert_eq!(checks.acked(handle, most, 0), gone(most + 1, most + 10));
     }
 
     #[test]
@@ -302,8 +304,8 @@ mod tests {
             writer: 8,
             after_writer: 7,
         };
-        assert_eq!(checks.acked(handle, 5), Some(Forgotten::Gone(rest)));
-        assert_eq!(checks.acked(handle, 10), None);
+        assert_eq!(checks.acked(handle, 5, 0), Some(Forgotten::Gone(rest)));
+        assert_eq!(checks.acked(handle, 10, 0), None);
         checks.begin_again();
         let handle = open_all(&mut checks, 0)[0].lane;
         let taken = Forgotten::Taken { no: 1, from: 4 };

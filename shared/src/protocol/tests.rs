@@ -90,6 +90,7 @@ fn lane(lane: u32, fresh: bool) -> LaneView {
         epoch: Epoch(u64::from(lane)),
         next_seq: 1_001,
         committed_seq: 0,
+        history: crate::wire::History::default(),
         held_events: 1_000,
         held_bytes: 0,
         fresh,
@@ -195,6 +196,7 @@ fn drain(link: &mut AgentLink) -> Vec<u32> {
             ToAgent::Ack(crate::wire::Ack {
                 lane: shipment.lane,
                 mark,
+                writer: 0,
             }),
         );
         order.push(shipment.lane);
@@ -514,4 +516,26 @@ fn an_agent_keeps_schemas_of_its_own_streams_only_and_says_which() {
         _ => None,
     });
     assert_eq!(opened, Some(Some(4)));
+}
+
+#[test]
+fn never_twice_an_acknowledgement_of_a_twins_batch_deletes_nothing() {
+    let mut link = agent_session(0);
+    let numbered = LaneView {
+        history: crate::wire::History::default().extended(1, 7).expect("new"),
+        ..lane(1, true)
+    };
+    link.spool_changed(0, &[numbered], 0, 0);
+    open(&mut link, 0, 1);
+    let mut committed = |writer| {
+        let ack = crate::wire::Ack {
+            lane: 1,
+            mark: 100,
+            writer,
+        };
+        link.receive(0, ToAgent::Ack(ack));
+        std::iter::from_fn(|| link.output()).any(|output| matches!(output, AgentOutput::Committed { .. }))
+    };
+    assert!(!committed(9), "its batch was on the way when the lane was opened");
+    assert!(committed(7));
 }

@@ -185,7 +185,10 @@ impl Center {
             }
             Decision::Duplicate => {
                 self.trimmed += range.count();
-                CommitOutcome::Committed { mark: range.last }
+                CommitOutcome::Committed {
+                    mark: range.last,
+                    writer,
+                }
             }
             Decision::Apply { trim } => {
                 self.trimmed += trim;
@@ -214,7 +217,7 @@ impl Center {
                         history,
                     },
                 ]);
-                CommitOutcome::Committed { mark }
+                CommitOutcome::Committed { mark, writer }
             }
         }
     }

@@ -214,6 +214,7 @@ impl World {
                 epoch: state.row.epoch,
                 next_seq: state.row.next_seq,
                 committed_seq: state.row.committed,
+                history: state.row.history.clone(),
                 held_events: state.row.next_seq - 1 - state.row.committed,
                 held_bytes: 0,
                 fresh: state.row.active,

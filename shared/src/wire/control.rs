@@ -191,11 +191,15 @@ pub struct LaneOpened {
     pub history: Option<History>,
 }
 
-/// Everything of the lane up to `mark` is committed.
+/// Everything of the lane up to `mark` is committed, as far as the sender's history says the same of who numbered that
+/// seq: a batch of another process with the agent's identity may have been under way when the lane was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
     pub lane: u32,
     pub mark: Seq,
+    /// Who numbered `mark`; 0 when that is not known.
+    #[serde(default)]
+    pub writer: u64,
 }
 
 /// A batch was not taken. The sender goes on from `expected`.
