@@ -16,8 +16,6 @@ pub(super) enum Grave {
     Twin,
     /// The aggregator's disk goes back to an older backup. The ledger names what agents have deleted since.
     OldBackup,
-    /// Both of the last two.
-    TwinAndBackup,
 }
 
 impl Grave {
@@ -26,7 +24,6 @@ impl Grave {
             0 => Some(Self::OldImage),
             1 => Some(Self::Twin),
             2 => Some(Self::OldBackup),
-            3 => Some(Self::TwinAndBackup),
             _ => None,
         }
     }
@@ -128,7 +125,7 @@ impl World {
     }
 
     fn grave(&mut self, at: usize) {
-        let (early, twin) = (self.chance(2), self.chance(3));
+        let early = self.chance(2);
         match self.grave {
             None => {
                 self.faults.connections_cut += 1;
@@ -144,11 +141,10 @@ impl World {
                 }
             }
             Some(Grave::Twin) => self.start_twin(at),
-            Some(Grave::TwinAndBackup) if twin => self.start_twin(at),
-            Some(Grave::OldBackup | Grave::TwinAndBackup) if early => {
+            Some(Grave::OldBackup) if early => {
                 self.center.backup = Some(self.center.disk.durable().clone());
             }
-            Some(Grave::OldBackup | Grave::TwinAndBackup) => self.restore_center(),
+            Some(Grave::OldBackup) => self.restore_center(),
         }
     }
 

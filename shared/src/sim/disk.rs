@@ -131,7 +131,7 @@ fn what_is_left(pages: &[Page], rng: &mut StdRng) -> Vec<Left> {
             _ => Left::Whole(*page),
         },
     };
-    pages.iter().enumerate().map(|page| left(page)).collect()
+    pages.iter().enumerate().map(left).collect()
 }
 
 /// Reads the log as far as its pages are good, and takes each commit whose last page it has read.

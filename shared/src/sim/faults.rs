@@ -55,6 +55,5 @@ faults! {
     aggregators_restored: "The aggregator's disk was replaced by an older backup of itself.";
     gaps_reported: "An agent told the ledger what a restored aggregator had forgotten.";
     gaps_of_gone_lanes: "An agent told the ledger what a restored aggregator had forgotten of a lane that was drained and gone.";
-    gaps_taken_by_others: "What a restored aggregator had forgotten was reported elsewhere: its seqs were taken by events of a copy.";
     views_replayed: "The views were rebuilt from a snapshot and the log behind it.";
 }

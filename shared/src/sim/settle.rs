@@ -64,7 +64,6 @@ impl World {
                     after_writer,
                 } => self.report_forgotten(at, lane, range, (writer, after_writer)),
                 AgentOutput::ForgottenAndTaken { no, from } => {
-                    self.faults.gaps_taken_by_others += 1;
                     let epoch = self.epoch(at);
                     let agent = &mut self.agents[at];
                     agent
