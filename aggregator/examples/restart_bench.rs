@@ -175,6 +175,8 @@ fn check(answer: &CommitAnswer) -> anyhow::Result<()> {
 
 fn header(lane: LaneNo, first_seq: u64, count: u32, body: &[u8]) -> anyhow::Result<CommitHeader> {
     Ok(CommitHeader {
+        writer: 0,
+        after_writer: 0,
         lane,
         first_seq,
         count,

@@ -124,6 +124,22 @@ impl Epoch {
     }
 }
 
+impl Epoch {
+    /// The epoch of the events that must leave this one from `from` on, where `writer` has numbered them: the same in
+    /// every copy of a spool that holds them, so that each of them still has one identity.
+    #[must_use]
+    pub fn parted(self, from: Seq, writer: u64) -> Self {
+        let mix = |state: u64, word: u64| {
+            let mut mixed = (state ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            mixed ^= mixed >> 32;
+            mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) ^ (mixed >> 29)
+        };
+        let mixed = [from, writer].into_iter().fold(self.0, mix);
+        // the high bits are the best mixed
+        Self::from_parts(self.0 >> 20, (mixed >> 40) as u32)
+    }
+}
+
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -317,7 +317,7 @@ impl Committer {
             Judged::Apply { batch, trimmed } => {
                 self.gauges.duplicates.inc_by(trimmed);
                 let pos = self.next_pos(group);
-                let (mark, applied) = (self.book.counts(no).mark, batch.range());
+                let (mark, applied) = (batch.range().last, batch.range());
                 group.entries.push(GroupEntry { pos, batch });
                 CommitAnswer::Committed {
                     mark,
@@ -332,6 +332,15 @@ impl Committer {
                         code: RefuseCode::Gap,
                         ..
                     } => self.gauges.gaps.inc(),
+                    CommitAnswer::Refused {
+                        code: RefuseCode::OtherWriter,
+                        message,
+                        ..
+                    } => {
+                        let lane = self.book.lane(no).map(|lane| lane.key.to_string());
+                        tracing::warn!(lane, message, "a copy of an agent's spool goes on under new seqs");
+                        0
+                    }
                     CommitAnswer::Refused { .. } => 0,
                 };
                 answer
@@ -409,9 +418,10 @@ impl Committer {
             match waiting {
                 Waiting::Lane { reply, key } => {
                     let full = || CommitError::Unavailable("all lane numbers are taken".to_owned());
-                    let state = self.book.number(&key).map(|lane_no| {
-                        let mark = self.book.durable_mark(lane_no);
-                        LaneState { lane_no, mark }
+                    let state = self.book.number(&key).map(|lane_no| LaneState {
+                        lane_no,
+                        mark: self.book.durable_mark(lane_no),
+                        history: self.book.durable_history(lane_no),
                     });
                     let _ = reply.send(state.ok_or_else(full));
                 }

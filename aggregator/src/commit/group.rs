@@ -2,9 +2,9 @@
 
 use tributary_shared::ids::{LaneKey, LaneNo, SeqRange};
 use tributary_shared::time::Millis;
-use tributary_shared::wire::{BatchContent, RefuseCode, SchemaRef};
+use tributary_shared::wire::{BatchContent, History, RefuseCode, SchemaRef};
 
-use super::lane::{Decision, Lane, LaneBook, LaneCounts, decide};
+use super::lane::{Claim, Decision, Lane, LaneBook, LaneCounts, decide};
 use super::letters::{Discard, Replay, Settling};
 use super::messages::{CommitAnswer, LogPos, Prepared};
 use super::prepare::trim;
@@ -34,6 +34,8 @@ pub struct Group {
     pub settling: Settling,
     /// The lanes that changed, with their new counts.
     pub lanes: Vec<(LaneNo, LaneCounts)>,
+    /// The lanes that another writer goes on with, with all their tenures.
+    pub histories: Vec<(LaneNo, History)>,
     pub committed_at: Millis,
 }
 
@@ -67,6 +69,7 @@ impl Group {
     /// Takes the group's changes out of the book, when all batches are judged.
     pub fn close(&mut self, book: &LaneBook, now: Millis) {
         self.lanes = book.changed().collect();
+        self.histories = book.changed_histories().collect();
         self.committed_at = now;
     }
 
@@ -81,6 +84,7 @@ impl Group {
             no,
             key: key.clone(),
             counts: LaneCounts::default(),
+            history: History::default(),
         });
         Some(no)
     }
@@ -119,10 +123,17 @@ pub fn judge(book: &mut LaneBook, mut batch: Box<Prepared>, rule: SchemaRule) ->
         return refuse(expected, RefuseCode::Malformed, message);
     }
     let counts = book.counts(no);
-    let trimmed = match decide(counts.mark, batch.range()) {
+    let history = book.history(no);
+    let claim = Claim {
+        range: batch.range(),
+        writer: batch.header.writer,
+        after_writer: batch.header.after_writer,
+    };
+    let trimmed = match decide(counts.mark, &history, claim) {
         Decision::Duplicate => {
             return Judged::Answer(CommitAnswer::Committed {
-                mark: counts.mark,
+                // what lies behind it may be another copy's
+                mark: claim.range.last,
                 pos: None,
                 applied: None,
             });
@@ -134,6 +145,10 @@ pub fn judge(book: &mut LaneBook, mut batch: Box<Prepared>, rule: SchemaRule) ->
             );
             return refuse(expected, RefuseCode::Gap, message);
         }
+        Decision::OtherWriter { seq } => {
+            let message = format!("seq {seq} is committed, and another copy of the spool has numbered it");
+            return refuse(seq, RefuseCode::OtherWriter, message);
+        }
         Decision::Apply { trim } => trim,
     };
     if let Some(refused) = check_schema(&batch, rule, counts.mark + 1) {
@@ -141,6 +156,9 @@ pub fn judge(book: &mut LaneBook, mut batch: Box<Prepared>, rule: SchemaRule) ->
     }
     if let Err(error) = trim(&mut batch, trimmed) {
         return refuse(counts.mark + 1, RefuseCode::Malformed, error.to_string());
+    }
+    if let Some(history) = history.extended(batch.range().first, batch.header.writer) {
+        book.set_history(no, history);
     }
     let (valid, dead, dropped) = verdicts(&batch);
     book.set(no, counts.plus(valid, dead, dropped));

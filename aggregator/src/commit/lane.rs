@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use tributary_shared::ids::{LaneKey, LaneNo, Seq};
-pub use tributary_shared::protocol::{Decision, decide};
+pub use tributary_shared::protocol::{Claim, Decision, decide};
+use tributary_shared::wire::History;
 
 /// One lane's counts. `mark == valid + dead + dropped` at all times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,6 +47,8 @@ pub struct Lane {
     pub no: LaneNo,
     pub key: LaneKey,
     pub counts: LaneCounts,
+    /// Who numbered what is committed.
+    pub history: History,
 }
 
 /// All lanes: the durable state, and over it what the open group would add. [`LaneBook::keep`] after the
@@ -58,6 +61,8 @@ pub struct LaneBook {
     /// Numbers up to this one are not given out.
     reserved: u32,
     pending: HashMap<LaneNo, LaneCounts>,
+    /// Of lanes that another writer goes on with in the open group.
+    pending_histories: HashMap<LaneNo, History>,
     opened: Vec<LaneNo>,
 }
 
@@ -116,6 +121,7 @@ impl LaneBook {
             no,
             key: key.clone(),
             counts: LaneCounts::default(),
+            history: History::default(),
         });
         self.opened.push(no);
         Some(no)
@@ -124,6 +130,34 @@ impl LaneBook {
     /// Sets a lane's counts within the open group.
     pub fn set(&mut self, no: LaneNo, counts: LaneCounts) {
         self.pending.insert(no, counts);
+    }
+
+    /// Who numbered the lane, as the open group sees it.
+    #[must_use]
+    pub fn history(&self, no: LaneNo) -> History {
+        let durable = || self.by_no.get(&no).map(|lane| &lane.history);
+        let history = self.pending_histories.get(&no).or_else(durable);
+        history.cloned().unwrap_or_default()
+    }
+
+    /// The same, as far as it is durable whatever becomes of the open group.
+    #[must_use]
+    pub fn durable_history(&self, no: LaneNo) -> History {
+        self.by_no
+            .get(&no)
+            .map(|lane| lane.history.clone())
+            .unwrap_or_default()
+    }
+
+    /// Another writer goes on with the lane, within the open group.
+    pub fn set_history(&mut self, no: LaneNo, history: History) {
+        self.pending_histories.insert(no, history);
+    }
+
+    /// The lanes that the open group gives another writer, with all their tenures.
+    pub fn changed_histories(&self) -> impl Iterator<Item = (LaneNo, History)> + '_ {
+        let changed = self.pending_histories.iter();
+        changed.map(|(no, history)| (*no, history.clone()))
     }
 
     /// The lanes that the open group changes, with their new counts.
@@ -139,11 +173,17 @@ impl LaneBook {
                 lane.counts = counts;
             }
         }
+        for (no, history) in self.pending_histories.drain() {
+            if let Some(lane) = self.by_no.get_mut(&no) {
+                lane.history = history;
+            }
+        }
     }
 
     /// The group was not stored.
     pub fn forget(&mut self) {
         self.pending.clear();
+        self.pending_histories.clear();
         for no in self.opened.drain(..) {
             if let Some(lane) = self.by_no.remove(&no) {
                 self.by_key.remove(&lane.key);
@@ -178,6 +218,16 @@ mod tests {
         }
     }
 
+    /// Of an agent that does not say who numbered its events.
+    fn decide(mark: Seq, range: SeqRange) -> Decision {
+        let claim = Claim {
+            range,
+            writer: 0,
+            after_writer: 0,
+        };
+        super::decide(mark, &History::default(), claim)
+    }
+
     #[test]
     fn contiguous_lanes_by_example() {
         assert_eq!(decide(0, range(1, 10)), Decision::Apply { trim: 0 });
@@ -203,6 +253,7 @@ mod tests {
                     prop_assert_eq!(expected, mark + 1);
                     prop_assert!(range.first > expected);
                 }
+                Decision::OtherWriter { .. } => prop_assert!(false, "nobody has written"),
             }
         }
     }

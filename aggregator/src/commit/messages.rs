@@ -5,7 +5,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tributary_shared::ids::{LaneKey, LaneNo, Seq, SeqRange, StreamName};
 use tributary_shared::time::Millis;
-use tributary_shared::wire::{BatchContent, CommitHeader, DeadLetter, RefuseCode, SchemaRef, WireError};
+use tributary_shared::wire::{
+    BatchContent, CommitHeader, DeadLetter, History, RefuseCode, SchemaRef, WireError,
+};
 
 use super::letters::{ReplayHeader, StoredDeadLetter};
 
@@ -103,7 +105,7 @@ impl Prepared {
 /// The verdict on one submitted batch. `Committed` is told only after the fsync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitAnswer {
-    /// Everything of the lane up to `mark` is durable. `pos` and `applied` say what this batch added; they
+    /// Everything of the batch, up to `mark`, is durable. `pos` and `applied` say what this batch added; they
     /// are `None` when all of it was a duplicate.
     Committed {
         mark: Seq,
@@ -120,11 +122,13 @@ pub enum CommitAnswer {
 }
 
 /// Where a lane stands, durably.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneState {
     pub lane_no: LaneNo,
     /// Highest committed seq; 0 when none.
     pub mark: Seq,
+    /// Who numbered what is committed.
+    pub history: History,
 }
 
 /// What an entry of the log says of itself, beside its columns.

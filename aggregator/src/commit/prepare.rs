@@ -10,6 +10,7 @@ use tributary_schema::decode::writer_id;
 use tributary_shared::ids::{Seq, SeqRange};
 use tributary_shared::wire::batch::SCHEMA_ID_COLUMN;
 use tributary_shared::wire::frame::{checksum, decode};
+use tributary_shared::wire::history::MAX_WRITER;
 use tributary_shared::wire::{
     BatchContent, CommitHeader, DeadLetter, MAX_BATCH_ROWS, SegmentOrigin, WireError,
 };
@@ -100,6 +101,9 @@ fn check_range(header: &CommitHeader) -> Result<(), WireError> {
         .first_seq
         .checked_add(u64::from(header.count))
         .map(|end| end.saturating_sub(1));
+    if header.writer.max(header.after_writer) > MAX_WRITER {
+        return Err(broken("a writer's number is beyond 63 bits"));
+    }
     if header.first_seq == 0 || header.count == 0 || last.is_none_or(|last| last > MAX_SEQ) {
         let (first, count) = (header.first_seq, header.count);
         return Err(broken(format!(
@@ -175,6 +179,7 @@ pub fn trim(batch: &mut Prepared, trim: u64) -> Result<(), WireError> {
         last: range.last,
     };
     batch.header.first_seq = kept.first;
+    batch.header.after_writer = batch.header.writer;
     batch.header.count =
         u32::try_from(kept.count()).map_err(|_| broken("a batch grew while it was trimmed"))?;
     trim_segments(&mut batch.header.segments, trim);

@@ -1,5 +1,6 @@
 //! Reading log.db: rows to types. Used by the write connection (at start) and by the read connections.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 use serde::de::DeserializeOwned;
 use tributary_shared::ids::{AgentId, Epoch, LaneKey, LaneNo, Seq, SeqRange, StreamName};
 use tributary_shared::wire::frame::checksum;
-use tributary_shared::wire::{CommitHeader, Reason, SchemaRef, WireError};
+use tributary_shared::wire::{CommitHeader, History, Reason, SchemaRef, Tenure, WireError};
 
 use super::lane::{Lane, LaneCounts};
 use super::letters::ReplayHeader;
@@ -109,7 +110,7 @@ fn lane_row(row: &Row<'_>) -> rusqlite::Result<LaneRow> {
     })
 }
 
-pub(super) fn to_lane(row: LaneRow) -> Lane {
+pub(super) fn to_lane(row: LaneRow, history: History) -> Lane {
     let LaneRow {
         lane_no,
         key,
@@ -128,7 +129,24 @@ pub(super) fn to_lane(row: LaneRow) -> Lane {
             dead,
             dropped,
         },
+        history,
     }
+}
+
+/// Who numbered the seqs of each lane.
+pub(super) fn histories(db: &Connection) -> Result<HashMap<LaneNo, History>, CommitError> {
+    let mut select =
+        db.prepare_cached("SELECT lane, from_seq, writer FROM tenures ORDER BY lane, from_seq")?;
+    let mut rows = select.query([])?;
+    let mut tenures: HashMap<LaneNo, Vec<Tenure>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let tenure = Tenure {
+            from: row.get(1)?,
+            writer: row.get(2)?,
+        };
+        tenures.entry(LaneNo(row.get(0)?)).or_default().push(tenure);
+    }
+    Ok(tenures.into_iter().map(|(no, all)| (no, all.into())).collect())
 }
 
 /// All lanes, by number.

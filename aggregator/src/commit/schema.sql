@@ -1,4 +1,4 @@
--- log.db, format 3. Times are Unix milliseconds; headers are MessagePack maps (tributary_shared::wire).
+-- log.db, format 4. Times are Unix milliseconds; headers are MessagePack maps (tributary_shared::wire).
 
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
@@ -21,6 +21,15 @@ CREATE TABLE lanes (
     floor_seq         INTEGER NOT NULL DEFAULT 0,
     UNIQUE (agent, stream, epoch)
 );
+
+-- Which process numbered a lane's seqs, from which seq on; see tributary_shared::wire::history. The newest 64 of a
+-- lane; 0 and what is missing stand for: not known.
+CREATE TABLE tenures (
+    lane     INTEGER NOT NULL,
+    from_seq INTEGER NOT NULL,
+    writer   INTEGER NOT NULL,
+    PRIMARY KEY (lane, from_seq)
+) WITHOUT ROWID;
 
 -- One row for each committed batch. The header is the hop record; the body, last so that it can be skipped,
 -- is an Arrow IPC stream of the valid rows. kind: 0 rows, 1 dropped, 2 a replay of dead letters: some seqs from

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tributary_shared::ids::{LaneKey, LaneNo};
-use tributary_shared::wire::BatchContent;
+use tributary_shared::wire::{BatchContent, History};
 
 use super::group::{Group, GroupEntry, verdicts};
 use super::lane::Lane;
@@ -19,7 +19,7 @@ use super::{invariants, letters};
 /// File name within the aggregator's directory.
 pub const LOG_FILE: &str = "log.db";
 /// What this program writes, and the newest that it reads.
-pub const FORMAT_VERSION: i64 = 3;
+pub const FORMAT_VERSION: i64 = 4;
 /// Measured with bodies of 300 KB, one a transaction: 16 KiB pages take 0.8 ms of CPU a commit, 4 KiB pages
 /// 1.1 ms (checksums and copies go by the page). Larger pages gain nothing more, and a small commit writes
 /// each of its four or five pages whole.
@@ -93,7 +93,12 @@ impl LogStore {
             invariants::log_ends_at_mark(row, last)?;
         }
         let open_letters = rows.iter().map(|row| row.open).sum();
-        let lanes = rows.into_iter().map(queries::to_lane).collect();
+        let mut histories = queries::histories(&self.db)?;
+        let lanes = rows.into_iter().map(|row| {
+            let history = histories.remove(&row.lane_no).unwrap_or_default();
+            queries::to_lane(row, history)
+        });
+        let lanes = lanes.collect();
         Ok(Loaded {
             lanes,
             open_letters,
@@ -158,6 +163,9 @@ impl LogStore {
                     counts.dropped,
                     group.committed_at
                 ])?;
+        }
+        for (no, history) in &group.histories {
+            write_history(&transaction, *no, history)?;
         }
         transaction.commit()?;
         Ok(())
@@ -229,9 +237,10 @@ fn create(db: &Connection) -> Result<(), CommitError> {
 }
 
 /// From each earlier format to the next one, each in one transaction.
-const UPGRADES: [(i64, &str); 2] = [
+const UPGRADES: [(i64, &str); 3] = [
     (1, include_str!("schema_1_to_2.sql")),
     (2, include_str!("schema_2_to_3.sql")),
+    (3, include_str!("schema_3_to_4.sql")),
 ];
 
 /// The format that the file says it has.
@@ -254,6 +263,17 @@ fn insert_lane(db: &Connection, key: &LaneKey, no: LaneNo, now: i64) -> rusqlite
             key.epoch.0,
             now
         ])?;
+    Ok(())
+}
+
+/// All tenures of a lane anew: they change when an agent was started anew, and are few.
+fn write_history(db: &Connection, no: LaneNo, history: &History) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM tenures WHERE lane = ?1")?
+        .execute([no.0])?;
+    let mut insert = db.prepare_cached("INSERT INTO tenures (lane, from_seq, writer) VALUES (?1, ?2, ?3)")?;
+    for tenure in history.tenures() {
+        insert.execute(params![no.0, tenure.from, tenure.writer])?;
+    }
     Ok(())
 }
 

@@ -130,6 +130,7 @@ impl Session {
                     lane,
                     lane_no: state.lane_no,
                     mark: state.mark,
+                    history: Some(state.history),
                 }),
                 Err(error) => {
                     tracing::warn!(lane = %key, %error, "cannot open a lane");

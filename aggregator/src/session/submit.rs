@@ -35,7 +35,7 @@ pub(super) async fn submit(
         generation,
     }) = queue.recv().await
     {
-        let (lane_no, first) = (batch.lane(), batch.range().first);
+        let (lane_no, first, writer) = (batch.lane(), batch.range().first, batch.header().writer);
         let span = commit_span(&batch);
         batch.set_traceparent(span.traceparent_or(batch.header().traceparent.as_deref()));
         let written = Written::of(&batch);
@@ -47,7 +47,7 @@ pub(super) async fn submit(
             let answer = pending.await;
             written.count(&registry, &answer);
             end_span(span, &answer);
-            let outcome = outcome(answer, first);
+            let outcome = outcome(answer, first, writer);
             // a session that ended needs no answer: its agents hear the mark when they open the lane again
             let _ = session
                 .send(Answered {
@@ -132,9 +132,9 @@ fn end_span(span: BatchSpan, answer: &Result<CommitAnswer, CommitError>) {
     span.end_at(now_millis());
 }
 
-fn outcome(answer: Result<CommitAnswer, CommitError>, first: u64) -> CommitOutcome {
+fn outcome(answer: Result<CommitAnswer, CommitError>, first: u64, writer: u64) -> CommitOutcome {
     match answer {
-        Ok(CommitAnswer::Committed { mark, .. }) => CommitOutcome::Committed { mark },
+        Ok(CommitAnswer::Committed { mark, .. }) => CommitOutcome::Committed { mark, writer },
         Ok(CommitAnswer::Refused {
             expected,
             code,

@@ -62,6 +62,8 @@ impl Running {
         let seqs: Vec<Seq> = (lane.mark + 1..=lane.mark + u64::from(count)).collect();
         let body = columns(&seqs);
         let header = CommitHeader {
+            writer: 0,
+            after_writer: 0,
             lane: lane.lane_no,
             first_seq: seqs[0],
             count,

@@ -41,6 +41,8 @@ struct Dropped<'a> {
 struct Spool<'a> {
     bytes: u64,
     limit: u64,
+    /// Events that got new seqs since the agent began: another copy of its spool had used theirs for other events.
+    renumbered_events: u64,
     /// An event was refused for lack of room, and nothing has changed since.
     full: bool,
     healthy: bool,
@@ -72,6 +74,7 @@ impl<'a> Status<'a> {
         let spool = Spool {
             bytes: spool.bytes,
             limit: spool.limit,
+            renumbered_events: spool.renumbered,
             full: spool.full,
             healthy: reason.is_none(),
             trouble,

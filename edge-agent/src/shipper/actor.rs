@@ -11,13 +11,15 @@ use tributary_shared::actors::{Backoff, DeathWatch};
 use tributary_shared::identity::Identity;
 use tributary_shared::ids::SeqRange;
 use tributary_shared::metrics::{self, Counter, Gauge, MetricName};
-use tributary_shared::protocol::{AgentLink, AgentOutput, FORGOTTEN, LaneView, Priority, Shipment, Tick};
+use tributary_shared::protocol::{
+    AgentLink, AgentOutput, Claim, FORGOTTEN, LaneView, Priority, Shipment, Tick,
+};
 use tributary_shared::time::{Monotonic, now_millis};
 use tributary_shared::transport::{
     CONTROL_QUEUE, ControlReader, TransportError, send_batch_ranked, write_control,
 };
 use tributary_shared::wire::{
-    ByeCode, Limits, MAX_BATCH_HEADER, MAX_CONTROL_FRAME, SessionKey, ToAgent, ToGateway, frame,
+    ByeCode, History, Limits, MAX_BATCH_HEADER, MAX_CONTROL_FRAME, SessionKey, ToAgent, ToGateway, frame,
 };
 
 use super::config::ShipConfig;
@@ -297,12 +299,25 @@ impl Shipper {
                 tracing::info!(gateway, address, skew_ms, "connected to a gateway");
                 self.publish(ConnectionState::Connected, Some(&address), None);
             }
-            AgentOutput::LaneOpened { lane, mark } => self.resume(lane, mark, ctx),
+            AgentOutput::LaneOpened { lane, mark, history } => self.resume(lane, mark, history, ctx),
             AgentOutput::Committed { lane, mark } => {
                 self.traces.committed(lane, mark, now_millis());
                 self.commit_mark(lane, mark, ctx);
             }
-            AgentOutput::ReportForgotten { lane, range } => self.report_forgotten(lane, range, ctx),
+            AgentOutput::ReportForgotten {
+                lane,
+                range,
+                writer,
+                after_writer,
+            } => {
+                let claim = Claim {
+                    range,
+                    writer,
+                    after_writer,
+                };
+                self.report_forgotten(lane, claim, ctx);
+            }
+            AgentOutput::ForgottenAndTaken { no, from } => self.forgotten_and_taken(no, from, ctx),
             AgentOutput::Refused { lane, code, message } => {
                 tracing::warn!(lane, ?code, message, "a batch was refused: it is sent again");
                 self.traces.refused(lane, &format!("{code:?}"), now_millis());
@@ -339,10 +354,19 @@ impl Shipper {
     }
 
     /// The spool judges the aggregator's mark before the first batch of the lane.
-    fn resume(&mut self, lane: u32, mark: u64, ctx: &mut Context<Self>) {
+    fn resume(&mut self, lane: u32, mark: u64, history: Option<History>, ctx: &mut Context<Self>) {
         let (spool, serial) = (self.setup.spool.clone(), self.serial);
         let rule = self.setup.ship.backlog;
-        let ask = async move { open_lane(&spool, LaneId(i64::from(lane)), mark, rule, now_millis()).await };
+        let ask = async move {
+            open_lane(
+                &spool,
+                LaneId(i64::from(lane)),
+                (mark, history),
+                rule,
+                now_millis(),
+            )
+            .await
+        };
         ctx.spawn(ask.into_actor(self).map(move |answer, actor, ctx| {
             match answer {
                 Ok(OpenedLane { info, forked }) if info.lane == LaneId(i64::from(lane)) => {
@@ -448,7 +472,16 @@ impl Shipper {
             give_up,
             fresh,
         } = shipment;
-        let Some(mut packed) = pack(lane, from_seq, blocks, give_up, &session.limits, now_millis()) else {
+        let status = self.setup.spool.watch();
+        let history = {
+            let lanes = &status.borrow().lanes;
+            let read = lanes.iter().find(|info| info.lane == LaneId(i64::from(lane)));
+            read.map(|info| info.history.clone())
+        };
+        // drained or forked meanwhile
+        let Some(history) = history else { return false };
+        let of = (lane, &history);
+        let Some(mut packed) = pack(of, from_seq, blocks, give_up, &session.limits, now_millis()) else {
             return false;
         };
         if give_up {
@@ -476,23 +509,34 @@ impl Shipper {
     }
 
     /// The aggregator was restored from before these events: nobody has them any more, and the ledger says so.
-    fn report_forgotten(&mut self, lane: u32, range: SeqRange, ctx: &mut Context<Self>) {
+    fn report_forgotten(&mut self, lane: u32, claim: Claim, ctx: &mut Context<Self>) {
         let (serial, Some(session)) = (self.serial, &self.session) else {
             return;
         };
-        let SeqRange { first, last } = range;
+        let SeqRange { first, last } = claim.range;
         tracing::error!(
             first,
             last,
             "aggregator lost committed events of a lane that is drained"
         );
-        metrics::counter(MetricName::SpoolDropped, &[("reason", FORGOTTEN)]).inc_by(range.count());
+        metrics::counter(MetricName::SpoolDropped, &[("reason", FORGOTTEN)]).inc_by(claim.range.count());
         self.meters.batches.inc();
-        let packed = dropped(lane, range, FORGOTTEN, now_millis());
+        let packed = dropped(lane, claim, FORGOTTEN, now_millis());
         let write = write_batch(session.connection.clone(), packed, false);
         ctx.spawn(write.into_actor(self).map(move |written, actor, ctx| {
             if let Err(error) = written {
                 actor.lose_serial(serial, &error.to_string(), ctx);
+            }
+        }));
+    }
+
+    fn forgotten_and_taken(&mut self, no: u64, from: u64, ctx: &mut Context<Self>) {
+        let spool = self.setup.spool.clone();
+        let report = async move { spool.forgotten_and_taken(no, from).await };
+        ctx.spawn(report.into_actor(self).map(|reported, actor, ctx| {
+            if let Err(error) = reported {
+                // it is found again by the next session
+                actor.lose(format!("the spool cannot name a loss: {error}"), 0, ctx);
             }
         }));
     }
@@ -537,6 +581,7 @@ fn view(lane: &LaneInfo, priority: Priority) -> Option<LaneView> {
         epoch: lane.epoch,
         next_seq: lane.next_seq,
         committed_seq: lane.committed_seq,
+        history: lane.history.clone(),
         held_events: lane.held_events,
         held_bytes: lane.held_bytes,
         fresh: lane.active,

@@ -2,6 +2,7 @@
 
 use tributary_shared::ids::Seq;
 use tributary_shared::time::Millis;
+use tributary_shared::wire::History;
 
 use super::config::BacklogRule;
 use crate::spool::{Block, ForkReason, LaneId, LaneInfo, SpoolError, SpoolHandle};
@@ -26,11 +27,11 @@ pub(super) struct OpenedLane {
 pub(super) async fn open_lane(
     spool: &SpoolHandle,
     lane: LaneId,
-    mark: Seq,
+    (mark, history): (Seq, Option<History>),
     rule: BacklogRule,
     now: Millis,
 ) -> Result<OpenedLane, SpoolError> {
-    let info = spool.lane_opened(lane, mark).await?;
+    let info = spool.lane_opened(lane, mark, history).await?;
     let epochs = epochs_of(spool, &info);
     let backlog = info.lane == lane && info.active && info.held_events > 0;
     if !backlog || !(rule.much(info.held_events, info.held_bytes) || is_old(spool, &info, rule, now).await?) {

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use tributary_shared::ids::{Seq, SeqRange};
-use tributary_shared::protocol::{FORGOTTEN, UNDELIVERABLE};
+use tributary_shared::protocol::{Claim, FORGOTTEN, UNDELIVERABLE};
 use tributary_shared::time::Millis;
-use tributary_shared::wire::{BatchContent, BatchHeader, Limits, Segment};
+use tributary_shared::wire::{BatchContent, BatchHeader, History, Limits, Segment};
 
 use crate::spool::Block;
 
@@ -26,12 +26,14 @@ impl Packed {
     }
 }
 
+/// A batch is of one writer: `history` says who numbered the lane.
+///
 /// Packs the blocks' beginning into the largest batch that `limits` allow. `from_seq` is where the lane goes
 /// on; blocks that begin above it leave a hole which is reported as dropped, so that the loss is counted.
 /// `None` when there is nothing to send.
 #[must_use]
 pub fn pack(
-    lane: u32,
+    (lane, history): (u32, &History),
     from_seq: Seq,
     blocks: &[Block],
     give_up: bool,
@@ -45,34 +47,50 @@ pub fn pack(
             first: from_seq,
             last: range.first - 1,
         };
-        return Some(dropped(lane, hole, FORGOTTEN, now));
+        return Some(dropped(lane, one_writer(history, hole), FORGOTTEN, now));
     }
     match first {
-        Block::Dropped { range, reason } => Some(dropped(lane, *range, reason, now)),
-        Block::Rows(rows) if give_up => Some(dropped(lane, rows.range, UNDELIVERABLE, now)),
-        Block::Rows(_) => Some(rows(lane, blocks, limits, now)),
+        Block::Dropped { range, reason } => Some(dropped(lane, one_writer(history, *range), reason, now)),
+        Block::Rows(rows) if give_up => {
+            Some(dropped(lane, one_writer(history, rows.range), UNDELIVERABLE, now))
+        }
+        Block::Rows(_) => Some(rows((lane, history), blocks, limits, now)),
+    }
+}
+
+/// The beginning of a range, as far as one process has numbered it.
+fn one_writer(history: &History, range: SeqRange) -> Claim {
+    let last = history
+        .run_end(range.first)
+        .map_or(range.last, |end| end.min(range.last));
+    Claim {
+        range: SeqRange { last, ..range },
+        writer: history.writer_at(range.first),
+        after_writer: history.writer_at(range.first - 1),
     }
 }
 
 /// A batch that reports seqs which stand for no event any more.
 #[must_use]
-pub fn dropped(lane: u32, range: SeqRange, reason: &str, now: Millis) -> Packed {
+pub fn dropped(lane: u32, claim: Claim, reason: &str, now: Millis) -> Packed {
     let content = BatchContent::Dropped {
         reason: reason.to_owned(),
     };
-    let count = u32::try_from(range.count()).unwrap_or(u32::MAX);
-    let header = header(lane, range.first, count, content, now);
+    let count = u32::try_from(claim.range.count()).unwrap_or(u32::MAX);
+    let header = header(lane, claim, count, content, now);
     Packed {
         header,
         body: Vec::new(),
     }
 }
 
-fn header(lane: u32, first_seq: Seq, count: u32, content: BatchContent, now: Millis) -> BatchHeader {
+fn header(lane: u32, claim: Claim, count: u32, content: BatchContent, now: Millis) -> BatchHeader {
     BatchHeader {
         lane,
-        first_seq,
+        first_seq: claim.range.first,
         count,
+        writer: claim.writer,
+        after_writer: claim.after_writer,
         content,
         segments: Vec::new(),
         body_len: 0,
@@ -82,7 +100,9 @@ fn header(lane: u32, first_seq: Seq, count: u32, content: BatchContent, now: Mil
     }
 }
 
-fn rows(lane: u32, blocks: &[Block], limits: &Limits, now: Millis) -> Packed {
+fn rows((lane, history): (u32, &History), blocks: &[Block], limits: &Limits, now: Millis) -> Packed {
+    let first_seq = blocks.first().map_or(0, |block| block.range().first);
+    let writer = history.writer_at(first_seq);
     let mut segments: Vec<Segment> = Vec::new();
     let mut body = Vec::new();
     let mut crc = crc32fast::Hasher::new();
@@ -91,6 +111,7 @@ fn rows(lane: u32, blocks: &[Block], limits: &Limits, now: Millis) -> Packed {
         let Block::Rows(rows) = block else { break };
         let segment = rows.segment();
         let fits = segments.len() < MAX_SEGMENTS
+            && history.writer_at(rows.range.first) == writer
             && count.saturating_add(segment.count) <= limits.max_batch_rows
             && len.saturating_add(segment.len) <= limits.max_batch_body
             && inflated.saturating_add(segment.raw_len) <= limits.max_inflated;
@@ -109,8 +130,8 @@ fn rows(lane: u32, blocks: &[Block], limits: &Limits, now: Millis) -> Packed {
         body.push(rows.body.clone());
         segments.push(segment);
     }
-    let first_seq = blocks.first().map_or(0, |block| block.range().first);
-    let mut header = header(lane, first_seq, count, BatchContent::Rows, now);
+    let range = SeqRange::from_count(first_seq, count);
+    let mut header = header(lane, one_writer(history, range), count, BatchContent::Rows, now);
     header.segments = segments;
     header.body_len = len;
     header.body_crc = crc.finalize();
@@ -140,7 +161,7 @@ mod tests {
     #[test]
     fn blocks_are_joined_and_the_checksum_is_that_of_the_whole_body() {
         let packed = pack(
-            7,
+            (7, &History::default()),
             1,
             &[block(1, 2, b"one"), block(3, 3, b"two")],
             false,
@@ -170,17 +191,20 @@ mod tests {
             block(10, 10, b"c"),
         ];
         assert_eq!(
-            pack(1, 1, &blocks, false, &limits, 0).expect("rows").range().last,
+            pack((1, &History::default()), 1, &blocks, false, &limits, 0)
+                .expect("rows")
+                .range()
+                .last,
             3
         );
         assert_eq!(
-            pack(1, 1, &blocks[..1], false, &limits, 0)
+            pack((1, &History::default()), 1, &blocks[..1], false, &limits, 0)
                 .expect("rows")
                 .range()
                 .last,
             2
         );
-        let packed = pack(1, 4, &[drop], false, &limits, 0).expect("drop");
+        let packed = pack((1, &History::default()), 4, &[drop], false, &limits, 0).expect("drop");
         assert_eq!(
             packed.header.content,
             BatchContent::Dropped {
@@ -192,7 +216,15 @@ mod tests {
 
     #[test]
     fn a_hole_and_an_undeliverable_block_are_reported_as_dropped() {
-        let hole = pack(1, 5, &[block(8, 9, b"a")], false, &Limits::default(), 0).expect("hole");
+        let hole = pack(
+            (1, &History::default()),
+            5,
+            &[block(8, 9, b"a")],
+            false,
+            &Limits::default(),
+            0,
+        )
+        .expect("hole");
         assert_eq!(hole.range(), SeqRange { first: 5, last: 7 });
         assert_eq!(
             hole.header.content,
@@ -200,13 +232,50 @@ mod tests {
                 reason: FORGOTTEN.to_owned()
             }
         );
-        let bad = pack(1, 8, &[block(8, 9, b"a")], true, &Limits::default(), 0).expect("bad");
+        let bad = pack(
+            (1, &History::default()),
+            8,
+            &[block(8, 9, b"a")],
+            true,
+            &Limits::default(),
+            0,
+        )
+        .expect("bad");
         assert_eq!(
             bad.header.content,
             BatchContent::Dropped {
                 reason: UNDELIVERABLE.to_owned()
             }
         );
-        assert_eq!(pack(1, 1, &[], false, &Limits::default(), 0), None);
+        assert_eq!(
+            pack((1, &History::default()), 1, &[], false, &Limits::default(), 0),
+            None
+        );
+    }
+
+    #[test]
+    fn a_batch_is_of_one_writer_and_names_the_one_before_it() {
+        let history = History::default()
+            .extended(1, 7)
+            .expect("new")
+            .extended(4, 8)
+            .expect("new");
+        let drop = Block::Dropped {
+            range: SeqRange { first: 2, last: 9 },
+            reason: "drop_oldest".into(),
+        };
+        let claim = |from, blocks: &[Block]| {
+            let packed = pack((1, &history), from, blocks, false, &Limits::default(), 0).expect("a batch");
+            let BatchHeader {
+                writer, after_writer, ..
+            } = packed.header;
+            (packed.range().first, packed.range().last, writer, after_writer)
+        };
+        assert_eq!(claim(2, &[block(2, 3, b"a"), block(4, 5, b"b")]), (2, 3, 7, 7));
+        assert_eq!(claim(4, &[block(4, 5, b"b"), block(6, 6, b"c")]), (4, 6, 8, 7));
+        assert_eq!(claim(1, &[block(1, 1, b"a"), drop.clone()]), (1, 1, 7, 0));
+        assert_eq!(claim(2, &[drop]), (2, 3, 7, 7));
+        // a hole in front of what is held is of its own writers as well
+        assert_eq!(claim(2, &[block(6, 6, b"c")]), (2, 3, 7, 7));
     }
 }

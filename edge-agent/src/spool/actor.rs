@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tributary_shared::metrics::{Gauge, Histogram, MetricName, counter, gauge, histogram};
 use tributary_shared::time::{Millis, now_millis};
+use tributary_shared::wire::history::MAX_WRITER;
 
 use super::age::WallClock;
 use super::answers::{carry_out, refuse_control, refuse_step, take_in};
@@ -58,6 +59,9 @@ pub(super) struct Actor {
     database: Option<Database>,
     setback: Option<Setback>,
     quarantined: Option<Arc<str>>,
+    /// This process: who gives a seq to an event is noted with it, so that a copy of this spool is told from it.
+    writer: u64,
+    renumbered: u64,
     /// An append found no room, and nothing has changed since.
     full: bool,
     clock: WallClock,
@@ -101,6 +105,7 @@ impl Actor {
             retired: Arc::new([]),
             bytes: 0,
             limit: config.limit,
+            renumbered: 0,
             full: false,
             health: SpoolHealth::Healthy,
             quarantined: None,
@@ -120,6 +125,8 @@ impl Actor {
             database: None,
             setback: None,
             quarantined: None,
+            writer: rand::random_range(1..=MAX_WRITER),
+            renumbered: 0,
             full: false,
             clock: WallClock::new(Vec::new(), at, now),
             opened: false,
@@ -226,7 +233,14 @@ impl Actor {
         };
         let started = Instant::now();
         let mut answers = Vec::new();
-        let mut tx = Transaction::new(database, &self.config, &self.place.agent, &self.in_flight, now);
+        let mut tx = Transaction::new(
+            database,
+            &self.config,
+            &self.place.agent,
+            &self.in_flight,
+            now,
+            self.writer,
+        );
         let committed = tx.store.transaction(|| {
             let mut failed = None;
             for control in controls {
@@ -241,8 +255,11 @@ impl Actor {
             }
         });
         let (dropped, refused) = (std::mem::take(&mut tx.dropped), !tx.refused.is_empty());
+        let renumbered = tx.renumbered;
         match committed {
             Ok(()) => {
+                self.renumbered += renumbered;
+                counter(MetricName::SpoolRenumbered, &[]).inc_by(renumbered);
                 self.gauges.commit.observe(started.elapsed().as_secs_f64());
                 count(dropped);
                 self.full = refused;
@@ -329,7 +346,14 @@ impl Actor {
         let Some(database) = &mut self.database else {
             return Err(self.unavailable());
         };
-        let mut tx = Transaction::new(database, &self.config, &self.place.agent, &self.in_flight, now);
+        let mut tx = Transaction::new(
+            database,
+            &self.config,
+            &self.place.agent,
+            &self.in_flight,
+            now,
+            self.writer,
+        );
         let done = tx.store.transaction(|| {
             let out = work(&mut tx)?;
             tx.list_drops()?;
@@ -591,6 +615,7 @@ impl Actor {
             Some(database) => Arc::clone(&database.lanes.retired),
             None => Arc::clone(&self.status.borrow().retired),
         };
+        let renumbered = self.renumbered;
         let (limit, full, quarantined) = (self.config.limit, self.full, self.quarantined.clone());
         let salvage = self
             .database
@@ -602,6 +627,7 @@ impl Actor {
             retired,
             bytes,
             limit,
+            renumbered,
             full,
             health,
             quarantined,

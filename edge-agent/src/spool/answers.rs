@@ -73,12 +73,24 @@ pub(super) fn carry_out(
             },
             attempt(failed, || tx.commit_mark(lane, mark)),
         ),
-        Control::LaneOpened { lane, mark, reply } => answer(
+        Control::LaneOpened {
+            lane,
+            mark,
+            history,
+            reply,
+        } => answer(
             Queued {
                 command: reply,
                 permit,
             },
-            attempt(failed, || tx.lane_opened(lane, mark)),
+            attempt(failed, || tx.lane_opened(lane, mark, history.as_ref())),
+        ),
+        Control::ForgottenAndTaken { no, from, reply } => answer(
+            Queued {
+                command: reply,
+                permit,
+            },
+            attempt(failed, || tx.forgotten_and_taken(no, from)),
         ),
         Control::Fork { lane, reason, reply } => answer(
             Queued {
@@ -116,6 +128,7 @@ pub(super) fn refuse_step(step: Step) -> Vec<Answer> {
 pub(super) fn refuse_control(Queued { command, permit }: Queued<Control>, why: &SpoolError) {
     match command {
         Control::CommitMark { reply, .. }
+        | Control::ForgottenAndTaken { reply, .. }
         | Control::ForgetPosition { reply, .. }
         | Control::Shutdown { reply } => {
             let _ = reply.send(Err(why.clone()));

@@ -1,6 +1,8 @@
 //! What happens to a lane when its epoch ends or its blocks turn out to be damaged.
 
-use tributary_shared::ids::{Seq, SeqRange};
+use tributary_shared::ids::{Epoch, Seq, SeqRange};
+use tributary_shared::protocol::known_writer;
+use tributary_shared::wire::History;
 
 use super::group::without_first;
 use super::lane::{Lane, Verdict};
@@ -10,12 +12,17 @@ use super::transaction::{DROPPED_DAMAGED, DROPPED_REWOUND, Outcome, Transaction}
 
 impl Transaction<'_> {
     /// The aggregator opened the lane and stands at `mark`; see [`Verdict`].
-    pub(super) fn lane_opened(&mut self, id: LaneId, mark: Seq) -> Outcome<LaneInfo> {
+    pub(super) fn lane_opened(
+        &mut self,
+        id: LaneId,
+        mark: Seq,
+        theirs: Option<&History>,
+    ) -> Outcome<LaneInfo> {
         let Some(lane) = self.lanes.get(id) else {
             return Ok(Err(SpoolError::UnknownLane));
         };
         let mut lane = lane.clone();
-        match lane.judge(mark) {
+        match lane.judge(mark, theirs) {
             Verdict::Resume if lane.unsent_from.is_none() && mark == lane.committed_seq => {
                 Ok(Ok(lane.info()))
             }
@@ -51,7 +58,7 @@ impl Transaction<'_> {
                 self.list_drops()?;
                 Ok(self.info(id))
             }
-            Verdict::BehindPast { keep_below } => self.fork(lane, keep_below, mark),
+            Verdict::BehindPast { keep_below } => self.fork(lane, keep_below, mark, theirs),
         }
     }
 
@@ -65,7 +72,7 @@ impl Transaction<'_> {
                 // what lies above the mark is not committed, whoever sent it
                 let sent_below = lane.unsent_from.map_or(0, |unsent| unsent.min(mark + 1));
                 let keep_below = sent_below.max(lane.committed_seq + 1);
-                self.fork(lane, keep_below, mark)
+                self.fork(lane, keep_below, mark, None)
             }
             ForkReason::Backlog => {
                 let (stream, active) = (lane.stream.clone(), lane.active);
@@ -82,22 +89,37 @@ impl Transaction<'_> {
     }
 
     /// Gives the lane's seqs from `keep_below` on to a new epoch, where they begin with 1. They collide with
-    /// other events that the aggregator has under the same seqs, and were never sent. What lies below is
-    /// what the aggregator has, and goes as with any mark.
-    fn fork(&mut self, mut old: Lane, keep_below: Seq, mark: Seq) -> Outcome<LaneInfo> {
+    /// other events that the aggregator has under the same seqs. What lies below is what the aggregator has, and
+    /// goes as with any mark. What lies between is committed no more, and gone: it is named there.
+    fn fork(
+        &mut self,
+        mut old: Lane,
+        keep_below: Seq,
+        mark: Seq,
+        theirs: Option<&History>,
+    ) -> Outcome<LaneInfo> {
         if keep_below > old.committed_seq + 1 {
             self.advance(&mut old, keep_below - 1)?;
         }
         self.cut_block(&mut old)?;
-        let mut fork = self.new_lane(&old.stream, false)?;
-        let shift = old.committed_seq;
+        let mut fork = self.parted_lane(&old, keep_below)?;
+        let shift = keep_below - 1;
         self.store.move_to(old.id, fork.id, shift)?;
         fork.active = old.active;
         fork.next_seq = old.next_seq - shift;
+        fork.history = old.history.shifted(shift);
         fork.held_bytes = old.held_bytes;
         fork.dropped_events = old.dropped_events;
+        if old.committed_seq > shift {
+            let gone = SeqRange {
+                first: 1,
+                last: old.committed_seq - shift,
+            };
+            self.record_drop(&mut fork, gone, DROPPED_REWOUND)?;
+        }
+        self.renumbered += fork.held_events();
         // the old row goes first: a stream has one active lane
-        self.let_go(&old, mark.max(shift))?;
+        self.let_go(&old, mark.max(shift), theirs.unwrap_or(&old.history))?;
         let id = fork.id;
         tracing::warn!(
             stream = %old.stream, old_epoch = old.epoch.0, epoch = fork.epoch.0, mark, next_seq = old.next_seq,
@@ -107,6 +129,21 @@ impl Transaction<'_> {
         self.put(fork)?;
         self.list_drops()?;
         Ok(self.info(id))
+    }
+
+    /// A lane for what must leave another one from this seq on. Where the writer is known, every copy of this spool
+    /// that must do the same begins the same epoch: what they hold in common still has one identity.
+    fn parted_lane(&self, old: &Lane, from: Seq) -> Result<Lane, StoreError> {
+        let epoch =
+            known_writer(&old.history, from, old.next_seq).map(|writer| old.epoch.parted(from, writer));
+        let free = |epoch: &Epoch| {
+            let taken = |lane: &Lane| (&lane.stream, lane.epoch) == (&old.stream, *epoch);
+            !self.lanes.iter().any(taken)
+        };
+        match epoch.filter(free) {
+            Some(epoch) => self.store.insert_lane(&old.stream, epoch, false),
+            None => self.new_lane(&old.stream, false),
+        }
     }
 
     /// Cuts committed events off a block that lies across the mark.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tributary_shared::ids::{AgentId, Seq, StreamName};
+use tributary_shared::wire::History;
 
 use super::config::SpoolConfig;
 use super::messages::{
@@ -177,8 +178,29 @@ impl SpoolHandle {
     ///
     /// # Errors
     /// [`SpoolError::UnknownLane`].
-    pub async fn lane_opened(&self, lane: LaneId, mark: Seq) -> Result<LaneInfo, SpoolError> {
-        self.send(|reply| Control::LaneOpened { lane, mark, reply }).await
+    pub async fn lane_opened(
+        &self,
+        lane: LaneId,
+        mark: Seq,
+        history: Option<History>,
+    ) -> Result<LaneInfo, SpoolError> {
+        self.send(|reply| Control::LaneOpened {
+            lane,
+            mark,
+            history,
+            reply,
+        })
+        .await
+    }
+
+    /// The aggregator has other events where it had those of a lane that is gone from here, from this seq on: the loss
+    /// is named under new seqs. `no` is the retired lane's number.
+    ///
+    /// # Errors
+    /// [`SpoolError::TooManyStreams`].
+    pub async fn forgotten_and_taken(&self, no: u64, from: Seq) -> Result<(), SpoolError> {
+        self.send(|reply| Control::ForgottenAndTaken { no, from, reply })
+            .await
     }
 
     /// Starts a new epoch in place of the lane and returns it; see [`ForkReason`] for what becomes of held

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tributary_shared::ids::{Epoch, Seq, StreamName};
 pub(super) use tributary_shared::protocol::SpoolVerdict as Verdict;
-use tributary_shared::protocol::{RetiredLane, judge};
+use tributary_shared::protocol::{RetiredLane, SpoolLane, judge};
+use tributary_shared::wire::History;
 
 use super::messages::{DropRecord, LaneId, LaneInfo};
 
@@ -21,6 +22,8 @@ pub(super) struct Lane {
     /// `next_seq` when a process first opened the spool since the aggregator was last heard: seqs from here on
     /// were given out but never sent. `None` once the aggregator was heard since.
     pub unsent_from: Option<Seq>,
+    /// Which processes have numbered its seqs.
+    pub history: History,
     pub held_bytes: u64,
     pub dropped_events: u64,
     pub dropped: Arc<[DropRecord]>,
@@ -37,6 +40,7 @@ impl Lane {
             next_seq: 1,
             committed_seq: 0,
             unsent_from: None,
+            history: History::default(),
             held_bytes: 0,
             dropped_events: 0,
             dropped: Arc::new([]),
@@ -59,6 +63,7 @@ impl Lane {
             active: self.active,
             next_seq: self.next_seq,
             committed_seq: self.committed_seq,
+            history: self.history.clone(),
             held_events: self.held_events(),
             held_bytes: self.held_bytes,
             dropped_events: self.dropped_events,
@@ -66,9 +71,22 @@ impl Lane {
         }
     }
 
-    /// Judges the aggregator's mark.
-    pub(super) fn judge(&self, mark: Seq) -> Verdict {
-        judge(self.unsent_from, self.committed_seq, self.next_seq, mark)
+    /// Judges the aggregator's mark, by what it knows of who numbered the seqs up to there.
+    pub(super) fn judge(&self, mark: Seq, theirs: Option<&History>) -> Verdict {
+        let lane = SpoolLane {
+            unsent_from: self.unsent_from,
+            committed_seq: self.committed_seq,
+            next_seq: self.next_seq,
+            history: &self.history,
+        };
+        judge(lane, mark, theirs)
+    }
+
+    /// This process numbers what comes next.
+    pub(super) fn number_by(&mut self, writer: u64) {
+        if let Some(history) = self.history.extended(self.next_seq, writer) {
+            self.history = history;
+        }
     }
 }
 
@@ -147,25 +165,25 @@ mod tests {
 
     #[test]
     fn a_mark_among_the_sent_seqs_resumes() {
-        assert_eq!(lane(50, 100, None).judge(50), Verdict::Resume);
-        assert_eq!(lane(50, 100, None).judge(99), Verdict::Resume);
-        assert_eq!(lane(50, 120, Some(100)).judge(99), Verdict::Resume);
-        assert_eq!(lane(0, 1, None).judge(0), Verdict::Resume);
+        assert_eq!(lane(50, 100, None).judge(50, None), Verdict::Resume);
+        assert_eq!(lane(50, 100, None).judge(99, None), Verdict::Resume);
+        assert_eq!(lane(50, 120, Some(100)).judge(99, None), Verdict::Resume);
+        assert_eq!(lane(0, 1, None).judge(0, None), Verdict::Resume);
     }
 
     #[test]
     fn a_restored_image_is_found_out_even_when_it_has_overtaken_the_mark() {
         let keep_below = 100;
         assert_eq!(
-            lane(50, 120, Some(100)).judge(199),
+            lane(50, 120, Some(100)).judge(199, None),
             Verdict::BehindPast { keep_below }
         );
         assert_eq!(
-            lane(50, 120, Some(100)).judge(105),
+            lane(50, 120, Some(100)).judge(105, None),
             Verdict::BehindPast { keep_below }
         );
         assert_eq!(
-            lane(50, 100, Some(100)).judge(100),
+            lane(50, 100, Some(100)).judge(100, None),
             Verdict::BehindPast { keep_below }
         );
     }
@@ -173,7 +191,7 @@ mod tests {
     #[test]
     fn a_live_twin_costs_duplicates_rather_than_events() {
         assert_eq!(
-            lane(50, 100, None).judge(100),
+            lane(50, 100, None).judge(100, None),
             Verdict::BehindPast { keep_below: 51 }
         );
     }
@@ -181,7 +199,10 @@ mod tests {
     #[test]
     fn an_aggregator_that_forgot_is_told_what_is_gone() {
         let lost = SeqRange { first: 21, last: 50 };
-        assert_eq!(lane(50, 100, None).judge(20), Verdict::Rewound { lost });
-        assert_eq!(lane(50, 100, Some(100)).judge(20), Verdict::Rewound { lost });
+        assert_eq!(lane(50, 100, None).judge(20, None), Verdict::Rewound { lost });
+        assert_eq!(
+            lane(50, 100, Some(100)).judge(20, None),
+            Verdict::Rewound { lost }
+        );
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tributary_shared::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
 use tributary_shared::protocol::RetiredLane;
 use tributary_shared::time::Millis;
-use tributary_shared::wire::{Codec, Segment};
+use tributary_shared::wire::{Codec, History, Segment};
 
 /// A lane's row in this spool: never reused, and meaningless outside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,6 +72,8 @@ pub struct LaneInfo {
     pub next_seq: Seq,
     /// Highest seq that the aggregator has committed; 0 when none.
     pub committed_seq: Seq,
+    /// Which processes have numbered its seqs.
+    pub history: History,
     /// Events on disk above `committed_seq`, without the dropped ones.
     pub held_events: u64,
     /// Bytes of their blocks, compressed.
@@ -171,6 +173,8 @@ pub struct SpoolStatus {
     /// Bytes on disk that count towards the limit: pages in use and the WAL file.
     pub bytes: u64,
     pub limit: u64,
+    /// Events that got new seqs since this process began: another copy of this spool had used theirs for others.
+    pub renumbered: u64,
     /// An append was refused for lack of room, and nothing has changed since.
     pub full: bool,
     pub health: SpoolHealth,

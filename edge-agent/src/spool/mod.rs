@@ -10,7 +10,9 @@
 //! [`MAX_BLOCK_ROWS`] events of one lane as one compressed wire segment, and travels as it is. Within a lane
 //! blocks and drop records cover the seqs from the mark to the newest without gaps; opening proves it. A
 //! database that fails the proof is moved aside and a fresh one begun, with new epochs; what the damaged one
-//! still holds is brought over under its old identity ([`salvage`]). A copied file begins new epochs ([`host`]).
+//! still holds is brought over under its old identity ([`salvage`]). A copied file begins new epochs ([`host`]). Each
+//! process that numbers a lane's seqs is noted with it, so that copies which nothing tells apart find where they part
+//! (`tributary_shared::wire::history`).
 //! `spool.lock` keeps a second agent out. `spool.reserve` is room for a full disk ([`standby`]).
 //!
 //! **Operations.** One thread ([`actor`]) owns the connection. It takes all that is queued, merges appends of

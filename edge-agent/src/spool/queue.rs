@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tributary_shared::ids::Seq;
 
+use tributary_shared::wire::History;
+
 use super::messages::{
     Accepted, Block, ForkReason, InputPosition, LaneId, LaneInfo, NewDropped, NewEvents, SpoolError,
 };
@@ -54,7 +56,15 @@ pub(super) enum Control {
     LaneOpened {
         lane: LaneId,
         mark: Seq,
+        /// Who numbered what the aggregator has; `None` when it does not know.
+        history: Option<History>,
         reply: Reply<LaneInfo>,
+    },
+    /// The aggregator has other events where it had those of a retired lane, from this seq on.
+    ForgottenAndTaken {
+        no: u64,
+        from: Seq,
+        reply: Reply<()>,
     },
     Fork {
         lane: LaneId,

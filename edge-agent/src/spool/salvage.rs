@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use tributary_shared::ids::{Epoch, Seq, SeqRange, StreamName};
+use tributary_shared::wire::History;
 use tributary_shared::wire::rows::{Rows, inflate};
 
 use super::group::{MAX_BLOCK_ROWS, Packed};
@@ -41,6 +42,8 @@ pub(super) struct OldLane {
     pub marks: Option<Marks>,
     /// The seqs of the blocks and records that can be read.
     pub held: Option<SeqRange>,
+    /// Which processes numbered its seqs, as far as that can be read.
+    pub history: History,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +100,7 @@ pub(super) fn begin(database: &mut Database, fresh: &Path, aside: &Path) -> Resu
         for lane in &lanes {
             let Some(marks) = bounds(lane) else {
                 let committed = lane.marks.map_or(0, |marks| marks.committed_seq);
-                store.retire(&lane.stream, lane.epoch, committed)?;
+                store.retire(&lane.stream, lane.epoch, committed, &lane.history)?;
                 continue;
             };
             let new = store.insert_lane(&lane.stream, lane.epoch, false)?;
@@ -106,6 +109,7 @@ pub(super) fn begin(database: &mut Database, fresh: &Path, aside: &Path) -> Resu
                 committed_seq: marks.committed_seq,
                 // a mark beyond the end then means that the lane's row was old, and everything is committed
                 unsent_from: marks.unsent_from.or(Some(marks.next_seq)),
+                history: lane.history.clone(),
                 ..new.clone()
             })?;
             let hole = SeqRange {
@@ -116,7 +120,9 @@ pub(super) fn begin(database: &mut Database, fresh: &Path, aside: &Path) -> Resu
             store.map_salvaged(lane.id, new.id)?;
         }
         if let Some(source) = &source {
-            source.each_retired(|lane| store.retire(&lane.stream, lane.epoch, lane.committed_seq))?;
+            source.each_retired(|lane| {
+                store.retire(&lane.stream, lane.epoch, lane.committed_seq, &lane.history)
+            })?;
             source.each_position(&mut row.problems, |position| store.set_position(&position))?;
             source.each_drop(&mut row.problems, |old, range, reason| {
                 match lanes.iter().find(|lane| lane.id == old) {

@@ -7,12 +7,12 @@ use tributary_shared::ids::{Epoch, Seq, SeqRange, StreamName};
 use tributary_shared::protocol::RetiredLane;
 use tributary_shared::time::Millis;
 use tributary_shared::wire::frame::checksum;
-use tributary_shared::wire::{Codec, Segment};
+use tributary_shared::wire::{Codec, History, Segment};
 
 use super::messages::InputPosition;
 use super::salvage::{Marks, OldLane};
 use super::store::{StoreError, range, seq};
-use super::store_past::retired_lane;
+use super::store_past::{retired_lane, writers_of};
 
 /// One row of `blocks`; its body matches its checksum.
 #[derive(Debug)]
@@ -103,6 +103,15 @@ impl Source {
             }
             Ok(())
         });
+        // without them its events count as of unknown writers, as in a file of an older format
+        let mut unread = Vec::new();
+        self.collect("SELECT id, writers FROM lanes NOT INDEXED", &mut unread, |row| {
+            let (id, history): (i64, _) = (row.get(0)?, writers_of(row, 1)?);
+            if let Some(lane) = lanes.iter_mut().find(|lane| lane.id == id) {
+                lane.history = history;
+            }
+            Ok(())
+        });
         for lane in &mut lanes {
             lane.held = self.held(lane.id);
         }
@@ -145,7 +154,7 @@ impl Source {
         &self,
         mut visit: impl FnMut(RetiredLane) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let sql = "SELECT no, stream, epoch, committed_seq FROM retired ORDER BY no";
+        let sql = "SELECT no, stream, epoch, committed_seq, writers FROM retired ORDER BY no";
         let (mut outcome, mut unread) = (Ok(()), Vec::new());
         self.collect(sql, &mut unread, |row| {
             let lane = retired_lane(row)?;
@@ -274,6 +283,7 @@ fn old_lane(row: &Row<'_>, marks: Option<Marks>) -> Result<OldLane, rusqlite::Er
         epoch: Epoch(epoch),
         marks,
         held: None,
+        history: History::default(),
     })
 }
 

@@ -23,6 +23,7 @@ use tributary_shared::wire::frame::checksum;
 use super::group::Packed;
 use super::lane::Lane;
 use super::messages::{DropRecord, InputPosition, LaneId, RowsBlock};
+use super::store_past::{writers_of, writers_text};
 
 pub(super) const TABLES: &str = "
 CREATE TABLE meta(
@@ -199,14 +200,16 @@ impl Store {
     pub(super) fn update_lane(&self, lane: &Lane) -> Result<()> {
         self.conn
             .prepare_cached(
-                "UPDATE lanes SET next_seq = ?2, committed_seq = ?3, unsent_from = ?4, active = ?5 WHERE id = ?1",
+                "UPDATE lanes SET next_seq = ?2, committed_seq = ?3, unsent_from = ?4, active = ?5, writers = ?6
+                 WHERE id = ?1",
             )?
             .execute(params![
                 lane.id.0,
                 to_db(lane.next_seq),
                 to_db(lane.committed_seq),
                 lane.unsent_from.map(to_db),
-                lane.active
+                lane.active,
+                writers_text(&lane.history)
             ])?;
         Ok(())
     }
@@ -220,9 +223,15 @@ impl Store {
 
     /// The rows of `lanes`, with nothing known of their blocks yet.
     pub(super) fn lanes(&self) -> Result<Vec<Lane>> {
-        let sql =
-            "SELECT id, stream, epoch, next_seq, committed_seq, unsent_from, active FROM lanes ORDER BY id";
-        let mut statement = self.conn.prepare(sql)?;
+        // an operator's commands look at files of older formats as they are
+        let writers = if self.conn.prepare("SELECT writers FROM lanes").is_ok() {
+            "writers"
+        } else {
+            "''"
+        };
+        let mut statement = self.conn.prepare(&format!(
+            "SELECT id, stream, epoch, next_seq, committed_seq, unsent_from, active, {writers} FROM lanes ORDER BY id"
+        ))?;
         let rows = statement.query_map([], |row| {
             let stream: String = row.get(1)?;
             let stream = StreamName::new(&stream)
@@ -232,6 +241,7 @@ impl Store {
                 next_seq: seq(row, 3)?,
                 committed_seq: seq(row, 4)?,
                 unsent_from: unsent.map(i64::unsigned_abs),
+                history: writers_of(row, 7)?,
                 ..Lane::new(LaneId(row.get(0)?), stream, Epoch(seq(row, 2)?), row.get(6)?)
             })
         })?;

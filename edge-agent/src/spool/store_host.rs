@@ -175,8 +175,8 @@ impl Store {
             .conn
             .execute("UPDATE lanes SET active = 0 WHERE active", [])?;
         self.conn.execute(
-            "INSERT OR REPLACE INTO retired(stream, epoch, committed_seq)
-               SELECT stream, epoch, committed_seq FROM lanes
+            "INSERT OR REPLACE INTO retired(stream, epoch, committed_seq, writers)
+               SELECT stream, epoch, committed_seq, writers FROM lanes
                WHERE NOT active AND committed_seq + 1 = next_seq AND committed_seq > 0 ORDER BY id",
             [],
         )?;

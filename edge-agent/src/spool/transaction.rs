@@ -9,7 +9,7 @@ use std::time::Duration;
 use tributary_shared::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
 use tributary_shared::protocol::RETIRED_HANDLES;
 use tributary_shared::time::Millis;
-use tributary_shared::wire::MAX_SESSION_LANES;
+use tributary_shared::wire::{History, MAX_SESSION_LANES};
 
 use super::config::SpoolConfig;
 use super::group::{Packed, Request, Unit, pack_rows};
@@ -115,6 +115,10 @@ pub(super) struct Transaction<'a> {
     pub dropped_in: BTreeSet<LaneId>,
     /// Events dropped, by reason.
     pub dropped: HashMap<Arc<str>, u64>,
+    /// This process, as the one that numbers seqs.
+    pub writer: u64,
+    /// Events that got new seqs.
+    pub renumbered: u64,
 }
 
 impl<'a> Transaction<'a> {
@@ -124,6 +128,7 @@ impl<'a> Transaction<'a> {
         agent: &'a AgentId,
         in_flight: &'a InFlight,
         now: Millis,
+        writer: u64,
     ) -> Self {
         let wal_bytes = database.wal_bytes();
         let Database { store, lanes, .. } = database;
@@ -139,6 +144,8 @@ impl<'a> Transaction<'a> {
             refused,
             dropped_in,
             dropped,
+            writer,
+            renumbered: 0,
         }
     }
 
@@ -168,6 +175,7 @@ impl<'a> Transaction<'a> {
             Ok(lane) => lane,
             Err(error) => return Ok(Err(error)),
         };
+        lane.number_by(self.writer);
         let mut next = lane.next_seq;
         let dropped = self.store_share(&mut lane, unit, share)?;
         let mut accepted = Vec::with_capacity(unit.requests.len());
@@ -248,6 +256,7 @@ impl<'a> Transaction<'a> {
             Ok(lane) => lane,
             Err(error) => return Ok(Err(error)),
         };
+        lane.number_by(self.writer);
         let range = SeqRange::from_count(lane.next_seq, dropped.count);
         self.drop_next(&mut lane, u64::from(dropped.count), &dropped.reason)?;
         if let Some(position) = &dropped.position {
@@ -331,7 +340,7 @@ impl<'a> Transaction<'a> {
     /// Stores the lane; a drained one that takes no new events goes.
     pub(super) fn put(&mut self, lane: Lane) -> Result<(), StoreError> {
         if lane.is_empty() && !lane.active {
-            self.let_go(&lane, lane.committed_seq)?;
+            self.let_go(&lane, lane.committed_seq, &lane.history)?;
         } else {
             self.store.update_lane(&lane)?;
             self.lanes.insert(lane);
@@ -339,13 +348,41 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// The lane is gone from this spool; what is left is that the aggregator had it up to `committed_seq`.
-    pub(super) fn let_go(&mut self, lane: &Lane, committed_seq: Seq) -> Result<(), StoreError> {
+    /// The lane is gone from this spool; what is left is that the aggregator had it up to `committed_seq`, by these
+    /// writers.
+    pub(super) fn let_go(
+        &mut self,
+        lane: &Lane,
+        committed_seq: Seq,
+        history: &History,
+    ) -> Result<(), StoreError> {
         self.store.delete_lane(lane.id)?;
         self.lanes.remove(lane.id);
-        self.store.retire(&lane.stream, lane.epoch, committed_seq)?;
+        self.store
+            .retire(&lane.stream, lane.epoch, committed_seq, history)?;
         self.lanes.retired = self.store.retired()?;
         Ok(())
+    }
+
+    /// The aggregator has forgotten the end of a lane that is gone from here, and has other events under its seqs: the
+    /// loss is named under new ones.
+    pub(super) fn forgotten_and_taken(&mut self, no: u64, from: Seq) -> Outcome<()> {
+        let gone = self.lanes.retired.iter().find(|lane| lane.no == no).cloned();
+        let Some(gone) = gone.filter(|gone| gone.committed_seq >= from) else {
+            return Ok(Ok(()));
+        };
+        let mut lane = match self.active_lane(&gone.stream)? {
+            Ok(lane) => lane,
+            Err(error) => return Ok(Err(error)),
+        };
+        tracing::error!(stream = %gone.stream, epoch = gone.epoch.0, first = from, last = gone.committed_seq,
+            "aggregator lost committed events, and has others in their place");
+        lane.number_by(self.writer);
+        self.drop_next(&mut lane, gone.committed_seq + 1 - from, DROPPED_REWOUND)?;
+        self.put(lane)?;
+        self.store.shorten_retired(no, from - 1)?;
+        self.lanes.retired = self.store.retired()?;
+        Ok(Ok(()))
     }
 
     fn accepted(&self, lane: &Lane, range: SeqRange, dropped: u32) -> Accepted {

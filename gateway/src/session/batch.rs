@@ -155,6 +155,8 @@ async fn admitted(
         lane: admission.lane_no,
         first_seq: header.first_seq,
         count: header.count,
+        writer: header.writer,
+        after_writer: header.after_writer,
         content: header.content.clone(),
         dead_seqs: dead.iter().map(|letter| letter.seq).collect(),
         schema,

@@ -30,6 +30,7 @@ metric_names! {
     CheckInvalid = "tributary_check_invalid_events": "Events taken that the agent's own check found invalid, by stream and rule";
     SpoolBytes = "tributary_spool_bytes": "Bytes of the spool on disk, WAL included";
     SpoolHeldEvents = "tributary_spool_held_events": "Events in the spool that are not yet committed by the aggregator";
+    SpoolRenumbered = "tributary_spool_renumbered_events": "Events that got new seqs because a copy of the spool had used theirs";
     SpoolDropped = "tributary_spool_dropped_events": "Events dropped at the edge, by reason";
     SpoolHealthy = "tributary_spool_healthy": "1 while the spool takes events, 0 while its disk does not let it";
     SpoolFailures = "tributary_spool_failures": "Failures of the spool's database, by trouble (disk_full, read_only, damaged, io)";

@@ -4,18 +4,23 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::classes::{Priority, Turns};
-use super::retired::{RetiredChecks, RetiredLane};
+use super::retired::{Forgotten, RetiredChecks, RetiredLane};
 use super::{ACK_TIMEOUT, FreshShare, HEARTBEAT_EVERY, HELLO_TIMEOUT, SILENCE_TIMEOUT, Tick};
 use crate::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
 use crate::time::Millis;
+use crate::wire::history::differ;
 use crate::wire::{
-    Ack, Bye, ByeCode, CheckReport, Hello, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport, OpenLane,
-    Refuse, RefuseCode, SCHEMAS_TO_AGENTS, SchemaInfo, SessionKey, ToAgent, ToGateway, VERSION, Welcome,
+    Ack, Bye, ByeCode, CheckReport, Hello, History, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport,
+    OpenLane, Refuse, RefuseCode, SCHEMAS_TO_AGENTS, SchemaInfo, SessionKey, ToAgent, ToGateway, VERSION,
+    Welcome,
 };
 
 /// After so many refusals as malformed at one seq, the batch there is given up and reported as dropped: the
 /// bytes on disk are damaged, and everything behind them waits.
 const MALFORMED_TRIES: u32 = 5;
+/// A lane that was opened again because of a refusal, and that its spool took for its own all the same, waits so long:
+/// the two do not agree, and must not ask each other in a loop.
+const REOPEN_AFTER: Tick = 1_000;
 /// One part in so many of the credit is kept for live data while there are both kinds of lanes.
 const KEPT_FOR_LIVE: usize = 4;
 /// What such a drop is called in the ledger.
@@ -34,6 +39,8 @@ pub struct LaneView {
     /// The seq that the next event will get.
     pub next_seq: Seq,
     pub committed_seq: Seq,
+    /// Who numbered its seqs.
+    pub history: History,
     pub held_events: u64,
     pub held_bytes: u64,
     /// New events of the stream go here; the other lanes of the stream are backlog.
@@ -68,18 +75,27 @@ pub enum AgentOutput {
         lane: u32,
         mark: Seq,
     },
-    /// The aggregator has committed the lane up to `mark`. The spool decides whether that is its own past:
-    /// answer with [`AgentLink::resume`] to ship from there, or give the lane a new epoch and let it vanish
-    /// from the views.
+    /// The aggregator has committed the lane up to `mark`, as `history` says where it knows. The spool decides
+    /// whether that is its own past: answer with [`AgentLink::resume`] to ship from there, or give the lane a new
+    /// epoch and let it vanish from the views.
     LaneOpened {
         lane: u32,
         mark: Seq,
+        history: Option<History>,
     },
     /// The aggregator has forgotten these seqs of a lane that the spool has let go of: send a batch on this handle
     /// that reports them as dropped, for the reason [`FORGOTTEN`].
     ReportForgotten {
         lane: u32,
         range: SeqRange,
+        writer: u64,
+        after_writer: u64,
+    },
+    /// The aggregator has forgotten the seqs from `from` on of a lane that the spool has let go of, and has other
+    /// events under them now: the spool must report the loss under new seqs. `no` is the retired lane's number.
+    ForgottenAndTaken {
+        no: u64,
+        from: Seq,
     },
     /// The gateway refused a batch; the link already goes on from where it must.
     Refused {
@@ -137,7 +153,7 @@ pub struct AgentLink {
     opened: usize,
     retired: RetiredChecks,
     /// Marks of retired lanes that wait until the credit has room for a report; at most one a handle.
-    retired_marks: VecDeque<(u32, Seq)>,
+    retired_marks: VecDeque<(u32, Seq, Option<History>)>,
     limits: Limits,
     schedule: FreshShare,
     /// Among lanes of live data, and among those of backlog.
@@ -249,19 +265,26 @@ impl AgentLink {
 
     /// Judges the marks of retired lanes, within the credit: what is missing takes a batch.
     fn judge_retired(&mut self) {
-        while self.in_flight() < self.limits.max_in_flight as usize
-            && let Some((lane, mark)) = self.retired_marks.pop_front()
+        // one more may be on its way from the spool
+        let credit = (self.limits.max_in_flight as usize).saturating_sub(1).max(1);
+        while self.in_flight() < credit
+            && let Some((lane, mark, history)) = self.retired_marks.pop_front()
         {
-            let forgotten = self.retired.opened(lane, mark);
+            let forgotten = self.retired.opened(lane, mark, history.as_ref());
             self.report_forgotten(lane, forgotten);
         }
     }
 
-    fn report_forgotten(&mut self, lane: u32, range: Option<SeqRange>) {
-        if let Some(range) = range {
-            self.outputs
-                .push_back(AgentOutput::ReportForgotten { lane, range });
-        }
+    fn report_forgotten(&mut self, lane: u32, forgotten: Option<Forgotten>) {
+        self.outputs.extend(forgotten.map(|forgotten| match forgotten {
+            Forgotten::Taken { no, from } => AgentOutput::ForgottenAndTaken { no, from },
+            Forgotten::Gone(claim) => AgentOutput::ReportForgotten {
+                lane,
+                range: claim.range,
+                writer: claim.writer,
+                after_writer: claim.after_writer,
+            },
+        }));
     }
 
     /// Whether every retired lane is known to be there, or what is missing of it is reported.
@@ -380,11 +403,16 @@ impl AgentLink {
     }
 
     fn lane_opened(&mut self, now: Tick, opened: LaneOpened) {
-        let LaneOpened { lane: id, mark, .. } = opened;
+        let LaneOpened {
+            lane: id,
+            mark,
+            history,
+            ..
+        } = opened;
         if RetiredChecks::owns(id) {
             self.last_progress = now;
             if self.retired.is_open(id) {
-                self.retired_marks.push_back((id, mark));
+                self.retired_marks.push_back((id, mark, history));
                 self.judge_retired();
             } else {
                 self.retired.begin_again();
@@ -400,7 +428,11 @@ impl AgentLink {
                 LaneState::Resuming => return,
             }
             lane.state = LaneState::Resuming;
-            self.outputs.push_back(AgentOutput::LaneOpened { lane: id, mark });
+            self.outputs.push_back(AgentOutput::LaneOpened {
+                lane: id,
+                mark,
+                history,
+            });
         } else {
             // drained and let go of, in this session
             self.retired.begin_again();
@@ -421,7 +453,7 @@ impl AgentLink {
     fn acked(&mut self, now: Tick, ack: Ack) {
         if RetiredChecks::owns(ack.lane) {
             self.last_progress = now;
-            let rest = self.retired.acked(ack.lane, ack.mark);
+            let rest = self.retired.acked(ack.lane, ack.mark, ack.writer);
             self.report_forgotten(ack.lane, rest);
             self.judge_retired();
             self.ask_retired(now);
@@ -430,7 +462,9 @@ impl AgentLink {
         let Some(lane) = self.lanes.get_mut(&ack.lane) else {
             return;
         };
-        if lane.state != LaneState::Open {
+        // of another process with this identity, on the way when the lane was opened
+        let foreign = differ(ack.writer, lane.view.history.writer_at(ack.mark));
+        if lane.state != LaneState::Open || foreign {
             return;
         }
         self.last_progress = now;
@@ -440,6 +474,7 @@ impl AgentLink {
             self.outputs.push_back(AgentOutput::LaneOpened {
                 lane: ack.lane,
                 mark: ack.mark,
+                history: None,
             });
             return;
         }
@@ -477,10 +512,19 @@ impl AgentLink {
                 (refuse.expected, lane.malformed.1 + 1)
             }
             RefuseCode::Malformed => (refuse.expected, 1),
-            RefuseCode::Gap | RefuseCode::SchemaChanged | RefuseCode::Unavailable | RefuseCode::Throttled => {
-                (0, 0)
-            }
+            RefuseCode::Gap
+            | RefuseCode::SchemaChanged
+            | RefuseCode::Unavailable
+            | RefuseCode::Throttled
+            | RefuseCode::OtherWriter => (0, 0),
         };
+        if refuse.code == RefuseCode::OtherWriter {
+            // the spool sees from the whole history where the two part
+            lane.state = LaneState::Opening;
+            lane.in_flight.clear();
+            lane.not_before = now + REOPEN_AFTER;
+            self.outputs.push_back(open_message(&lane.view, &self.kept));
+        }
         let Refuse {
             lane, code, message, ..
         } = refuse;

@@ -21,8 +21,9 @@ pub type Generation = u32;
 /// How the commit answered a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitOutcome {
-    /// The lane's mark is now at least the batch's last seq, durably.
-    Committed { mark: Seq },
+    /// Everything up to the batch's last seq, which is `mark`, is durable. Beyond that it may be events of another copy
+    /// of the agent's spool.
+    Committed { mark: Seq, writer: u64 },
     /// Nothing of it was taken; worth another try after `retry_after_ms`.
     Refused {
         expected: Seq,
@@ -79,6 +80,9 @@ struct Lane<B> {
     handle: u32,
     key: LaneKey,
     generation: Generation,
+    /// The generation in which it was opened: what was submitted before belongs to another session of the agent, or to
+    /// another process with its identity.
+    opened_in: Generation,
     sequencer: Sequencer<(CommitHeader, B)>,
 }
 
@@ -213,6 +217,7 @@ impl<B> AggregatorLink<B> {
             handle: opened.lane,
             key,
             generation,
+            opened_in: generation,
             sequencer,
         };
         self.lanes.insert(opened.lane_no, lane);
@@ -279,10 +284,13 @@ impl<B> AggregatorLink<B> {
             return;
         };
         match outcome {
-            CommitOutcome::Committed { mark } => {
+            // an acknowledgement deletes: it is for whoever sent the batch
+            CommitOutcome::Committed { .. } if generation < lane.opened_in => {}
+            CommitOutcome::Committed { mark, writer } => {
                 let ack = Ack {
                     lane: lane.handle,
                     mark,
+                    writer,
                 };
                 self.outputs
                     .push_back(AggregatorOutput::Send(FromAggregator::Ack(ack)));

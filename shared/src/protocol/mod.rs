@@ -37,7 +37,7 @@ pub use agent_link::{AgentLink, AgentOutput, FORGOTTEN, LaneView, Shipment, UNDE
 pub use aggregator_link::{AggregatorLink, AggregatorOutput, CommitOutcome, Generation};
 pub use classes::{GUARANTEED_SHARE, Priority, UnknownPriority};
 pub use gateway_link::{GatewayLink, GatewayOutput, MAX_PUSHED_SCHEMA};
-pub use lane_rule::{Decision, SpoolVerdict, decide, judge};
+pub use lane_rule::{Claim, Decision, SpoolLane, SpoolVerdict, decide, judge, known_writer};
 pub use presence::{Presence, Sighting};
 pub use ramp::Ramp;
 pub use retired::{MAX_RETIRED_LANES, RETIRED_HANDLES, RetiredLane};

@@ -8,12 +8,13 @@
 //! The handles of these lanes come from the upper end and are used again and again, so that they never need more
 //! than [`RETIRED_HANDLES`] of a session's lanes: opening a handle anew releases what it stood for.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::Tick;
+use super::{Claim, Tick};
 use crate::ids::{Epoch, Seq, SeqRange, StreamName};
-use crate::wire::OpenLane;
+use crate::wire::history::differ;
+use crate::wire::{History, OpenLane};
 
 /// Retired lanes that are asked for at a time: the answers of a distant aggregator overlap, and a session with
 /// all its lanes in use gives up few of them.
@@ -33,6 +34,17 @@ pub struct RetiredLane {
     pub epoch: Epoch,
     /// All of it, up to here, was committed once.
     pub committed_seq: Seq,
+    /// Who numbered it.
+    pub history: History,
+}
+
+/// What the aggregator has forgotten of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forgotten {
+    /// These seqs are free: they are reported as dropped.
+    Gone(Claim),
+    /// From this seq on it has other events now: what it forgot is reported under seqs elsewhere.
+    Taken { no: u64, from: Seq },
 }
 
 #[derive(Debug)]
@@ -69,7 +81,9 @@ impl RetiredChecks {
 
     /// The aggregator came back, and may have been restored: all are checked again.
     pub fn begin_again(&mut self) {
-        self.queue = self.all.iter().cloned().collect();
+        let open: BTreeSet<u64> = self.open.values().map(|check| check.lane.no).collect();
+        let others = self.all.iter().filter(|lane| !open.contains(&lane.no));
+        self.queue = others.cloned().collect();
     }
 
     /// The next lane to open, when there is room for its handle.
@@ -94,7 +108,7 @@ impl RetiredChecks {
     }
 
     /// The aggregator stands at `mark`. Returns what it has forgotten, if anything, to be reported now.
-    pub fn opened(&mut self, handle: u32, mark: Seq) -> Option<SeqRange> {
+    pub fn opened(&mut self, handle: u32, mark: Seq, history: Option<&History>) -> Option<Forgotten> {
         if let Some(Check {
             lane,
             reported: Some(_),
@@ -105,28 +119,44 @@ impl RetiredChecks {
             self.open.remove(&handle);
             return None;
         }
+        let lane = &self.open.get(&handle)?.lane;
+        let both = mark.min(lane.committed_seq);
+        let taken = history.and_then(|theirs| lane.history.first_difference(theirs, 1, both));
+        if let Some(from) = taken {
+            let no = lane.no;
+            self.open.remove(&handle);
+            return Some(Forgotten::Taken { no, from });
+        }
         self.report_behind(handle, mark)
     }
 
-    /// A report was committed. Returns what is still to be reported: one batch names no more than it can count.
-    pub fn acked(&mut self, handle: u32, mark: Seq) -> Option<SeqRange> {
-        let reported = self.open.get(&handle)?.reported?;
-        if mark < reported {
+    /// A report was committed. Returns what is still to be reported.
+    pub fn acked(&mut self, handle: u32, mark: Seq, writer: u64) -> Option<Forgotten> {
+        let check = self.open.get(&handle)?;
+        let foreign = differ(writer, check.lane.history.writer_at(mark));
+        if foreign || mark < check.reported? {
             return None;
         }
         self.report_behind(handle, mark)
     }
 
-    fn report_behind(&mut self, handle: u32, mark: Seq) -> Option<SeqRange> {
+    fn report_behind(&mut self, handle: u32, mark: Seq) -> Option<Forgotten> {
         let check = self.open.get_mut(&handle)?;
         if mark >= check.lane.committed_seq {
             self.open.remove(&handle);
             return None;
         }
         let first = mark + 1;
+        let history = &check.lane.history;
+        // one batch is of one writer, and names no more than it can count
         let last = check.lane.committed_seq.min(mark + u64::from(u32::MAX));
+        let last = history.run_end(first).map_or(last, |end| end.min(last));
         check.reported = Some(last);
-        Some(SeqRange { first, last })
+        Some(Forgotten::Gone(Claim {
+            range: SeqRange { first, last },
+            writer: history.writer_at(first),
+            after_writer: history.writer_at(mark),
+        }))
     }
 
     /// The report was not taken: the lane is asked for again.
@@ -179,8 +209,17 @@ mod tests {
             stream: StreamName::new("s").expect("valid"),
             epoch: Epoch(no),
             committed_seq: 10,
+            history: History::default().extended(1, 7).expect("new"),
         };
         (1..=count).map(lane).collect()
+    }
+
+    fn gone(first: Seq, last: Seq) -> Option<Forgotten> {
+        Some(Forgotten::Gone(Claim {
+            range: SeqRange { first, last },
+            writer: 7,
+            after_writer: if first > 1 { 7 } else { 0 },
+        }))
     }
 
     fn open_all(checks: &mut RetiredChecks, now: Tick) -> Vec<OpenLane> {
@@ -198,7 +237,7 @@ mod tests {
             for open in open {
                 assert!(RetiredChecks::owns(open.lane) && open.next_seq == 11);
                 asked.push(open.epoch.0);
-                assert_eq!(checks.opened(open.lane, 10), None, "nothing is forgotten");
+                assert_eq!(checks.opened(open.lane, 10, None), None, "nothing is forgotten");
             }
         }
         assert_eq!(asked, (1..=100).collect::<Vec<_>>());
@@ -211,15 +250,15 @@ mod tests {
         let mut checks = RetiredChecks::default();
         checks.known(&lanes(1));
         let handle = open_all(&mut checks, 0)[0].lane;
-        assert_eq!(checks.opened(handle, 4), Some(SeqRange { first: 5, last: 10 }));
+        assert_eq!(checks.opened(handle, 4, None), gone(5, 10));
         assert_eq!((checks.in_flight(), checks.done()), (1, false));
-        assert_eq!(checks.acked(handle, 7), None);
+        assert_eq!(checks.acked(handle, 7, 0), None);
         checks.refused(100, handle, 0);
         assert_eq!(open_all(&mut checks, 100), [], "not at once");
         assert_eq!(checks.next_timeout(100), Some(1_100));
         let handle = open_all(&mut checks, 1_100)[0].lane;
-        assert_eq!(checks.opened(handle, 4), Some(SeqRange { first: 5, last: 10 }));
-        assert_eq!(checks.acked(handle, 10), None);
+        assert_eq!(checks.opened(handle, 4, None), gone(5, 10));
+        assert_eq!(checks.acked(handle, 10, 0), None);
         assert!(checks.done());
     }
 
@@ -228,10 +267,10 @@ mod tests {
         let mut checks = RetiredChecks::default();
         checks.known(&lanes(2));
         let open = open_all(&mut checks, 0);
-        assert_eq!(checks.opened(open[0].lane, 10), None);
-        assert!(checks.opened(open[1].lane, 0).is_some());
+        assert_eq!(checks.opened(open[0].lane, 10, None), None);
+        assert!(checks.opened(open[1].lane, 0, None).is_some());
         // while that report was on its way
-        assert_eq!(checks.opened(open[1].lane, 0), None);
+        assert_eq!(checks.opened(open[1].lane, 0, None), None);
         checks.begin_again();
         assert_eq!(open_all(&mut checks, 0).len(), 2);
     }
@@ -243,9 +282,33 @@ mod tests {
         many[0].committed_seq = u64::from(u32::MAX) + 10;
         checks.known(&many.into());
         let handle = open_all(&mut checks, 0)[0].lane;
-        let first = checks.opened(handle, 0).expect("forgotten");
-        assert_eq!(first.count(), u64::from(u32::MAX));
-        let rest = checks.acked(handle, first.last).expect("more");
-        assert_eq!((rest.first, rest.count()), (first.last + 1, 10));
+        let most = u64::from(u32::MAX);
+        assert_eq!(checks.opened(handle, 0, None), gone(1, most));
+        assert_eq!(checks.acked(handle, most, 0), gone(most + 1, most + 10));
+    }
+
+    #[test]
+    fn a_report_is_of_one_writer_and_never_for_events_of_another() {
+        let mut checks = RetiredChecks::default();
+        let mut two = lanes(1).to_vec();
+        two[0].history = two[0].history.extended(6, 8).expect("another");
+        let (ours, other) = (
+            two[0].history.clone(),
+            History::default().extended(4, 9).expect("new"),
+        );
+        checks.known(&two.into());
+        let handle = open_all(&mut checks, 0)[0].lane;
+        assert_eq!(checks.opened(handle, 2, Some(&ours)), gone(3, 5));
+        let rest = Claim {
+            range: SeqRange { first: 6, last: 10 },
+            writer: 8,
+            after_writer: 7,
+        };
+        assert_eq!(checks.acked(handle, 5, 0), Some(Forgotten::Gone(rest)));
+        assert_eq!(checks.acked(handle, 10, 0), None);
+        checks.begin_again();
+        let handle = open_all(&mut checks, 0)[0].lane;
+        let taken = Forgotten::Taken { no: 1, from: 4 };
+        assert_eq!(checks.opened(handle, 20, Some(&other)), Some(taken));
     }
 }

@@ -62,6 +62,8 @@ fn commit_header(lane: u32, first_seq: u64, count: u32) -> crate::wire::CommitHe
         lane: LaneNo(lane),
         first_seq,
         count,
+        writer: 0,
+        after_writer: 0,
         content: crate::wire::BatchContent::Columns,
         dead_seqs: Vec::new(),
         schema: None,
@@ -144,6 +146,7 @@ fn lane(lane: u32, fresh: bool) -> LaneView {
         epoch: Epoch(u64::from(lane)),
         next_seq: 1_001,
         committed_seq: 0,
+        history: crate::wire::History::default(),
         held_events: 1_000,
         held_bytes: 0,
         fresh,
@@ -156,6 +159,7 @@ fn open(link: &mut AgentLink, now: Tick, lane: u32) {
         lane,
         lane_no: LaneNo(lane),
         mark: 0,
+        history: None,
     };
     link.receive(now, ToAgent::LaneOpened(opened));
     link.resume(lane, 0);
@@ -248,6 +252,7 @@ fn drain(link: &mut AgentLink) -> Vec<u32> {
             ToAgent::Ack(crate::wire::Ack {
                 lane: shipment.lane,
                 mark,
+                writer: 0,
             }),
         );
         order.push(shipment.lane);
@@ -713,4 +718,26 @@ fn the_streams_whose_schemas_an_agent_may_want_are_bounded() {
         gateway.schema_streams().count(),
         Limits::default().max_lanes as usize
     );
+}
+
+#[test]
+fn never_twice_an_acknowledgement_of_a_twins_batch_deletes_nothing() {
+    let mut link = agent_session(0);
+    let numbered = LaneView {
+        history: crate::wire::History::default().extended(1, 7).expect("new"),
+        ..lane(1, true)
+    };
+    link.spool_changed(0, &[numbered], 0, 0);
+    open(&mut link, 0, 1);
+    let mut committed = |writer| {
+        let ack = crate::wire::Ack {
+            lane: 1,
+            mark: 100,
+            writer,
+        };
+        link.receive(0, ToAgent::Ack(ack));
+        std::iter::from_fn(|| link.output()).any(|output| matches!(output, AgentOutput::Committed { .. }))
+    };
+    assert!(!committed(9), "its batch was on the way when the lane was opened");
+    assert!(committed(7));
 }

@@ -4,8 +4,8 @@ use super::disk::{Disk, Image};
 use super::oracle::{Key, Oracle};
 use super::spool::Content;
 use crate::ids::{LaneKey, LaneNo, Seq, SeqRange};
-use crate::protocol::{CommitOutcome, Decision, Generation, Presence, decide};
-use crate::wire::RefuseCode;
+use crate::protocol::{Claim, CommitOutcome, Decision, Generation, Presence, decide};
+use crate::wire::{History, RefuseCode};
 
 #[derive(Debug, Clone)]
 pub(super) struct LaneRow {
@@ -14,6 +14,7 @@ pub(super) struct LaneRow {
     pub mark: Seq,
     pub valid: u64,
     pub dropped: u64,
+    pub history: History,
 }
 
 #[derive(Debug, Clone)]
@@ -39,6 +40,7 @@ pub(super) enum LogWrite {
         mark: Seq,
         valid: u64,
         dropped: u64,
+        history: History,
     },
 }
 
@@ -54,11 +56,13 @@ impl Image for Log {
                 mark,
                 valid,
                 dropped,
+                history,
             } => {
                 let row = &mut self.lanes[lane.0 as usize];
                 row.mark = *mark;
                 row.valid += valid;
                 row.dropped += dropped;
+                row.history = history.clone();
             }
         }
     }
@@ -115,6 +119,8 @@ pub(super) struct Center {
     /// Log entries that the oracle has heard of.
     told: usize,
     pub trimmed: u64,
+    /// Batches of events that another copy of the spool had numbered alike.
+    pub clashes: u64,
 }
 
 impl Center {
@@ -128,6 +134,7 @@ impl Center {
             presence: Presence::default(),
             told: 0,
             trimmed: 0,
+            clashes: 0,
         }
     }
 
@@ -140,29 +147,48 @@ impl Center {
                 mark: 0,
                 valid: 0,
                 dropped: 0,
+                history: History::default(),
             };
             self.disk.transaction(vec![LogWrite::Lane(row)]);
         }
     }
 
-    pub fn find(&self, wire: &LaneKey) -> Option<(LaneNo, Seq)> {
+    pub fn find(&self, wire: &LaneKey) -> Option<(LaneNo, Seq, History)> {
         let lanes = &self.disk.durable().lanes;
         let at = lanes.iter().position(|lane| lane.wire == *wire)?;
-        Some((LaneNo(at as u32), lanes[at].mark))
+        Some((LaneNo(at as u32), lanes[at].mark, lanes[at].history.clone()))
     }
 
     /// Commits a batch within the open group.
-    pub fn commit(&mut self, wire: &LaneKey, batch: Entry, oracle: &mut Oracle) -> CommitOutcome {
+    pub fn commit(
+        &mut self,
+        wire: &LaneKey,
+        batch: Entry,
+        (writer, after_writer): (u64, u64),
+        oracle: &mut Oracle,
+    ) -> CommitOutcome {
         let row = self.disk.visible().lanes[batch.lane.0 as usize].clone();
         oracle.require(row.wire == *wire, "contiguous-lanes", || {
             format!("the number of {} stands for {wire}", row.wire)
         });
         let Entry { lane, range, content } = batch;
-        match decide(row.mark, range) {
+        let claim = Claim {
+            range,
+            writer,
+            after_writer,
+        };
+        match decide(row.mark, &row.history, claim) {
             Decision::Gap { expected } => refused(expected, RefuseCode::Gap),
+            Decision::OtherWriter { seq } => {
+                self.clashes += 1;
+                refused(seq, RefuseCode::OtherWriter)
+            }
             Decision::Duplicate => {
                 self.trimmed += range.count();
-                CommitOutcome::Committed { mark: row.mark }
+                CommitOutcome::Committed {
+                    mark: range.last,
+                    writer,
+                }
             }
             Decision::Apply { trim } => {
                 self.trimmed += trim;
@@ -179,6 +205,8 @@ impl Center {
                     Content::Dropped(..) => (0, range.count()),
                 };
                 let mark = range.last;
+                let history = row.history.extended(range.first, writer);
+                let history = history.unwrap_or_else(|| row.history.clone());
                 self.disk.transaction(vec![
                     LogWrite::Entry(Entry { lane, range, content }),
                     LogWrite::Mark {
@@ -186,9 +214,10 @@ impl Center {
                         mark,
                         valid,
                         dropped,
+                        history,
                     },
                 ]);
-                CommitOutcome::Committed { mark }
+                CommitOutcome::Committed { mark, writer }
             }
         }
     }

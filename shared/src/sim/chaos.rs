@@ -12,8 +12,7 @@ use crate::protocol::Ramp;
 pub(super) enum Grave {
     /// An agent's disk goes back to an older image. What was only on it is lost.
     OldImage,
-    /// A copy of an agent's disk comes to life beside it. Events that both give the same seqs may be lost, and
-    /// those that both hold may be counted twice, until each has an epoch of its own.
+    /// A copy of an agent's disk comes to life beside it.
     Twin,
     /// The aggregator's disk goes back to an older backup. The ledger names what agents have deleted since.
     OldBackup,
@@ -92,9 +91,9 @@ impl World {
     }
 
     fn begin_process(&mut self, at: usize, image: Lanes) {
-        let instance = self.rng.random();
+        let (instance, writer) = (self.rng.random(), self.writer());
         let agent = &mut self.agents[at];
-        agent.spool = Spool::open(image);
+        agent.spool = Spool::open(image, writer);
         agent.instance = instance;
         agent.sessions = 0;
         agent.own.clear();
@@ -142,7 +141,9 @@ impl World {
                 }
             }
             Some(Grave::Twin) => self.start_twin(at),
-            Some(Grave::OldBackup) if early => self.center.backup = Some(self.center.disk.durable().clone()),
+            Some(Grave::OldBackup) if early => {
+                self.center.backup = Some(self.center.disk.durable().clone());
+            }
             Some(Grave::OldBackup) => self.restore_center(),
         }
     }
@@ -159,13 +160,6 @@ impl World {
         self.faults.agents_restored += 1;
         self.everything_arrives_or_is_lost();
         self.agents[at].spool.forget_waiting();
-        // An image of a spool whose process had not heard the aggregator yet: whether its newest events are those
-        // that the aggregator has by now, or others under the same seqs, cannot be told, and they are sent again.
-        for lane in image.by_id.values() {
-            let unsent = lane.row.unsent_from.unwrap_or(lane.row.next_seq);
-            let unclear = lane.blocks.iter().filter(|block| block.range.last >= unsent);
-            unclear.for_each(|block| self.oracle.copied(&block.content, true));
-        }
         self.begin_process(at, image);
         self.oracle.excuse_missing(held(&self.agents));
     }
@@ -175,15 +169,7 @@ impl World {
             return;
         }
         self.faults.twins_started += 1;
-        let disk = &self.agents[at].spool.disk;
-        let image = disk.durable().clone();
-        for (id, lane) in &disk.visible().by_id {
-            self.oracle.shared.push(lane.row.epoch);
-            let copied = image.by_id.get(id).map_or(0, |lane| lane.row.next_seq);
-            for block in &lane.blocks {
-                self.oracle.copied(&block.content, block.range.last < copied);
-            }
-        }
+        let image = self.agents[at].spool.disk.durable().clone();
         let of = self.agents[at].of;
         self.start_agent(of, image);
     }
@@ -199,5 +185,6 @@ impl World {
         }
         (0..GATEWAYS).for_each(|gateway| self.cut_upstream(gateway));
         self.center.restore(backup, &mut self.oracle);
+        self.agents.iter_mut().for_each(|agent| agent.told = false);
     }
 }

@@ -50,9 +50,7 @@ faults! {
     backlogs_forked: "Live data moved to a new epoch, away from a backlog.";
     agents_restored: "An agent's disk was replaced by an older image of itself.";
     twins_started: "A second agent began to live with a copy of a spool and its identity.";
-    image_events_doubled: "Events of an older image that was taken offline, after a restart: sent again, in doubt.";
-    twin_events_lost: "Events that two live agents gave the same seqs, and that are therefore missing.";
-    twin_events_doubled: "Events that both of two live agents held, and that are therefore counted twice.";
+    writers_clashed: "A batch was refused because another copy of its spool had numbered other events alike.";
     epochs_forked: "A spool found itself behind its own past.";
     aggregators_restored: "The aggregator's disk was replaced by an older backup of itself.";
     gaps_reported: "An agent told the ledger what a restored aggregator had forgotten.";

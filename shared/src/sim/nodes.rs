@@ -34,14 +34,8 @@ pub(super) struct Agent {
     /// What the disk held some time ago.
     pub image: Option<Lanes>,
     pub cut_off_until: Tick,
-}
-
-impl Agent {
-    /// Every lane that it has let go of is known to the aggregator.
-    pub fn has_told(&self) -> bool {
-        self.spool.disk.visible().retired.is_empty()
-            || self.link.as_ref().is_some_and(AgentLink::retired_are_settled)
-    }
+    /// All lanes that it has let go of are known to the aggregator, or their gaps are told; until that is restored.
+    pub told: bool,
 }
 
 /// A batch on its way to a gateway.

@@ -1,8 +1,8 @@
 //! What was promised, and whether it holds: knows every event that was ever handed to an agent.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::faults::Faults;
 use super::spool::{Content, Row};
 use crate::ids::{Epoch, Seq, SeqRange};
 use crate::protocol::FORGOTTEN;
@@ -27,7 +27,6 @@ struct Event {
     forgotten: bool,
     /// Its only copy was destroyed by what no program can undo.
     lost_ok: bool,
-    twice_ok: bool,
 }
 
 /// A promise that did not hold.
@@ -49,8 +48,6 @@ pub(super) struct Oracle {
     marks: HashMap<Key, Seq>,
     /// How many events the log counts, and the sum of their numbers: what the views must show.
     pub total: (u64, u64),
-    /// Epochs that two live agents write.
-    pub shared: Vec<Epoch>,
 }
 
 impl Oracle {
@@ -91,7 +88,6 @@ impl Oracle {
             ledgered: false,
             forgotten: false,
             lost_ok: false,
-            twice_ok: false,
         });
         self.events.len() as EventNo - 1
     }
@@ -101,28 +97,16 @@ impl Oracle {
     }
 
     /// Events got their seqs.
-    pub fn identified(&mut self, agent: usize, row: Row, first: Seq, events: &[EventNo]) {
+    pub fn identified(&mut self, agent: usize, row: &Row, first: Seq, events: &[EventNo]) {
         let key = self.key_no((agent, row.stream, row.epoch));
-        let shared = self.shared.contains(&row.epoch);
         for (no, seq) in events.iter().zip(first..) {
             let event = &mut self.events[*no as usize];
             event.at = (key, seq);
-            event.lost_ok |= shared;
-            event.twice_ok |= shared;
         }
     }
 
     pub fn accepted(&mut self, events: impl Iterator<Item = EventNo>) {
         events.for_each(|no| self.events[no as usize].accepted = true);
-    }
-
-    /// A second agent begins to live with a copy of this block.
-    pub fn copied(&mut self, content: &Content, in_both: bool) {
-        for no in content.events() {
-            let event = &mut self.events[*no as usize];
-            event.twice_ok = true;
-            event.lost_ok |= !in_both;
-        }
     }
 
     /// A batch is durable in the log. `never-twice`, `none-invented`.
@@ -158,9 +142,27 @@ impl Oracle {
             "none-invented",
             || format!("event {no} of another lane is counted in {key:?}"),
         );
-        self.require(event.counted == 1 || event.twice_ok, "never-twice", || {
+        self.require(event.counted == 1, "never-twice", || {
             format!("event {no} is counted {} times, now in {key:?}", event.counted)
         });
+    }
+
+    /// Events that a restored aggregator forgot, and whose seqs it has given to others: they are reported elsewhere.
+    pub fn taken(
+        &mut self,
+        (agent, stream): (usize, u32),
+        epoch: Epoch,
+        from: Seq,
+        count: u64,
+    ) -> Arc<[EventNo]> {
+        let key = self.key_no((agent, stream, epoch));
+        let events = self.events.iter().enumerate();
+        let taken = |event: &Event| {
+            let (of, seq) = event.at;
+            of == key && (from..from + count).contains(&seq) && event.forgotten && event.counted == 0
+        };
+        let found = events.filter(|(_, event)| taken(event));
+        found.map(|(no, _)| no as EventNo).collect()
     }
 
     /// The agent deletes what it believes to be committed. `ack-after-fsync`.
@@ -225,17 +227,5 @@ impl Oracle {
         for no in self.missing(held) {
             self.events[no as usize].lost_ok = true;
         }
-    }
-
-    /// What two live agents with one identity did to each other before they were told apart.
-    pub fn count_twins(&self, faults: &mut Faults) {
-        let lost = |event: &&Event| event.accepted && event.twice_ok && event.counted == 0 && !event.ledgered;
-        faults.twin_events_lost += self.events.iter().filter(lost).count() as u64;
-        faults.twin_events_doubled += self.doubled();
-    }
-
-    /// Events that are counted more than once, all of them excused.
-    pub fn doubled(&self) -> u64 {
-        self.events.iter().filter(|event| event.counted > 1).count() as u64
     }
 }

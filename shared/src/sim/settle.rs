@@ -10,7 +10,7 @@ use crate::ids::{LaneKey, SeqRange};
 use crate::protocol::{
     AgentLink, AgentOutput, AggregatorOutput, FORGOTTEN, GatewayLink, GatewayOutput, Sighting, UpstreamOutput,
 };
-use crate::wire::{Ack, ByeCode, LaneOpened, NodeReport, Refuse, SessionKey, ToAggregator};
+use crate::wire::{Ack, ByeCode, History, LaneOpened, NodeReport, Refuse, SessionKey, ToAggregator};
 
 use super::spool::Content;
 
@@ -25,6 +25,8 @@ impl World {
         for agent in 0..self.agents.len() {
             self.show_spool(agent);
             self.settle_agent(agent);
+            let node = &mut self.agents[agent];
+            node.told |= node.link.as_ref().is_some_and(AgentLink::retired_are_settled);
         }
         for gateway in 0..GATEWAYS {
             self.settle_upstream(gateway);
@@ -44,7 +46,9 @@ impl World {
                         session.to_gateway.push_back(message);
                     }
                 }
-                AgentOutput::LaneOpened { lane, mark } => self.lane_opened(at, lane, mark),
+                AgentOutput::LaneOpened { lane, mark, history } => {
+                    self.lane_opened(at, lane, mark, history.as_ref());
+                }
                 AgentOutput::Committed { lane, mark } => {
                     let agent = &mut self.agents[at];
                     if let Some(known) = agent.spool.disk.visible().by_id.get(&lane) {
@@ -53,7 +57,20 @@ impl World {
                     }
                     agent.spool.commit_mark(lane, mark);
                 }
-                AgentOutput::ReportForgotten { lane, range } => self.report_forgotten(at, lane, range),
+                AgentOutput::ReportForgotten {
+                    lane,
+                    range,
+                    writer,
+                    after_writer,
+                } => self.report_forgotten(at, lane, range, (writer, after_writer)),
+                AgentOutput::ForgottenAndTaken { no, from } => {
+                    let epoch = self.epoch(at);
+                    let agent = &mut self.agents[at];
+                    agent
+                        .spool
+                        .forgotten_and_taken(no, from, epoch, agent.of, &mut self.oracle);
+                    agent.spool.sync(&mut self.oracle);
+                }
                 AgentOutput::Connected { .. } | AgentOutput::Refused { .. } | AgentOutput::Schema { .. } => {}
                 AgentOutput::Close {
                     retry_after, code, ..
@@ -62,13 +79,13 @@ impl World {
         }
     }
 
-    fn lane_opened(&mut self, at: usize, lane: u32, mark: u64) {
+    fn lane_opened(&mut self, at: usize, lane: u32, mark: u64, history: Option<&History>) {
         let epoch = self.epoch(at);
         let fsync_fails = self.faulty && self.chance(40);
         let agent = &mut self.agents[at];
         let opened = agent
             .spool
-            .lane_opened(lane, mark, epoch, agent.of, &mut self.oracle);
+            .lane_opened(lane, (mark, history), epoch, agent.of, &mut self.oracle);
         if fsync_fails {
             self.faults.fsyncs_failed += 1;
             return self.crash_agent(at);
@@ -88,10 +105,10 @@ impl World {
         self.show_spool(at);
     }
 
-    fn report_forgotten(&mut self, at: usize, lane: u32, range: SeqRange) {
+    fn report_forgotten(&mut self, at: usize, lane: u32, range: SeqRange, writers: (u64, u64)) {
         self.faults.gaps_of_gone_lanes += 1;
         let content = Content::Dropped(FORGOTTEN, Arc::new([]));
-        let header = batch_header(lane, range, &content);
+        let header = batch_header(lane, range, writers, &content);
         if let Some((gateway, session)) = self.agents[at].peer
             && let Some(session) = self.gateways[gateway].sessions.get_mut(&session)
         {
@@ -101,7 +118,7 @@ impl World {
 
     fn fork_if_backlog(&mut self, at: usize, id: u32) {
         let lanes = &self.agents[at].spool.disk.visible().by_id;
-        let Some(row) = lanes.get(&id).map(|lane| lane.row) else {
+        let Some(row) = lanes.get(&id).map(|lane| lane.row.clone()) else {
             return;
         };
         let epochs = lanes
@@ -289,7 +306,10 @@ impl World {
             }
             UpstreamOutput::LaneOpened(opened) => {
                 tell(opened.lane, &|link, lane| {
-                    link.lane_opened(LaneOpened { lane, ..opened })
+                    link.lane_opened(LaneOpened {
+                        lane,
+                        ..opened.clone()
+                    })
                 });
             }
             UpstreamOutput::Ack { ack, credit } => {
@@ -336,11 +356,14 @@ impl World {
             };
             match answer {
                 Answer::Opened { handle, .. } => {
-                    let Some((lane_no, mark)) = found else { continue };
+                    let Some((lane_no, mark, history)) = found else {
+                        continue;
+                    };
                     upstream.server.lane_opened(LaneOpened {
                         lane: handle,
                         lane_no,
                         mark,
+                        history: Some(history),
                     });
                 }
                 Answer::Batch {
@@ -352,7 +375,7 @@ impl World {
         }
     }
 
-    fn find(&self, key: &LaneKey) -> Option<(crate::ids::LaneNo, u64)> {
+    fn find(&self, key: &LaneKey) -> Option<(crate::ids::LaneNo, u64, History)> {
         self.center.find(key)
     }
 

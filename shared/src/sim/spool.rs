@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::disk::{Disk, Image};
 use super::oracle::{EventNo, Oracle};
 use crate::ids::{Epoch, Seq, SeqRange};
-use crate::protocol::{FORGOTTEN, MAX_RETIRED_LANES, SpoolVerdict, judge};
+use crate::protocol::{FORGOTTEN, MAX_RETIRED_LANES, SpoolLane, SpoolVerdict, judge, known_writer};
+use crate::wire::History;
 
 pub(super) const DROPPED_OLDEST: &str = "drop_oldest";
 
@@ -25,6 +26,14 @@ impl Content {
         }
     }
 
+    /// The first `count` events alone.
+    pub fn first(&self, count: usize) -> Self {
+        match self {
+            Self::Rows(events) => Self::Rows(events[..count].into()),
+            Self::Dropped(reason, events) => Self::Dropped(reason, events[..count.min(events.len())].into()),
+        }
+    }
+
     /// Without the first `count` events.
     pub fn without_first(&self, count: usize) -> Self {
         match self {
@@ -40,7 +49,7 @@ pub(super) struct Block {
     pub content: Content,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Row {
     pub stream: u32,
     pub epoch: Epoch,
@@ -48,6 +57,7 @@ pub(super) struct Row {
     pub next_seq: Seq,
     pub committed: Seq,
     pub unsent_from: Option<Seq>,
+    pub history: History,
 }
 
 #[derive(Debug, Clone)]
@@ -57,12 +67,13 @@ pub(super) struct Lane {
 }
 
 /// What is left of a lane that was drained and let go of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Retired {
     pub no: u64,
     pub stream: u32,
     pub epoch: Epoch,
     pub committed: Seq,
+    pub history: History,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -80,8 +91,10 @@ pub(super) enum Write {
     /// Deletes the blocks that the mark covers.
     Forget(u32, Seq),
     Delete(u32),
-    /// Stream, epoch, and up to where it was committed.
-    Retire(u32, Epoch, Seq),
+    /// Its number does not count yet.
+    Retire(Retired),
+    /// The retired lane of this number is known up to this seq only.
+    Shorten(u64, Seq),
 }
 
 impl Image for Lanes {
@@ -94,8 +107,11 @@ impl Image for Lanes {
                 let blocks = VecDeque::new();
                 self.by_id
                     .entry(*id)
-                    .and_modify(|lane| lane.row = *row)
-                    .or_insert(Lane { row: *row, blocks });
+                    .and_modify(|lane| lane.row = row.clone())
+                    .or_insert(Lane {
+                        row: row.clone(),
+                        blocks,
+                    });
             }
             Write::Block(id, block) => {
                 if let Some(lane) = self.by_id.get_mut(id) {
@@ -116,13 +132,13 @@ impl Image for Lanes {
             Write::Delete(id) => {
                 self.by_id.remove(id);
             }
-            Write::Retire(stream, epoch, committed) => {
-                self.retired.push_back(Retired {
-                    no: self.retired.back().map_or(1, |last| last.no + 1),
-                    stream: *stream,
-                    epoch: *epoch,
-                    committed: *committed,
-                });
+            Write::Shorten(no, committed) => {
+                let lanes = self.retired.iter_mut().filter(|lane| lane.no == *no);
+                lanes.for_each(|lane| lane.committed = *committed);
+            }
+            Write::Retire(lane) => {
+                let no = self.retired.back().map_or(1, |last| last.no + 1);
+                self.retired.push_back(Retired { no, ..lane.clone() });
                 if self.retired.len() > MAX_RETIRED_LANES {
                     self.retired.pop_front();
                 }
@@ -145,11 +161,13 @@ pub(super) struct Spool {
     pub disk: Disk<Lanes>,
     /// Producers that wait for the sync of their events.
     waiting: Vec<EventNo>,
+    /// This process, as the one that numbers seqs.
+    writer: u64,
 }
 
 impl Spool {
     /// What a starting process does: seqs given out from now on were not sent before the aggregator is heard.
-    pub fn open(image: Lanes) -> Self {
+    pub fn open(image: Lanes, writer: u64) -> Self {
         let mut disk = Disk::holding(image);
         let rows = disk
             .visible()
@@ -163,7 +181,7 @@ impl Spool {
                     id,
                     Row {
                         unsent_from,
-                        ..lane.row
+                        ..lane.row.clone()
                     },
                 )
             })
@@ -173,6 +191,7 @@ impl Spool {
         Self {
             disk,
             waiting: Vec::new(),
+            writer,
         }
     }
 
@@ -195,11 +214,12 @@ impl Spool {
             .iter()
             .find(|(_, lane)| lane.row.stream == stream && lane.row.active);
         let (id, row) = active.map_or((lanes.highest + 1, new_row(stream, epoch, true)), |(id, lane)| {
-            (*id, lane.row)
+            (*id, lane.row.clone())
         });
+        let row = self.numbered(row);
         let range = SeqRange::from_count(row.next_seq, events.len() as u32);
         let content = Content::Rows(events.into());
-        oracle.identified(of, row, range.first, events);
+        oracle.identified(of, &row, range.first, events);
         let row = Row {
             next_seq: range.last + 1,
             ..row
@@ -209,6 +229,13 @@ impl Spool {
             Write::Block(id, Block { range, content }),
         ]);
         self.waiting.extend_from_slice(events);
+    }
+
+    /// This process numbers what comes next in the lane.
+    fn numbered(&self, row: Row) -> Row {
+        let history = row.history.extended(row.next_seq, self.writer);
+        let history = history.unwrap_or_else(|| row.history.clone());
+        Row { history, ..row }
     }
 
     /// Answers the producers whose events are durable now.
@@ -224,7 +251,7 @@ impl Spool {
 
     pub fn commit_mark(&mut self, id: u32, mark: Seq) {
         let Some(lane) = self.lane(id) else { return };
-        let row = lane.row;
+        let row = lane.row.clone();
         if mark > row.committed && mark < row.next_seq {
             let row = Row {
                 committed: mark,
@@ -240,7 +267,7 @@ impl Spool {
         let gone = !row.active && row.committed + 1 == row.next_seq;
         if gone {
             writes.push(Write::Delete(id));
-            writes.extend(retire(row, row.committed));
+            writes.extend(retire(&row, row.committed, &row.history));
         } else {
             writes.push(Write::Row(id, row));
         }
@@ -251,7 +278,7 @@ impl Spool {
     pub fn lane_opened(
         &mut self,
         id: u32,
-        mark: Seq,
+        (mark, theirs): (Seq, Option<&History>),
         epoch: Epoch,
         of: usize,
         oracle: &mut Oracle,
@@ -259,8 +286,14 @@ impl Spool {
         let Some(lane) = self.lane(id) else {
             return Opened::Unknown;
         };
-        let row = lane.row;
-        match judge(row.unsent_from, row.committed, row.next_seq, mark) {
+        let row = lane.row.clone();
+        let view = SpoolLane {
+            unsent_from: row.unsent_from,
+            committed_seq: row.committed,
+            next_seq: row.next_seq,
+            history: &row.history,
+        };
+        match judge(view, mark, theirs) {
             SpoolVerdict::Resume => {
                 oracle.require(mark < row.next_seq, "identity-first", || {
                     format!(
@@ -303,29 +336,56 @@ impl Spool {
                 Opened::Rewound
             }
             SpoolVerdict::BehindPast { keep_below } => {
-                self.fork(id, keep_below, mark, epoch, of, oracle);
+                self.fork(id, keep_below, (mark, theirs), epoch, of, oracle);
                 Opened::Forked
             }
         }
     }
 
     /// Gives the lane's seqs from `keep_below` on to a new epoch, where they begin with 1.
-    fn fork(&mut self, id: u32, keep_below: Seq, mark: Seq, epoch: Epoch, of: usize, oracle: &mut Oracle) {
+    fn fork(
+        &mut self,
+        id: u32,
+        keep_below: Seq,
+        (mark, theirs): (Seq, Option<&History>),
+        epoch: Epoch,
+        of: usize,
+        oracle: &mut Oracle,
+    ) {
         let lanes = self.disk.visible();
         let (to, lane) = (lanes.highest + 1, &lanes.by_id[&id]);
-        let shift = keep_below.max(lane.row.committed + 1) - 1;
+        let (shift, next_seq) = (keep_below - 1, lane.row.next_seq);
+        // in every copy of this spool the same
+        let epoch = known_writer(&lane.row.history, keep_below, next_seq)
+            .map(|writer| lane.row.epoch.parted(keep_below, writer))
+            .filter(|epoch| lanes.by_id.values().all(|lane| lane.row.epoch != *epoch))
+            .unwrap_or(epoch);
         let row = Row {
-            next_seq: lane.row.next_seq - shift,
+            next_seq: next_seq - shift,
+            history: lane.row.history.shifted(shift),
             ..new_row(lane.row.stream, epoch, lane.row.active)
         };
-        let mut writes = vec![Write::Delete(id), Write::Row(to, row)];
-        writes.extend(retire(lane.row, mark.max(shift)));
-        for block in lane.blocks.iter().filter(|block| block.range.last > shift) {
-            let cut = (shift + 1).saturating_sub(block.range.first) as usize;
+        let known = theirs.unwrap_or(&lane.row.history);
+        let mut writes = vec![Write::Delete(id), Write::Row(to, row.clone())];
+        writes.extend(retire(&lane.row, mark.max(shift), known));
+        if let Some(lost) = (lane.row.committed + 1)
+            .checked_sub(keep_below)
+            .filter(|lost| *lost > 0)
+        {
+            let range = SeqRange { first: 1, last: lost };
+            let content = Content::Dropped(
+                FORGOTTEN,
+                oracle.taken((of, row.stream), lane.row.epoch, keep_below, lost),
+            );
+            writes.push(Write::Block(to, Block { range, content }));
+        }
+        let held = shift.max(lane.row.committed) + 1;
+        for block in lane.blocks.iter().filter(|block| block.range.last >= held) {
+            let cut = held.saturating_sub(block.range.first) as usize;
             let content = block.content.without_first(cut);
-            let first = block.range.first.max(shift + 1) - shift;
+            let first = block.range.first.max(held) - shift;
             let last = block.range.last - shift;
-            oracle.identified(of, row, first, content.events());
+            oracle.identified(of, &row, first, content.events());
             let range = SeqRange { first, last };
             writes.push(Write::Block(to, Block { range, content }));
         }
@@ -336,11 +396,46 @@ impl Spool {
     pub fn fork_backlog(&mut self, id: u32, epoch: Epoch) {
         let lanes = self.disk.visible();
         let Some(lane) = lanes.by_id.get(&id) else { return };
-        let (to, row) = (lanes.highest + 1, lane.row);
+        let (to, row) = (lanes.highest + 1, lane.row.clone());
         let fresh = new_row(row.stream, epoch, row.active);
         let writes = self.put(id, Row { active: false, ..row }, Vec::new());
         let writes = [writes, vec![Write::Row(to, fresh)]].concat();
         self.disk.transaction(writes);
+    }
+
+    /// The aggregator has forgotten the end of a retired lane, and has other events there: the loss gets new seqs.
+    pub fn forgotten_and_taken(&mut self, no: u64, from: Seq, epoch: Epoch, of: usize, oracle: &mut Oracle) {
+        let lanes = self.disk.visible();
+        let Some(gone) = lanes
+            .retired
+            .iter()
+            .find(|lane| lane.no == no && lane.committed >= from)
+        else {
+            return;
+        };
+        let (stream, lost) = (gone.stream, gone.committed + 1 - from);
+        let active = lanes
+            .by_id
+            .iter()
+            .find(|(_, lane)| lane.row.stream == stream && lane.row.active);
+        let (id, row) = active.map_or((lanes.highest + 1, new_row(stream, epoch, true)), |(id, lane)| {
+            (*id, lane.row.clone())
+        });
+        let row = self.numbered(row);
+        let range = SeqRange {
+            first: row.next_seq,
+            last: row.next_seq + lost - 1,
+        };
+        let content = Content::Dropped(FORGOTTEN, oracle.taken((of, stream), gone.epoch, from, lost));
+        let row = Row {
+            next_seq: range.last + 1,
+            ..row
+        };
+        self.disk.transaction(vec![
+            Write::Shorten(no, from - 1),
+            Write::Row(id, row),
+            Write::Block(id, Block { range, content }),
+        ]);
     }
 
     /// Drops the oldest block above `spare`, which is what was sent. Returns how many events went.
@@ -362,8 +457,16 @@ impl Spool {
 }
 
 /// A lane that never had an event leaves nothing.
-fn retire(row: Row, committed: Seq) -> Option<Write> {
-    (committed > 0).then_some(Write::Retire(row.stream, row.epoch, committed))
+fn retire(row: &Row, committed: Seq, history: &History) -> Option<Write> {
+    (committed > 0).then(|| {
+        Write::Retire(Retired {
+            no: 0,
+            stream: row.stream,
+            epoch: row.epoch,
+            committed,
+            history: history.clone(),
+        })
+    })
 }
 
 pub(super) fn new_row(stream: u32, epoch: Epoch, active: bool) -> Row {
@@ -374,5 +477,6 @@ pub(super) fn new_row(stream: u32, epoch: Epoch, active: bool) -> Row {
         next_seq: 1,
         committed: 0,
         unsent_from: None,
+        history: History::default(),
     }
 }

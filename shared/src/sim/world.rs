@@ -14,6 +14,7 @@ use crate::ids::{AgentId, Epoch, GatewayId, LaneKey, LaneNo, SeqRange, StreamNam
 use crate::protocol::{
     AgentLink, AggregatorLink, FreshShare, GatewayLink, LaneView, Priority, RetiredLane, Tick, UpstreamLink,
 };
+use crate::wire::history::MAX_WRITER;
 use crate::wire::{
     BatchContent, BatchHeader, ByeCode, CommitHeader, Limits, RefuseCode, SessionKey, ToAgent,
 };
@@ -87,10 +88,11 @@ impl World {
 
     /// A process of an agent that finds this on its disk.
     pub fn start_agent(&mut self, of: usize, image: Lanes) {
+        let writer = self.writer();
         let agent = Agent {
             of,
             id: AgentId::new(&format!("a{of}")).expect("letters and digits"),
-            spool: Spool::open(image),
+            spool: Spool::open(image, writer),
             instance: self.rng.random(),
             sessions: 0,
             link: None,
@@ -102,12 +104,18 @@ impl World {
             own: std::collections::BTreeSet::new(),
             image: None,
             cut_off_until: 0,
+            told: false,
         };
         self.agents.push(agent);
     }
 
     pub fn chance(&mut self, one_in: u32) -> bool {
         self.rng.random_range(0..one_in) == 0
+    }
+
+    /// Of a process that begins.
+    pub fn writer(&mut self) -> u64 {
+        self.rng.random_range(1..=MAX_WRITER)
     }
 
     pub fn pick(&mut self, len: usize) -> usize {
@@ -206,6 +214,7 @@ impl World {
                 epoch: state.row.epoch,
                 next_seq: state.row.next_seq,
                 committed_seq: state.row.committed,
+                history: state.row.history.clone(),
                 held_events: state.row.next_seq - 1 - state.row.committed,
                 held_bytes: 0,
                 fresh: state.row.active,
@@ -219,6 +228,7 @@ impl World {
             stream: stream(lane.stream),
             epoch: lane.epoch,
             committed_seq: lane.committed,
+            history: lane.history.clone(),
         });
         link.retired(self.now, &retired.collect());
     }
@@ -338,20 +348,37 @@ impl World {
         let (mut range, mut content) = (first.range, first.content.clone());
         if let Content::Rows(events) = &first.content {
             let mut events = events.to_vec();
+            let writer = lane.row.history.writer_at(range.first);
             let more = blocks.take(most - 1).map_while(|block| match &block.content {
-                Content::Rows(events) => Some((block.range.last, events)),
-                Content::Dropped(..) => None,
+                Content::Rows(events) if lane.row.history.writer_at(block.range.first) == writer => {
+                    Some((block.range.last, events))
+                }
+                _ => None,
             });
             for (last, next) in more {
                 range.last = last;
                 events.extend_from_slice(next);
             }
             content = Content::Rows(events.into());
+        } else {
+            // a batch is of one writer, and a record may be of several
+            let first = range.first.max(shipment.from_seq);
+            content = content.without_first((first - range.first) as usize);
+            let end = lane.row.history.run_end(first).unwrap_or(range.last);
+            range = SeqRange {
+                first,
+                last: end.min(range.last),
+            };
+            content = content.first(range.count() as usize);
         }
+        let writers = (
+            lane.row.history.writer_at(range.first),
+            lane.row.history.writer_at(range.first - 1),
+        );
         link.shipped(now, shipment.lane, range, range.count());
         // the next one is read while whatever may come does
         node.reading = link.next_shipment(now);
-        let header = batch_header(shipment.lane, range, &content);
+        let header = batch_header(shipment.lane, range, writers, &content);
         if let Some(session) = self.gateways[gateway].sessions.get_mut(&session) {
             session.batches.push(Parcel { header, content });
         }
@@ -528,7 +555,8 @@ impl World {
         } else {
             let range = header.range();
             let entry = Entry { lane, range, content };
-            self.center.commit(&key, entry, &mut self.oracle)
+            let writers = (header.writer, header.after_writer);
+            self.center.commit(&key, entry, writers, &mut self.oracle)
         };
         let answer = super::center::Answer::Batch {
             lane,
@@ -601,9 +629,22 @@ impl World {
         let empty = lanes
             .clone()
             .all(|lane| lane.row.committed + 1 == lane.row.next_seq);
-        // twins take the session from each other: no two of them are ever connected at once
         let restored = self.faults.aggregators_restored > 0;
-        empty && (!restored || self.agents.iter().all(Agent::has_told))
+        empty && (!restored || self.agents.iter().all(|agent| agent.told))
+    }
+
+    /// What [`Self::drained`] waits for, for people.
+    pub fn undelivered(&self) -> String {
+        let agent = |agent: &Agent| {
+            let lanes = agent.spool.disk.visible().by_id.iter();
+            let held = lanes.filter(|(_, lane)| lane.row.committed + 1 < lane.row.next_seq);
+            let held: Vec<_> = held.map(|(id, lane)| (id, &lane.row)).collect();
+            format!(
+                "{} told {}, holds {held:?}; {:?}",
+                agent.id, agent.told, agent.link
+            )
+        };
+        self.agents.iter().map(agent).collect::<Vec<_>>().join("; ")
     }
 
     /// The faults end; what they have begun ends as well.
@@ -636,11 +677,18 @@ pub(super) fn key_of(wire: &LaneKey) -> Key {
     )
 }
 
-pub(super) fn batch_header(lane: u32, range: SeqRange, content: &Content) -> BatchHeader {
+pub(super) fn batch_header(
+    lane: u32,
+    range: SeqRange,
+    (writer, after_writer): (u64, u64),
+    content: &Content,
+) -> BatchHeader {
     BatchHeader {
         lane,
         first_seq: range.first,
         count: range.count() as u32,
+        writer,
+        after_writer,
         content: match content {
             Content::Rows(_) => BatchContent::Rows,
             Content::Dropped(reason, _) => BatchContent::Dropped {
@@ -660,6 +708,8 @@ fn commit_header(lane: LaneNo, header: &BatchHeader, gateway: usize) -> CommitHe
         lane,
         first_seq: header.first_seq,
         count: header.count,
+        writer: header.writer,
+        after_writer: header.after_writer,
         content: header.content.clone(),
         dead_seqs: Vec::new(),
         schema: None,

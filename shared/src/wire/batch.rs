@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{GatewayId, LaneNo, Seq, SeqRange};
 use crate::time::Millis;
+use crate::wire::history::UNKNOWN_WRITER;
 
 /// Header of a batch from agent to gateway. The body is the segments' bytes, one after the other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,6 +14,12 @@ pub struct BatchHeader {
     pub first_seq: Seq,
     /// Events that this batch accounts for; at least 1.
     pub count: u32,
+    /// Who numbered them; see [`super::History`]. 0 when that is not known.
+    #[serde(default, skip_serializing_if = "unknown")]
+    pub writer: u64,
+    /// Who numbered the seq before the first; 0 when that is not known, or there is none.
+    #[serde(default, skip_serializing_if = "unknown")]
+    pub after_writer: u64,
     pub content: BatchContent,
     /// For `Rows`, in order; their counts add up to `count`. Empty for `Dropped`.
     pub segments: Vec<Segment>,
@@ -31,6 +38,11 @@ impl BatchHeader {
     pub fn range(&self) -> SeqRange {
         SeqRange::from_count(self.first_seq, self.count)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn unknown(writer: &u64) -> bool {
+    *writer == UNKNOWN_WRITER
 }
 
 /// What a batch's seqs stand for.
@@ -114,6 +126,11 @@ pub struct CommitHeader {
     pub lane: LaneNo,
     pub first_seq: Seq,
     pub count: u32,
+    /// As in [`BatchHeader`].
+    #[serde(default, skip_serializing_if = "unknown")]
+    pub writer: u64,
+    #[serde(default, skip_serializing_if = "unknown")]
+    pub after_writer: u64,
     pub content: BatchContent,
     /// Ascending.
     pub dead_seqs: Vec<Seq>,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::Epoch;
 use crate::ids::{AgentId, LaneKey, LaneNo, Seq, StreamName};
 use crate::time::Millis;
+use crate::wire::history::History;
 
 use super::batch::Reason;
 
@@ -186,19 +187,26 @@ pub struct OpenLane {
 }
 
 /// Where a lane stands. `lane` is the handle of whoever asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneOpened {
     pub lane: u32,
     pub lane_no: LaneNo,
     /// Highest committed seq; 0 when none.
     pub mark: Seq,
+    /// Who numbered what is committed; `None` from an aggregator that does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
 }
 
-/// Everything of the lane up to `mark` is committed.
+/// Everything of the lane up to `mark` is committed, as far as the sender's history says the same of who numbered that
+/// seq: a batch of another process with the agent's identity may have been under way when the lane was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
     pub lane: u32,
     pub mark: Seq,
+    /// Who numbered `mark`; 0 when that is not known.
+    #[serde(default)]
+    pub writer: u64,
 }
 
 /// A batch was not taken. The sender goes on from `expected`.
@@ -223,6 +231,9 @@ pub enum RefuseCode {
     Unavailable,
     /// The sender exceeds its rate.
     Throttled,
+    /// Another copy of the sender's spool has numbered other events alike, and those are committed: the lane must be
+    /// opened again, to see where the two part.
+    OtherWriter,
     /// The batch itself is broken (checksum, sizes); sending it again unchanged will not help unless the
     /// wire damaged it.
     Malformed,

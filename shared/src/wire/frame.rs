@@ -118,6 +118,7 @@ mod tests {
                 ToAgent::Ack(Ack {
                     lane: n,
                     mark: u64::from(n) << 33,
+                    writer: 0,
                 })
             })
             .collect();

@@ -22,6 +22,7 @@
 pub mod batch;
 pub mod control;
 pub mod frame;
+pub mod history;
 pub mod rows;
 
 pub use batch::{
@@ -34,6 +35,7 @@ pub use control::{
     Welcome,
 };
 pub use frame::WireError;
+pub use history::{History, Tenure};
 
 /// ALPN of both hops.
 pub const ALPN: &[u8] = b"tributary/1";

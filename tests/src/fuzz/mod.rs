@@ -135,6 +135,8 @@ pub fn batch_bodies(data: &[u8]) {
     let two = vec![segment(half, *count), segment(body.len() - half, 1)];
     for segments in [one, two] {
         let header = BatchHeader {
+            writer: 0,
+            after_writer: 0,
             lane: 1,
             first_seq: 1,
             count: segments.iter().map(|segment| segment.count).sum(),

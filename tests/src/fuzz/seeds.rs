@@ -135,6 +135,8 @@ fn batch_header() -> BatchHeader {
     let (raw, packed) = packed_lines(Workload::Sensor);
     let len = |bytes: &[u8]| u32::try_from(bytes.len()).expect("a small seed");
     BatchHeader {
+        writer: 0,
+        after_writer: 0,
         lane: 1,
         first_seq: 11,
         count: 4,
@@ -157,6 +159,8 @@ fn batch_header() -> BatchHeader {
 
 fn commit_header(count: u32, columns_len: usize, dead_len: usize) -> CommitHeader {
     CommitHeader {
+        writer: 0,
+        after_writer: 0,
         lane: LaneNo(1),
         first_seq: 1,
         count,

@@ -285,6 +285,63 @@ fn two_live_agents_with_one_identity_are_told_apart_at_one_gateway() {
     told_apart(test, (0, 0), "opened a newer session");
 }
 
+/// A copy of a stopped agent's directory that does not show: as if its whole machine had been cloned.
+fn clone_machine(from: &Path, to: &Path) {
+    let spool = |dir: &Path| dir.join("agent").join("spool");
+    std::fs::create_dir_all(spool(to)).expect("the test's directory");
+    for entry in std::fs::read_dir(spool(from)).expect("the spool") {
+        let entry = entry.expect("an entry");
+        if entry.file_name().to_string_lossy().starts_with("spool.db") {
+            std::fs::copy(entry.path(), spool(to).join(entry.file_name())).expect("copied");
+        }
+    }
+    let copy = rusqlite::Connection::open(spool(to).join("spool.db")).expect("a database");
+    copy.execute("DELETE FROM host", []).expect("cleared");
+}
+
+/// The stream's epochs at the aggregator, with what is counted of each.
+fn epochs(site: &Site) -> Vec<u64> {
+    let ledger = http::get_json(&format!("{}/api/v1/ledger", site.api)).expect("an answer");
+    let lanes = ledger["lanes"].as_array().expect("lanes");
+    let valid = lanes.iter().filter_map(|lane| lane["valid"].as_u64());
+    // an epoch that nobody has written to may be there as well
+    let mut valid: Vec<_> = valid.filter(|valid| *valid > 0).collect();
+    valid.sort_unstable();
+    valid
+}
+
+#[test]
+fn never_twice_two_live_agents_with_copies_of_one_spool_deliver_what_both_hold_once_and_lose_nothing() {
+    let site = Site::start("");
+    let away = [format!("127.0.0.1:{}", free_udp_port())];
+    let (one, two) = (site.dir.path().join("a"), site.dir.path().join("b"));
+    // offline: twenty events that both will hold, under the same identities
+    let (mut agent, intake) = site.agent("a", "edge-1", &away, "");
+    post(&intake, "app", 20);
+    agent.stop();
+    clone_machine(&one, &two);
+    // and others that each gives the next seqs
+    for (dir, events) in [(&one, 5), (&two, 7)] {
+        let (mut agent, intake) = agent_in(dir, &site.pki, "edge-1", &away, "");
+        post(&intake, "app", events);
+        agent.stop();
+    }
+    let (_one, first) = agent_in(&one, &site.pki, "edge-1", &site.addresses[..1], "");
+    post(&first, "app", 3);
+    site.wait_until_counted(28);
+    let (_two, second) = agent_in(&two, &site.pki, "edge-1", &site.addresses[1..], "");
+    post(&second, "app", 2);
+    site.wait_until_counted(37);
+    let status = status(&second).expect("an answer");
+    let renumbered = status["spool"]["renumbered_events"].as_u64();
+    // what it took in after it was started may have come when it had parted already
+    assert!(renumbered == Some(7) || renumbered == Some(9), "{status}");
+    assert_eq!(epochs(&site), [9, 28], "the common ones are in the first epoch");
+    let renumbered_metric = Metrics::scrape(&second).expect("the agent's metrics");
+    let counted = renumbered_metric.sum("tributary_spool_renumbered_events_total", &[]);
+    assert!((7.0..=9.0).contains(&counted), "{counted}");
+}
+
 #[test]
 fn a_ramp_turns_a_hello_away_with_the_time_at_which_it_is_taken() {
     let site = Site::start("sessions_per_s = 1");

@@ -48,6 +48,8 @@ fn dropped(lane: LaneNo, key: &LaneKey, seq: u64) -> CommitRequest {
     CommitRequest {
         key: key.clone(),
         header: CommitHeader {
+            writer: 0,
+            after_writer: 0,
             lane,
             first_seq: seq,
             count: 1,

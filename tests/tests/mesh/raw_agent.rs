@@ -140,6 +140,8 @@ pub fn batch(lane: u32, first_seq: Seq, codec: Codec, body: Vec<u8>, raw_len: u3
         origin: None,
     };
     let header = BatchHeader {
+        writer: 0,
+        after_writer: 0,
         lane,
         first_seq,
         count: 1,

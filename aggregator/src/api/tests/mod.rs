@@ -165,6 +165,8 @@ fn request(lane: LaneNo, key: LaneKey, first: Seq, last: Seq) -> CommitRequest {
     let count = (last - first + 1) as u32;
     let origin = Some("http".to_owned());
     let header = CommitHeader {
+        writer: 0,
+        after_writer: 0,
         lane,
         first_seq: first,
         count,

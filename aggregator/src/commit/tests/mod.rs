@@ -8,6 +8,7 @@ mod model;
 mod retained;
 mod settled;
 mod trimming;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -71,6 +72,8 @@ fn header(lane: LaneNo, range: SeqRange, content: BatchContent) -> CommitHeader 
         origin: None,
     };
     CommitHeader {
+        writer: 0,
+        after_writer: 0,
         lane,
         first_seq: range.first,
         count,

@@ -1,5 +1,7 @@
 //! Disk images from the past, twins, and an aggregator that forgot.
 
+use tributary_shared::wire::History;
+
 use super::*;
 
 const LIMIT: u64 = 64 << 20;
@@ -239,7 +241,12 @@ fn bounded_only_the_newest_of_the_lanes_that_are_gone_are_remembered() {
     let stream = stream("s");
     let fill = || {
         for epoch in 1..=most + 5 {
-            store.retire(&stream, tributary_shared::ids::Epoch(epoch), epoch)?;
+            store.retire(
+                &stream,
+                tributary_shared::ids::Epoch(epoch),
+                epoch,
+                &History::default(),
+            )?;
         }
         Ok(())
     };
@@ -283,15 +290,131 @@ async fn a_spool_cloned_to_another_place_begins_a_new_epoch_and_keeps_what_it_ho
     }
     // the original has shipped what both hold: it is committed, and nothing of it is sent again
     let lane = status.lanes[0].lane;
-    assert_eq!(spool.lane_opened(lane, 9).await, Err(SpoolError::UnknownLane));
+    assert_eq!(
+        spool.lane_opened(lane, 9, None).await,
+        Err(SpoolError::UnknownLane)
+    );
     assert!(spool.watch().borrow().lanes.iter().all(|lane| lane.active));
+}
+
+/// Two spools with copies of one file, both alive: a, b are common, c, d and x, y, z are not.
+fn twins() -> (Harness, Harness) {
+    let (mut one, image) = image_with_two_held();
+    append(&mut one, &["c", "d"]);
+    let mut two = Harness::open(image, one.config.clone()).expect("opens");
+    append(&mut two, &["x", "y", "z"]);
+    (one, two)
+}
+
+#[test]
+fn never_twice_a_twin_keeps_what_is_common_and_gives_its_own_events_new_seqs() {
+    let (one, mut two) = twins();
+    let (theirs, old) = (one.lane("s").history, two.lane("s"));
+    // the aggregator has all of the first one's
+    let fork = two.lane_opened_by(old.lane, 4, Some(theirs)).expect("opened");
+    assert_ne!(fork.epoch, old.epoch);
+    assert_eq!(
+        texts(&mut two, &fork),
+        ["x", "y", "z"],
+        "a and b are committed once"
+    );
+    assert_eq!(two.status().renumbered, 3);
+    assert_eq!(retired(&two), [(old.epoch.0, 4)]);
+    // a twin of this twin finds the same place, and the same new epoch
+    let again = old.epoch.parted(3, old.history.writer_at(3));
+    assert_eq!(fork.epoch, again);
+    two.crash();
+    assert_eq!(texts(&mut two, &fork), ["x", "y", "z"]);
+}
+
+#[test]
+fn never_twice_a_twin_whose_mark_covers_less_than_the_common_part_resumes() {
+    let (one, mut two) = twins();
+    let lane = two.lane("s");
+    let theirs = one.lane("s").history;
+    let same = two.lane_opened_by(lane.lane, 1, Some(theirs)).expect("opened");
+    assert_eq!((same.epoch, same.committed_seq), (lane.epoch, 1));
+    assert_eq!(texts(&mut two, &same), ["b", "x", "y", "z"]);
+}
+
+#[test]
+fn never_twice_an_image_taken_between_a_restart_and_the_first_contact_sends_only_its_own_events() {
+    let mut original = Harness::new(LIMIT, WhenFull::Block);
+    append(&mut original, &["a"]);
+    original.crash(); // the aggregator was never heard
+    append(&mut original, &["b"]);
+    let image = original.image();
+    append(&mut original, &["c"]);
+    let theirs = original.lane("s").history;
+    let mut restored = Harness::open(image, original.config.clone()).expect("opens");
+    append(&mut restored, &["x"]);
+    let lane = restored.lane("s").lane;
+    let fork = restored.lane_opened_by(lane, 3, Some(theirs)).expect("opened");
+    assert_eq!(texts(&mut restored, &fork), ["x"]);
+}
+
+#[test]
+fn conservation_what_a_restored_aggregator_forgot_and_gave_to_a_twin_is_named_in_the_new_epoch() {
+    let (mut one, two) = twins();
+    let lane = one.lane("s").lane;
+    one.mark(lane, 3).expect("mark");
+    append(&mut one, &["e"]);
+    // it went back to 2, and has the twin's events since
+    let theirs = two.lane("s").history;
+    let fork = one.lane_opened_by(lane, 5, Some(theirs)).expect("opened");
+    assert_eq!(texts(&mut one, &fork), ["<forgotten_by_aggregator>", "d", "e"]);
+    one.crash();
+    assert_eq!(one.lane("s"), fork);
+}
+
+#[test]
+fn conservation_a_loss_of_a_lane_that_is_gone_gets_new_seqs_when_its_own_are_taken() {
+    let mut spool = Harness::new(LIMIT, WhenFull::Block);
+    append(&mut spool, &["a", "b", "c"]);
+    let old = spool.lane("s");
+    fork_backlog(&mut spool);
+    spool.mark(old.lane, 3).expect("drained");
+    let no = spool.status().retired[0].no;
+    for _ in 0..2 {
+        // the second time it is known
+        let taken = |reply| Control::ForgottenAndTaken { no, from: 2, reply };
+        spool.control(taken).expect("named");
+    }
+    let lane = spool.lane("s");
+    let gone = "<forgotten_by_aggregator>";
+    assert_eq!(texts(&mut spool, &lane), [gone, gone]);
+    assert_eq!(retired(&spool), [(old.epoch.0, 1)]);
+}
+
+#[test]
+fn each_process_is_a_writer_of_its_own_and_the_spool_knows_who_numbered_what() {
+    let mut spool = Harness::new(LIMIT, WhenFull::Block);
+    append(&mut spool, &["a", "b"]);
+    let first = spool.lane("s").history.writer_at(1);
+    spool.crash();
+    assert_eq!(
+        spool.lane("s").history.tenures().len(),
+        1,
+        "it has numbered nothing yet"
+    );
+    spool.append_dropped("s", 1, "too_large").expect("taken");
+    append(&mut spool, &["c"]);
+    spool.crash();
+    let history = spool.lane("s").history;
+    let writers: Vec<_> = (1..=4).map(|seq| history.writer_at(seq)).collect();
+    assert!(
+        writers[0] == first && writers[1] == first && writers[2] == writers[3],
+        "{writers:?}"
+    );
+    assert!(first != 0 && first != writers[2], "{writers:?}");
 }
 
 /// Makes a spool of the current format one of format 2, which knew nothing of its past.
 fn to_format_2(image: &TempDir) {
     let conn = rusqlite::Connection::open(image.path().join("spool.db")).expect("open");
-    conn.execute_batch("DROP TABLE retired; UPDATE meta SET format_version = 2")
-        .expect("format 2");
+    let older =
+        "DROP TABLE retired; ALTER TABLE lanes DROP COLUMN writers; UPDATE meta SET format_version = 2";
+    conn.execute_batch(older).expect("format 2");
 }
 
 #[test]

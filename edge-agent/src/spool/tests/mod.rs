@@ -21,6 +21,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, oneshot};
 use tributary_shared::ids::{AgentId, Seq, SeqRange, StreamName};
 use tributary_shared::time::Millis;
+use tributary_shared::wire::History;
 use tributary_shared::wire::rows::{Rows, inflate, push_row};
 
 use super::actor::Actor;
@@ -279,7 +280,22 @@ impl Harness {
     }
 
     fn lane_opened(&mut self, lane: LaneId, mark: Seq) -> Result<LaneInfo, SpoolError> {
-        self.control(|reply| Control::LaneOpened { lane, mark, reply })
+        self.lane_opened_by(lane, mark, None)
+    }
+
+    /// By an aggregator that knows who numbered what it has.
+    fn lane_opened_by(
+        &mut self,
+        lane: LaneId,
+        mark: Seq,
+        history: Option<History>,
+    ) -> Result<LaneInfo, SpoolError> {
+        self.control(|reply| Control::LaneOpened {
+            lane,
+            mark,
+            history,
+            reply,
+        })
     }
 
     fn position(&mut self, key: &str) -> Option<Vec<u8>> {

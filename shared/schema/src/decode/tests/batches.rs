@@ -120,6 +120,8 @@ fn a_body_is_cut_at_its_segments() {
     let (first, second) = (segment(&["{}"]), segment(&["{}", "{}"]));
     let body = [first.1.clone(), second.1.clone()].concat();
     let mut header = BatchHeader {
+        writer: 0,
+        after_writer: 0,
         lane: 1,
         first_seq: 1,
         count: 3,
