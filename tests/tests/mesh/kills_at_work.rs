@@ -66,7 +66,6 @@ fn dropped(lane: LaneNo, key: &LaneKey, seq: u64) -> CommitRequest {
             admitted_at: 1,
             traceparent: None,
             usage: Vec::new(),
-            usage: Vec::new(),
         },
         body: bytes::Bytes::new(),
     }
