@@ -23,7 +23,7 @@ fn versions_without_overlap_are_refused_with_both_ranges() {
 }
 
 /// A gateway's session at the aggregator, welcomed, with these lanes open.
-fn gateway_session(lanes: u32) -> AggregatorLink<()> {
+fn aggregator_session(lanes: u32) -> AggregatorLink<()> {
     let id = GatewayId::new("g").expect("valid");
     let mut link = AggregatorLink::new(id, "agg".to_owned(), Limits::default(), 0);
     let hello = crate::wire::Hello {
@@ -83,7 +83,7 @@ fn commit_header(lane: u32, first_seq: u64, count: u32) -> crate::wire::CommitHe
 #[test]
 fn a_gateway_whose_batch_has_no_events_is_closed() {
     for (first_seq, count) in [(1, 0), (0, 1)] {
-        let mut link = gateway_session(0);
+        let mut link = aggregator_session(0);
         link.batch(0, commit_header(1, first_seq, count), ());
         let closed = std::iter::from_fn(|| link.output())
             .any(|output| matches!(output, AggregatorOutput::Close { bye: Some(bye) } if bye.message.contains("without events")));
@@ -94,7 +94,7 @@ fn a_gateway_whose_batch_has_no_events_is_closed() {
 #[test]
 fn bounded_a_gateway_that_floods_the_aggregator_has_its_lanes_rewound_and_its_session_stays() {
     const LANES: u32 = 7;
-    let mut link = gateway_session(LANES);
+    let mut link = aggregator_session(LANES);
     let most = 2 * Limits::default().max_in_flight as usize;
     let (mut rewound, mut fullest) = (0, 0);
     // the first batch of each lane never comes
