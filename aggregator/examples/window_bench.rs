@@ -59,7 +59,6 @@ fn main() -> anyhow::Result<()> {
             for records in &batches {
                 pos = pos.next();
                 engine.apply(&AppliedBatch {
-                    replayed: false,
                     pos,
                     lane: LaneNo(1),
                     agent: &agent,

@@ -3,8 +3,12 @@
 //! After [`prepare`] nothing about a batch can be wrong except its place in the lane: a transaction never
 //! fails because of what a gateway sent.
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int32Type;
 use bytes::Bytes;
+use tributary_schema::decode::writer_id;
 use tributary_shared::ids::{Seq, SeqRange};
+use tributary_shared::wire::batch::SCHEMA_ID_COLUMN;
 use tributary_shared::wire::frame::{checksum, decode};
 use tributary_shared::wire::{
     BatchContent, CommitHeader, DeadLetter, MAX_BATCH_ROWS, SegmentOrigin, WireError,
@@ -187,9 +191,41 @@ pub fn trim(batch: &mut Prepared, trim: u64) -> Result<(), WireError> {
             batch.records = Some(records);
         }
     }
+    trim_usage(batch);
     batch.header.columns_len = length(&batch.columns)?;
     batch.header.body_crc = checksum(&batch.columns);
     Ok(())
+}
+
+/// Counts anew what each schema wrote, from the rows and letters that are left.
+fn trim_usage(batch: &mut Prepared) {
+    let header = &mut batch.header;
+    let newest = header.schema.map(|schema| schema.id);
+    let ids = batch
+        .records
+        .as_ref()
+        .and_then(|records| records.column_by_name(SCHEMA_ID_COLUMN))
+        .and_then(|ids| ids.as_primitive_opt::<Int32Type>());
+    let mut only = header.usage.iter().filter(|used| used.rows > used.rejected);
+    let only = only.next().map(|used| used.schema.id);
+    let valid = batch.records.as_ref().map_or(0, |records| records.num_rows());
+    for used in &mut header.usage {
+        let id = used.schema.id;
+        let letters = batch.dead.iter();
+        let rejected = letters.filter(|letter| writer_id(&letter.payload).or(newest) == Some(id));
+        let taken = match ids {
+            Some(ids) => ids
+                .iter()
+                .filter(|of| of.and_then(|of| u32::try_from(of).ok()) == Some(id))
+                .count(),
+            None if only == Some(id) => valid,
+            None => 0,
+        };
+        // both are at most the batch's count
+        used.rejected = rejected.count() as u32;
+        used.rows = used.rejected + taken as u32;
+    }
+    header.usage.retain(|used| used.rows > 0);
 }
 
 fn trim_segments(segments: &mut Vec<SegmentOrigin>, mut trim: u64) {

@@ -43,6 +43,7 @@ mod tests {
             spool_bytes,
             spool_limit: 0,
             lanes: Vec::new(),
+            checks: Vec::new(),
         };
         ReportAgent {
             agent: AgentId::new(agent).expect("valid"),

@@ -125,6 +125,7 @@ fn start(identity: Identity, aggregator: SocketAddr) -> Supervised<Upstream> {
         endpoint,
         identity: Arc::new(identity),
         schemas: SchemaBook::new(wanted),
+        news: crate::news::SchemaNews::default(),
         instance: 1,
         software: "test".to_owned(),
     };
@@ -147,6 +148,7 @@ fn report(agent: &str, spool_bytes: Option<u64>) -> ReportAgent {
             spool_bytes,
             spool_limit: 1_000,
             lanes: Vec::new(),
+            checks: Vec::new(),
         }),
     }
 }

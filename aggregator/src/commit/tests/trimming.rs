@@ -1,6 +1,6 @@
 //! Preparing and trimming batches.
 
-use tributary_shared::wire::WireError;
+use tributary_shared::wire::{SchemaRef, SchemaUse, WireError};
 
 use super::super::prepare::trim;
 use super::*;
@@ -11,8 +11,20 @@ const LANE: LaneNo = LaneNo(1);
 fn every_trim_keeps_exactly_the_later_seqs() {
     let key = lane_key("s", 1);
     for n in 0..20 {
-        let mut batch = prepare(rows(LANE, &key, range(11, 30))).expect("good");
+        let mut request = rows(LANE, &key, range(11, 30));
+        request.header.schema = schema(7, 1);
+        request.header.usage = vec![SchemaUse {
+            schema: SchemaRef { id: 7, version: 1 },
+            rows: 20,
+            rejected: request.header.dead_seqs.len() as u32,
+        }];
+        let mut batch = prepare(request).expect("good");
         trim(&mut batch, n).expect("trims");
+        let used = batch.header.usage[0];
+        assert_eq!(
+            (used.rows, used.rejected),
+            (batch.header.count, batch.dead.len() as u32)
+        );
         let first = 11 + n;
         assert_eq!(batch.range(), range(first, 30));
         let valid: Vec<Seq> = (first..=30).filter(|seq| !is_dead(*seq)).collect();

@@ -4,7 +4,8 @@
 //! segments ─ inflate ─ rows ─┬─ flat plan: one pass, checks and cells ─┬─ columns ─ Arrow IPC
 //!                            │        └ unproven: cells cut off ┐      │
 //!                            ├─ any other schema ───────────────┴ whole validator ─ dead letters
-//!                            └─ no schema: note values ─ infer ────────┘
+//!                            ├─ wire format: by its writer, to JSON ─┤
+//!                            └─ no schema: note values ─ infer ──────┘
 //! ```
 //!
 //! - [`StreamSchema`] is a registered schema, compiled once ([`schema`](self) · `plan` · `check` · `infer`).
@@ -12,6 +13,9 @@
 //!   `column` · `text` · `lent` · `keys`).
 //! - [`Checker`] gives the same verdicts without columns, for agents: what needs Arrow is behind the feature
 //!   `columns`.
+//! - Rows that name their schema (`framing` · `writers`) are judged by it and go into the columns of the stream's
+//!   newest one (`judge` · `translate` · `avro` · `protobuf`); `tally` counts who wrote what.
+//! - `rules` holds whole batches against the conditions that schemas bring.
 //! - `scan` and `number` read JSON exactly as strictly as `serde_json`; `reasons` explains rejected rows.
 //!
 //! The quick checks prove validity only: whatever they do not prove, the whole validator judges. So the quick
@@ -39,6 +43,8 @@ mod framing;
 mod infer;
 #[cfg(feature = "columns")]
 mod ipc;
+#[cfg(feature = "columns")]
+mod judge;
 mod keys;
 mod kind;
 #[cfg(feature = "columns")]

@@ -204,7 +204,7 @@ impl StreamSchema {
     /// The reasons why it would become a dead letter, at least one.
     #[cfg(feature = "columns")]
     pub fn check_with(&self, payload: &[u8], writers: &Writers) -> Result<(), Vec<Reason>> {
-        super::decoder::check(self, payload, writers)
+        super::judge::check(self, payload, writers)
     }
 }
 

@@ -13,6 +13,7 @@
 //! `apache-avro` crate is the reference in the tests.
 
 mod columns;
+mod fit;
 mod logical;
 mod model;
 mod parse;

@@ -6,8 +6,9 @@ use std::fmt::Write;
 use tributary_shared::wire::Reason;
 
 use super::logical::{convert, write_base64, write_date, write_time, write_timestamp};
-use super::resolve::{Node, NodeId, Resolution, TextAs};
-use crate::decode::reasons::reason;
+use super::resolve::{BytesAs, Node, NodeId, Resolution, Step, TextAs};
+use crate::decode::framing::WIRE_FORMAT;
+use crate::decode::reasons::{pointer, reason};
 use crate::decode::scan::MAX_NESTING;
 use crate::decode::time::TimeUnit;
 
@@ -80,7 +81,7 @@ pub(in super::super) fn read(resolution: &Resolution, body: &[u8], out: &mut Str
         if left == 0 {
             Ok(())
         } else {
-            bad("wire_format", format!("{left} bytes follow the end of the event"))
+            bad(WIRE_FORMAT, format!("{left} bytes follow the end of the event"))
         }
     });
     outcome.map_err(|bad| {
@@ -103,7 +104,7 @@ impl<'r> Reader<'r> {
         let body: &'r [u8] = self.body;
         let Some(bytes) = body[self.at..].get(..len) else {
             return bad(
-                "wire_format",
+                WIRE_FORMAT,
                 format!(
                     "byte {}: {len} bytes are declared, the event ends after {}",
                     self.at,
@@ -122,7 +123,7 @@ impl<'r> Reader<'r> {
         for shift in 0..10 {
             let Some(&byte) = self.body.get(self.at) else {
                 return bad(
-                    "wire_format",
+                    WIRE_FORMAT,
                     format!("byte {}: the event ends within a number", self.at),
                 );
             };
@@ -136,7 +137,7 @@ impl<'r> Reader<'r> {
             }
         }
         bad(
-            "wire_format",
+            WIRE_FORMAT,
             format!("byte {}: a number has more than 64 bits", self.at),
         )
     }
@@ -145,7 +146,7 @@ impl<'r> Reader<'r> {
         let len = self.long()?;
         usize::try_from(len).or_else(|_| {
             bad(
-                "wire_format",
+                WIRE_FORMAT,
                 format!("byte {}: the length {len} is negative", self.at),
             )
         })
@@ -157,20 +158,58 @@ impl<'r> Reader<'r> {
         }
         let nodes: &'r [Node] = self.nodes;
         match &nodes[id] {
-            Node::Null => self.out.push_str("null"),
+            Node::Array(items) => self.blocks(*items, depth, false),
+            Node::Map(values) => self.blocks(*values, depth, true),
+            Node::Union(branches) => {
+                let index = self.long()?;
+                match usize::try_from(index).ok().and_then(|index| branches.get(index)) {
+                    // a union is never a branch of one
+                    Some(branch) => self.node(*branch, depth),
+                    None => bad(WIRE_FORMAT, format!("the union has no branch number {index}")),
+                }
+            }
+            Node::Record { steps, defaults } => self.record(steps, defaults, depth),
+            Node::Mismatch(message) => bad("type", message.as_str()),
+            scalar => self.scalar(scalar),
+        }
+    }
+
+    fn record(&mut self, steps: &[Step], defaults: &str, depth: usize) -> Result<(), Bad> {
+        self.deeper(depth)?;
+        self.out.push('{');
+        for (at, step) in steps.iter().enumerate() {
+            if at > 0 {
+                self.out.push(',');
+            }
+            self.out.push_str(&step.key);
+            self.node(step.node, depth + 1).map_err(|mut bad| {
+                bad.path.push(pointer(&step.name));
+                bad
+            })?;
+        }
+        if !defaults.is_empty() {
+            if !steps.is_empty() {
+                self.out.push(',');
+            }
+            self.out.push_str(defaults);
+        }
+        self.out.push('}');
+        Ok(())
+    }
+
+    /// A value without others in it.
+    fn scalar(&mut self, node: &Node) -> Result<(), Bad> {
+        match node {
             Node::Boolean => match self.take(1)? {
                 [0] => self.out.push_str("false"),
                 [1] => self.out.push_str("true"),
-                [other, ..] => return bad("wire_format", format!("a boolean is 0 or 1, not {other}")),
-                [] => return bad("wire_format", "a boolean is missing"),
+                other => return bad(WIRE_FORMAT, format!("a boolean is 0 or 1, not {}", other[0])),
             },
             Node::Int(write) => {
                 let value = self.long()?;
                 if i32::try_from(value).is_err() {
-                    return bad(
-                        "wire_format",
-                        format!("{value} is no int: it has more than 32 bits"),
-                    );
+                    let message = format!("{value} is no int: it has more than 32 bits");
+                    return bad(WIRE_FORMAT, message);
                 }
                 self.number(*write, value)?;
             }
@@ -191,21 +230,11 @@ impl<'r> Reader<'r> {
             Node::Bytes(write) => {
                 let len = self.len()?;
                 let bytes = self.take(len)?;
-                if write.write(self.out, bytes).is_none() {
-                    return bad(
-                        "malformed",
-                        format!("{len} bytes are no value of the reader's type"),
-                    );
-                }
+                self.bytes(*write, bytes)?;
             }
             Node::Fixed(size, write) => {
                 let bytes = self.take(*size)?;
-                if write.write(self.out, bytes).is_none() {
-                    return bad(
-                        "malformed",
-                        format!("{size} bytes are no value of the reader's type"),
-                    );
-                }
+                self.bytes(*write, bytes)?;
             }
             Node::Text(write) => {
                 let text = self.text()?;
@@ -219,43 +248,25 @@ impl<'r> Reader<'r> {
                 match usize::try_from(index).ok().and_then(|index| symbols.get(index)) {
                     Some(Ok(text)) => self.out.push_str(text),
                     Some(Err(message)) => return bad("enum", message.as_str()),
-                    None => return bad("wire_format", format!("the enum has no symbol number {index}")),
+                    None => return bad(WIRE_FORMAT, format!("the enum has no symbol number {index}")),
                 }
             }
-            Node::Array(items) => self.blocks(*items, depth, false)?,
-            Node::Map(values) => self.blocks(*values, depth, true)?,
-            Node::Union(branches) => {
-                let index = self.long()?;
-                match usize::try_from(index).ok().and_then(|index| branches.get(index)) {
-                    // a union is never a branch of one
-                    Some(branch) => self.node(*branch, depth)?,
-                    None => return bad("wire_format", format!("the union has no branch number {index}")),
-                }
+            Node::Null => self.out.push_str("null"),
+            Node::Array(_) | Node::Map(_) | Node::Union(_) | Node::Record { .. } | Node::Mismatch(_) => {
+                return bad(WIRE_FORMAT, "a value with others in it stands where none can");
             }
-            Node::Record { steps, defaults } => {
-                self.deeper(depth)?;
-                self.out.push('{');
-                for (at, step) in steps.iter().enumerate() {
-                    if at > 0 {
-                        self.out.push(',');
-                    }
-                    self.out.push_str(&step.key);
-                    self.node(step.node, depth + 1).map_err(|mut bad| {
-                        bad.path.push(crate::decode::reasons::pointer(&step.name));
-                        bad
-                    })?;
-                }
-                if !defaults.is_empty() {
-                    if !steps.is_empty() {
-                        self.out.push(',');
-                    }
-                    self.out.push_str(defaults);
-                }
-                self.out.push('}');
-            }
-            Node::Mismatch(message) => return bad("type", message.as_str()),
         }
         Ok(())
+    }
+
+    fn bytes(&mut self, write: BytesAs, bytes: &[u8]) -> Result<(), Bad> {
+        match write.write(self.out, bytes) {
+            Some(()) => Ok(()),
+            None => {
+                let message = format!("{} bytes are no value of the reader's type", bytes.len());
+                bad("malformed", message)
+            }
+        }
     }
 
     fn deeper(&self, depth: usize) -> Result<(), Bad> {
@@ -321,7 +332,7 @@ impl<'r> Reader<'r> {
                 }
                 self.node(inner, depth + 1).map_err(|mut bad| {
                     bad.path.push(match key {
-                        Some(key) => crate::decode::reasons::pointer(key),
+                        Some(key) => pointer(key),
                         None => format!("/{index}"),
                     });
                     bad

@@ -118,13 +118,13 @@ fn every_type_has_its_column() {
     let seen = reads(&schema, &schema, &body);
     let cells = json!({
         "at": "2023-11-14T22:13:20.123456Z", "device": "d-1", "n": -7, "ok": true, "t": 0.1, "raw": "cmF3", "level": "high",
-        "day": "2023-11-14", "price": 12.34, "huge": 2.351_797_932_768_313_6e20,
+        "day": "2023-11-14", "price": 12.34, "huge": 2.351_923_699_311_548_8e20,
         "id": "00010203-0405-0607-0809-0a0b0c0d0e0f", "list": [3, 4], "map": {"k\"": 5},
         "seen": ["1970-01-01T00:00:00Z"],
     });
     let mut got = seen["cells"].clone();
     let huge = got["huge"].as_f64().expect("a number");
-    assert!((huge - 2.351_797_932_768_313_6e20).abs() < 1e6, "{huge}");
+    assert!((huge - 2.351_923_699_311_548_8e20).abs() < 1e6, "{huge}");
     got["huge"] = cells["huge"].clone();
     assert_eq!(got, cells);
     assert_eq!(seen["at"], 1_700_000_000_123i64);
@@ -470,8 +470,8 @@ proptest! {
                 prop_assert!(logical(&from) || logical(&to), "{from}\n{to}\nours {row:?}\nreference {error}");
             }
             (Err(reason), Ok(reference)) => {
-                // a value of another type is no cell of the column: the reference converts more than Avro allows
-                prop_assert!(reason.1 == "type" || reason.1 == "enum", "{from}\n{to}\nours {reason:?}\nreference {reference:?}");
+                // the reference converts more than Avro allows, and has no calendar that ends
+                prop_assert!(["type", "enum", "out_of_range"].contains(&reason.1.as_str()), "{from}\n{to}\nours {reason:?}\nreference {reference:?}");
             }
         }
     }

@@ -56,7 +56,7 @@ fn each_kind_has_its_reason() {
 fn a_pattern_that_backtracks_stalls_nobody() {
     let property = |pattern: &str| json!({"type": "object", "properties": {"s": {"type": "string", "pattern": pattern}}});
     let linear = compile(&property("^(a+)+$")).expect("compiles");
-    let looks_back = compile(&property("^(?=(a+)+$)(.)\\2*b$")).expect("compiles");
+    let looks_back = compile(&property("^(?:(a+)\\1?)+b$")).expect("compiles");
     let row = format!("{{\"s\":\"{}!\"}}", "a".repeat(5_000));
     let rows = vec![row; 50];
     let started = Instant::now();

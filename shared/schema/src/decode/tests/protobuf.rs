@@ -158,8 +158,10 @@ fn message_indexes_lead_to_a_message_or_to_a_dead_letter() {
     let row = framed(1, &[&[2, 2][..], &other].concat());
     let rows = rows_of(&decode(&schema, &[row]));
     assert_eq!(Value::Object(rows[0].extra.clone()), json!({"name": "x"}));
-    let nested = framed(1, &[&[4, 0, 0][..], &[8, 6]].concat());
-    schema.check(&nested).expect("the first message within the first");
+    let nested = framed(1, &[&[4, 0, 2][..], &[8, 6]].concat());
+    schema
+        .check(&nested)
+        .expect("a message within the first, behind the entry of the map");
     for (body, words) in [
         (&[][..], "message indexes"),
         (&[0x80], "message indexes"),
