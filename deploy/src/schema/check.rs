@@ -92,3 +92,63 @@ fn offline(args: &CheckArgs) -> anyhow::Result<Vec<String>> {
         })
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::schema::cli::SchemaCommand;
+
+    const OLD: &str = r#"{"type":"object","properties":{"n":{"type":"integer"}}}"#;
+    const WIDER: &str = r#"{"type":"object","properties":{"n":{"type":"number"}}}"#;
+
+    /// What an offline check says of files `new.json` and `old.json`.
+    fn checked(new: &str, old: &str, level: &str) -> anyhow::Result<Vec<String>> {
+        let dir = tempfile::tempdir()?;
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).map(|()| path.display().to_string())
+        };
+        let (new, old) = (file("new.json", new)?, file("old.json", old)?);
+        let typed = [
+            "tributary",
+            "schema",
+            "check",
+            &new,
+            "--against",
+            &old,
+            "--level",
+            level,
+        ];
+        match Cli::try_parse_from(typed)?.command {
+            Command::Schema(SchemaCommand::Check(args)) => offline(&args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn files_are_compared_without_a_server() {
+        assert_eq!(
+            checked(WIDER, OLD, "backward").expect("checked"),
+            Vec::<String>::new()
+        );
+        let broken = checked(OLD, WIDER, "BACKWARD").expect("checked");
+        assert!(
+            broken[0].contains("#/properties/n") && broken[0].contains("old.json"),
+            "{broken:?}"
+        );
+        assert!(checked(WIDER, OLD, "NONE").expect("checked").is_empty());
+        let invalid = checked(r#"{"type":"nummer"}"#, OLD, "NONE").expect("checked");
+        assert!(invalid[0].contains("/type"), "{invalid:?}");
+        let level = checked(OLD, OLD, "SOME").expect_err("wrong usage");
+        assert!(
+            level
+                .downcast_ref::<Refused>()
+                .is_some_and(|refused| refused.usage)
+        );
+        let old = checked(OLD, "{", "FULL").expect_err("the old file is broken");
+        assert!(old.to_string().contains("old.json"), "{old}");
+    }
+}
