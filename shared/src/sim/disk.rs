@@ -120,7 +120,7 @@ fn pages_of<W>(commits: &[Vec<W>]) -> Vec<Page> {
 fn what_is_left(pages: &[Page], rng: &mut StdRng) -> Vec<Left> {
     let end = rng.random_range(0..=pages.len());
     let (kind, half) = (rng.random_range(0..3), rng.random_bool(0.5));
-    let mut left = |(at, page): (usize, &Page)| match kind {
+    let left = |(at, page): (usize, &Page)| match kind {
         0 => Left::Nothing,
         1 if at < end => Left::Whole(*page),
         1 if at == end && half => Left::Half,
