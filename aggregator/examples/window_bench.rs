@@ -59,13 +59,11 @@ fn main() -> anyhow::Result<()> {
             for records in &batches {
                 pos = pos.next();
                 engine.apply(&AppliedBatch {
-                    replayed: false,
                     pos,
                     lane: LaneNo(1),
                     agent: &agent,
                     stream: &stream,
                     committed_at: 0,
-                    replayed: false,
                     records: Some(records),
                 });
             }

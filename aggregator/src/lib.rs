@@ -14,6 +14,7 @@ pub mod registry;
 pub mod replay;
 mod run;
 mod session;
+pub mod sql;
 pub mod throughput;
 pub mod view;
 pub mod window;

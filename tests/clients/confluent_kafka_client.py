@@ -7,6 +7,7 @@ import json
 import sys
 
 from confluent_kafka.schema_registry import (
+    ConfigCompatibilityLevel,
     Schema,
     SchemaReference,
     SchemaRegistryClient,
@@ -192,7 +193,7 @@ def administration(client):
     same(refused(404, lambda: client.get_compatibility(subject)).error_code, 40408)
     client.set_compatibility(subject, "FULL_TRANSITIVE")
     same(client.get_compatibility(subject), "FULL_TRANSITIVE")
-    client.set_config(subject, ServerConfig(compatibility="NONE"))
+    client.set_config(subject, ServerConfig(compatibility=ConfigCompatibilityLevel.NONE))
     client.get_config(subject)
     client.register_schema(subject, Schema(avro(AVRO_BROKEN), "AVRO"))
     client.delete_config(subject)

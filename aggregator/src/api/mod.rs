@@ -15,6 +15,7 @@ mod proposal;
 mod query;
 mod registry;
 mod schemas;
+mod sql;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
                 .configure(dead_letters::configure)
                 .configure(schemas::configure)
                 .configure(proposal::configure)
+                .configure(sql::configure)
                 .configure(operations::configure_v1)
                 .default_service(web::to(fallback)),
         )

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tributary_schema::compat::diff;
 use tributary_shared::time::to_rfc3339;
 
 use super::{ApiError, ApiState, query};
@@ -30,6 +31,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
         .route("/schemas/{subject}/governance", web::patch().to(govern))
         .route("/schemas/{subject}/usage", web::get().to(usage))
         .route("/schemas/{subject}/changes", web::get().to(changes))
+        .route("/schemas/{subject}/diff", web::get().to(difference))
         .route(
             "/schemas/{subject}/versions/{version}/{step}",
             web::post().to(step),
@@ -211,6 +213,30 @@ fn number(name: &str, text: &str) -> Result<u32, ApiError> {
         let message = format!("{name}={text} is not a number from 1");
         ApiError::bad_request("invalid_query", message).with("parameter", name)
     })
+}
+
+async fn difference(state: State, subject: Subject, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let (mut from, mut to) = (None, None);
+    for (name, value) in query::pairs(&request)? {
+        match name.as_str() {
+            "from" => from = Some(number(&name, &value)?),
+            "to" => to = Some(number(&name, &value)?),
+            _ => return Err(query::unknown(&name, "from and to")),
+        }
+    }
+    let (Some(from), Some(to)) = (from, to) else {
+        let message = "say which versions: ?from=1&to=2";
+        return Err(ApiError::bad_request("invalid_query", message));
+    };
+    let changes = call(&state, move |registry| {
+        let parsed = |version| {
+            let found = registry.version(&subject, Version::Number(version), true)?;
+            registry.parsed(found.schema.id)
+        };
+        Ok(diff(&*parsed(from)?, &*parsed(to)?))
+    });
+    let changes: Vec<String> = changes.await?.iter().map(ToString::to_string).collect();
+    Ok(HttpResponse::Ok().json(json!({ "from": from, "to": to, "changes": changes })))
 }
 
 /// Who asks for a change. As claimed: this API knows no users.

@@ -16,6 +16,8 @@ use crate::window::EngineHandle;
 
 /// Live streams that are served at one time; each holds a connection and a bounded queue.
 const MAX_LIVE: usize = 256;
+/// Ad-hoc queries that run at one time: each may take a core for its time, and ingestion comes first.
+const MAX_QUERIES: usize = 1;
 
 /// Handles on everything that the API shows. Clones share it.
 #[derive(Debug, Clone)]
@@ -30,6 +32,7 @@ pub struct ApiState {
     pub shutdown: watch::Receiver<bool>,
     pub(super) overview: Arc<Overview>,
     pub(super) live_slots: Arc<Semaphore>,
+    pub(super) sql_places: Arc<Semaphore>,
 }
 
 impl ApiState {
@@ -44,6 +47,7 @@ impl ApiState {
         shutdown: watch::Receiver<bool>,
     ) -> Self {
         let (overview, live_slots) = (Arc::default(), Arc::new(Semaphore::new(MAX_LIVE)));
+        let sql_places = Arc::new(Semaphore::new(MAX_QUERIES));
         let replayer = Replayer::new(log.clone(), commit, schemas.clone());
         Self {
             log,
@@ -55,6 +59,7 @@ impl ApiState {
             shutdown,
             overview,
             live_slots,
+            sql_places,
         }
     }
 

@@ -12,6 +12,9 @@ use super::prepare::trim;
 /// How long a sender waits when its stream needs a schema that nobody has registered: a person must act.
 const NO_SCHEMA_RETRY_MS: u32 = 5_000;
 
+/// What settling a letter writes beside an entry: its row, with the payload, and its place in an index.
+const LETTER_BYTES: usize = 1 << 10;
+
 /// One entry that the group appends.
 #[derive(Debug)]
 pub struct GroupEntry {
@@ -56,7 +59,9 @@ impl Group {
     pub fn stored_bytes(&self) -> usize {
         let batches = self.entries.iter().map(|entry| entry.batch.stored_bytes());
         let replays = self.replays.iter().map(|replay| replay.batch.columns.len());
-        batches.chain(replays).sum()
+        let replayed: usize = self.replays.iter().map(|replay| replay.batch.ids.len()).sum();
+        let discarded: usize = self.discards.iter().map(|discard| discard.letters.len()).sum();
+        batches.chain(replays).sum::<usize>() + (replayed + discarded) * LETTER_BYTES
     }
 
     /// Takes the group's changes out of the book, when all batches are judged.

@@ -10,6 +10,8 @@ use super::{invariants, queries};
 
 /// More lanes than anybody opens between a backup and a restore, and room for 4,000 restores.
 const RESERVED_LANES: u32 = 1 << 20;
+/// The same for dead letters.
+const RESERVED_LETTERS: i64 = 1 << 32;
 
 /// What log.db says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,17 @@ pub struct LogFacts {
 /// # Errors
 /// [`CommitError::FormatTooNew`], [`CommitError::Damaged`], or those of SQLite.
 pub fn inspect(db: &Connection) -> Result<LogFacts, CommitError> {
+    // the log may be written meanwhile: all of it must be of one moment, the caller's if it has pinned one
+    let moment = db
+        .is_autocommit()
+        .then(|| db.unchecked_transaction())
+        .transpose()?;
+    let facts = inspect_moment(db);
+    drop(moment);
+    facts
+}
+
+fn inspect_moment(db: &Connection) -> Result<LogFacts, CommitError> {
     let found = store::format(db)?;
     if found > FORMAT_VERSION {
         let known = FORMAT_VERSION;
@@ -52,8 +65,9 @@ pub fn inspect(db: &Connection) -> Result<LogFacts, CommitError> {
     })
 }
 
-/// Leaves out lane numbers that a later state of this log may have given to other lanes, so that an old lineage
-/// id never names another event; for a directory that was restored from a copy.
+/// Leaves out numbers that a later state of this log may have given to other lanes and dead letters, so that an old
+/// lineage id never names another event, nor a letter's id another letter; for a directory that was restored from a
+/// copy.
 ///
 /// # Errors
 /// Those of SQLite.
@@ -63,5 +77,11 @@ pub fn reserve_lane_numbers(dir: &Path) -> Result<(), CommitError> {
     let highest: u32 = db.query_row("SELECT coalesce(max(no), 0) FROM lanes", [], |row| row.get(0))?;
     let reserved = queries::meta_number(&db, queries::LANE_FLOOR)?.unwrap_or(0);
     let next = highest.max(reserved).saturating_add(RESERVED_LANES);
-    queries::set_meta(&db, queries::LANE_FLOOR, next)
+    queries::set_meta(&db, queries::LANE_FLOOR, next)?;
+    let highest: i64 = db.query_row("SELECT coalesce(max(id), 0) FROM dead_letters", [], |row| {
+        row.get(0)
+    })?;
+    let reserved = queries::meta_number(&db, queries::LETTER_FLOOR)?.unwrap_or(0);
+    let next = highest.max(reserved).saturating_add(RESERVED_LETTERS);
+    queries::set_meta(&db, queries::LETTER_FLOOR, next)
 }

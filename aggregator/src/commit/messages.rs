@@ -183,6 +183,21 @@ impl EntryHeader {
         }
     }
 
+    /// The seq of each row of the columns, in their order.
+    #[must_use]
+    pub fn valid_seqs(&self) -> Vec<Seq> {
+        match self {
+            Self::Batch(header) if header.valid() == 0 => Vec::new(),
+            Self::Batch(header) => {
+                let mut dead = header.dead_seqs.iter().peekable();
+                let range = header.range();
+                let seqs = range.first..=range.last;
+                seqs.filter(|seq| dead.next_if_eq(&seq).is_none()).collect()
+            }
+            Self::Replay(header) => header.seqs.clone(),
+        }
+    }
+
     #[must_use]
     pub fn is_replay(&self) -> bool {
         matches!(self, Self::Replay(_))

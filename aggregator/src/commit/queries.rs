@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 use serde::de::DeserializeOwned;
 use tributary_shared::ids::{AgentId, Epoch, LaneKey, LaneNo, Seq, SeqRange, StreamName};
 use tributary_shared::wire::frame::checksum;
@@ -324,7 +324,11 @@ pub(super) fn entries(
         "SELECT {HOP_COLUMNS}, kind, body FROM log JOIN lanes ON lanes.no = log.lane
          WHERE log.pos > ?1 ORDER BY log.pos LIMIT ?2"
     ))?;
-    let mut rows = select.query(params![after.0, limit])?;
+    read_entries(select.query(params![after.0, limit])?, max_bytes)
+}
+
+/// One at least, where there is one.
+fn read_entries(mut rows: Rows<'_>, max_bytes: usize) -> Result<Vec<LogEntry>, CommitError> {
     let (mut found, mut bytes) = (Vec::new(), 0);
     while bytes < max_bytes || found.is_empty() {
         let Some(row) = rows.next()? else { break };
@@ -333,6 +337,20 @@ pub(super) fn entries(
         found.push(entry);
     }
     Ok(found)
+}
+
+/// As [`entries`], of one stream only, and none without valid rows.
+pub(super) fn stream_entries(
+    db: &Connection,
+    stream: &StreamName,
+    after: LogPos,
+    max_bytes: usize,
+) -> Result<Vec<LogEntry>, CommitError> {
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {HOP_COLUMNS}, kind, body FROM log JOIN lanes ON lanes.no = log.lane
+         WHERE log.pos > ?1 AND lanes.stream = ?2 AND log.valid > 0 ORDER BY log.pos"
+    ))?;
+    read_entries(select.query(params![after.0, stream.as_str()])?, max_bytes)
 }
 
 /// Positions of a stream's newest entries that hold events, newest first: at most `limit`, and no further one

@@ -117,6 +117,20 @@ impl LogReader {
         self.with(|db| queries::entries(db, after, limit, max_bytes))
     }
 
+    /// Entries of one stream that have valid rows, after a position, in order; no further one once `max_bytes` of
+    /// columns are reached.
+    ///
+    /// # Errors
+    /// As [`Self::scan`].
+    pub fn scan_stream(
+        &self,
+        stream: &StreamName,
+        after: LogPos,
+        max_bytes: usize,
+    ) -> Result<Vec<LogEntry>, CommitError> {
+        self.with(|db| queries::stream_entries(db, stream, after, max_bytes))
+    }
+
     /// Positions of a stream's newest entries that hold events, newest first: at most `limit`, and no further one
     /// once `max_bytes` of columns are reached.
     ///

@@ -156,6 +156,14 @@ pub enum ReplayError {
         version: u32,
         error: RegistryError,
     },
+    #[error(
+        "version {version} of the schema of stream {stream} is {state}: events are judged by active and deprecated ones"
+    )]
+    NotAccepted {
+        stream: StreamName,
+        version: u32,
+        state: &'static str,
+    },
     #[error("the schema of stream {stream} cannot judge events: {error}")]
     Schema { stream: StreamName, error: SchemaError },
     #[error(

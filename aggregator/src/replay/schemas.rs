@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tributary_schema::decode::{StreamSchema, Writer, writer_id};
 use tributary_shared::ids::StreamName;
+use tributary_shared::wire::SchemaInfo;
 
 use super::judge::JudgedBy;
 use super::messages::ReplayError;
@@ -90,18 +91,30 @@ impl Schemas {
                 Some(latest) => latest,
                 None => return Ok(StreamSchema::schemaless()),
             },
-            Some(version) => {
-                let found = self
-                    .registry
-                    .version(&subject_of(stream), Version::Number(version), true)
-                    .and_then(|found| self.registry.info(found));
-                Arc::new(found.map_err(|error| unknown(stream, version, error))?)
-            }
+            Some(version) => Arc::new(self.version(stream, version)?),
         };
         StreamSchema::compile(&info).map_err(|error| ReplayError::Schema {
             stream: stream.clone(),
             error,
         })
+    }
+}
+
+impl Schemas {
+    /// A version by which events may be judged: those of a draft or a retired one are not accepted from agents either.
+    fn version(&self, stream: &StreamName, version: u32) -> Result<SchemaInfo, ReplayError> {
+        let found = self
+            .registry
+            .version(&subject_of(stream), Version::Number(version), true)
+            .map_err(|error| unknown(stream, version, error))?;
+        if !found.state.accepted() {
+            return Err(ReplayError::NotAccepted {
+                stream: stream.clone(),
+                version,
+                state: found.state.as_str(),
+            });
+        }
+        Ok(self.registry.info(found)?)
     }
 }
 

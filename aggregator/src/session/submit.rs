@@ -6,7 +6,7 @@ use tributary_shared::ids::LaneKey;
 use tributary_shared::protocol::{CommitOutcome, Generation};
 use tributary_shared::telemetry::{BatchSpan, Stage, attr};
 use tributary_shared::time::now_millis;
-use tributary_shared::wire::{BatchContent, RefuseCode, SchemaRef};
+use tributary_shared::wire::{BatchContent, RefuseCode, SchemaRef, SchemaUse};
 
 use super::Session;
 use super::messages::Answered;
@@ -38,14 +38,14 @@ pub(super) async fn submit(
         let (lane_no, first) = (batch.lane(), batch.range().first);
         let span = commit_span(&batch);
         batch.set_traceparent(span.traceparent_or(batch.header().traceparent.as_deref()));
-        let judged = Judged::of(&batch);
+        let written = Written::of(&batch);
         let Ok(pending) = commit.enqueue(*batch).await else {
             return;
         };
         let (session, registry) = (session.clone(), registry.clone());
         actix::spawn(async move {
             let answer = pending.await;
-            judged.count(&registry, &answer);
+            written.count(&registry, &answer);
             end_span(span, &answer);
             let outcome = outcome(answer, first);
             // a session that ended needs no answer: its agents hear the mark when they open the lane again
@@ -60,44 +60,43 @@ pub(super) async fn submit(
     }
 }
 
-/// Which schemas wrote a batch's rows: the registry counts who still uses which version.
+/// Which schemas a batch's rows were written with: the registry counts who still uses which version.
 #[derive(Debug)]
-struct Judged {
+struct Written {
     key: LaneKey,
-    uses: Vec<(SchemaRef, u64)>,
+    schema: Option<SchemaRef>,
+    usage: Vec<SchemaUse>,
+    rows: bool,
 }
 
-impl Judged {
+impl Written {
     fn of(batch: &Prepared) -> Self {
         let header = batch.header();
-        let rows = !matches!(header.content, BatchContent::Dropped { .. });
-        let mut uses: Vec<(SchemaRef, u64)> = header
-            .usage
-            .iter()
-            .map(|used| (used.schema, u64::from(used.rows)))
-            .collect();
-        if let Some(schema) = header.schema.filter(|_| rows && uses.is_empty()) {
-            // a gateway that does not count
-            uses.push((schema, u64::from(header.count)));
-        }
         Self {
             key: batch.key().clone(),
-            uses,
+            schema: header.schema,
+            usage: header.usage.clone(),
+            rows: !matches!(header.content, BatchContent::Dropped { .. }),
         }
     }
 
+    /// Counts what was committed. Of a batch that was trimmed, no schema is counted for more rows than were left.
     fn count(&self, registry: &Registry, answer: &Result<CommitAnswer, CommitError>) {
-        if let Ok(CommitAnswer::Committed {
+        let Ok(CommitAnswer::Committed {
             applied: Some(applied),
             ..
         }) = answer
-        {
-            let Self { key, uses } = self;
-            for (schema, rows) in uses {
-                // of a batch that was trimmed nobody counted the part
-                let rows = applied.count().min(*rows);
-                registry.note_use(&key.stream, &key.agent, *schema, rows, now_millis());
-            }
+        else {
+            return;
+        };
+        let (LaneKey { agent, stream, .. }, now) = (&self.key, now_millis());
+        let most = applied.count();
+        for used in &self.usage {
+            let rows = u64::from(used.rows).min(most);
+            registry.note_use(stream, agent, used.schema, rows, now);
+        }
+        if let Some(schema) = self.schema.filter(|_| self.rows && self.usage.is_empty()) {
+            registry.note_use(stream, agent, schema, most, now);
         }
     }
 }

@@ -11,5 +11,6 @@ pub use tributary_sql::{
 };
 
 pub(crate) use tributary_sql::{
-    Aggregate, CellKind, CellSpec, Env, Evaluator, Expr, Frame, Leaf, MAX_KEYS, Mode, Texts, Vector, integral,
+    Aggregate, CellKind, CellSpec, Env, Evaluator, Expr, Frame, Leaf, MAX_KEYS, Mode, Picked, Texts, Vector,
+    integral,
 };

@@ -18,6 +18,7 @@ impl Runner {
             Question::Drop { name, reply } => drop(reply.send(self.drop_view(&name))),
             Question::Views { reply } => drop(reply.send(self.list())),
             Question::Windows { view, query, reply } => drop(reply.send(self.engine.windows(&view, &query))),
+            Question::Scan { view, scan, reply } => drop(reply.send(self.engine.scan(&view, &scan))),
             Question::Locate {
                 stream,
                 records,

@@ -10,7 +10,7 @@ use tributary_shared::ids::StreamName;
 use tributary_shared::time::{Millis, rfc3339};
 
 use super::live::{LiveEvent, LiveRows};
-use super::messages::{QueryError, ViewStats, WindowHit, WindowPage, WindowQuery};
+use super::messages::{QueryError, ScanPage, ViewStats, WindowHit, WindowPage, WindowQuery, WindowScan};
 use super::store::StoreError;
 use crate::commit::{CommitError, LogPos};
 use crate::view::{Column, ViewError};
@@ -103,6 +103,11 @@ pub(super) enum Question {
         query: WindowQuery,
         reply: oneshot::Sender<Result<WindowPage, QueryError>>,
     },
+    Scan {
+        view: String,
+        scan: WindowScan,
+        reply: oneshot::Sender<Result<ScanPage, QueryError>>,
+    },
     Locate {
         stream: StreamName,
         records: RecordBatch,
@@ -169,6 +174,18 @@ impl EngineHandle {
         Ok(self
             .ask(|reply| Question::Windows { view, query, reply })
             .await??)
+    }
+
+    /// The next page of a view's rows. Blocks: for threads that may.
+    ///
+    /// # Errors
+    /// [`WindowsError::Query`] when view or column is unknown, or the view was replaced since the page before.
+    pub fn scan_blocking(&self, view: String, scan: WindowScan) -> Result<ScanPage, WindowsError> {
+        let (reply, answer) = oneshot::channel();
+        self.questions
+            .blocking_send(Question::Scan { view, scan, reply })
+            .map_err(|_| EngineStopped)?;
+        Ok(answer.blocking_recv().map_err(|_| EngineStopped)??)
     }
 
     /// The windows that one row of a committed batch belongs to.

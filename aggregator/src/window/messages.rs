@@ -159,12 +159,46 @@ impl Serialize for WindowRow {
 pub enum QueryError {
     #[error("there is no view {0:?}; GET /api/v1/views lists them")]
     UnknownView(String),
+    #[error("view {0:?} was replaced while it was read; ask again")]
+    Replaced(String),
     #[error("view {view:?} has no column {column:?}; it has {known}")]
     UnknownColumn {
         view: String,
         column: String,
         known: String,
     },
+}
+
+/// Rows of a view for a reader who wants all of them: oldest window first, a page at a time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WindowScan {
+    /// Windows that start at this time or later.
+    pub from: Option<Millis>,
+    /// Windows that start before this time.
+    pub to: Option<Millis>,
+    /// As in [`WindowQuery`].
+    pub filters: Vec<(String, String)>,
+    /// Where the page before ended; `None` for the first.
+    pub after: Option<ScanPlace>,
+    /// Rows to look at for this page; those that the filters leave out count.
+    pub limit: usize,
+}
+
+/// A place within a view's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanPlace {
+    pub(crate) window_start: Millis,
+    /// Rows of that window that were looked at.
+    pub(crate) rows: usize,
+    pub(crate) generation: u64,
+}
+
+/// One page of a [`WindowScan`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScanPage {
+    pub rows: Vec<WindowRow>,
+    /// `None` after the last row.
+    pub next: Option<ScanPlace>,
 }
 
 /// A row that one event went into: the last hop of its lineage.

@@ -40,8 +40,9 @@ pub use handle::{
 pub use live::LiveEvent;
 pub use load::VIEWS_FILE;
 pub use messages::{
-    AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, QueryError, Snapshot, StateError,
-    ViewCounters, ViewSnapshot, ViewStats, WindowChange, WindowHit, WindowPage, WindowQuery, WindowRow,
+    AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, QueryError, ScanPage, ScanPlace,
+    Snapshot, StateError, ViewCounters, ViewSnapshot, ViewStats, WindowChange, WindowHit, WindowPage,
+    WindowQuery, WindowRow, WindowScan,
 };
 pub use store::{LoadReport, StoreError, ViewFacts, ViewStore, inspect};
 

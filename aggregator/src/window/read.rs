@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::clocks::Progress;
 use super::engine::Engine;
-use super::messages::{QueryError, WindowChange, WindowPage, WindowQuery, WindowRow};
+use super::messages::{
+    QueryError, ScanPage, ScanPlace, WindowChange, WindowPage, WindowQuery, WindowRow, WindowScan,
+};
 use super::state::ViewState;
 use crate::view::{Column, ColumnType, Scalar};
 
@@ -28,7 +30,7 @@ impl Engine {
             .views
             .get(view)
             .ok_or_else(|| QueryError::UnknownView(view.to_owned()))?;
-        let filters = filters(state, query)?;
+        let filters = filters(state, &query.filters)?;
         let progress = self.clocks.progress(&state.plan.stream, &self.config);
         let matches = |slot: u32| {
             filters
@@ -59,6 +61,53 @@ impl Engine {
             rows,
             truncated,
         })
+    }
+
+    /// Reads the next page of a view's rows. Pages of one scan may see different states of a row, each row once: rows
+    /// that begin behind the scan's place are not read.
+    ///
+    /// # Errors
+    /// [`QueryError`] when there is no such view or column, or the view is another one than in the page before.
+    pub fn scan(&self, view: &str, scan: &WindowScan) -> Result<ScanPage, QueryError> {
+        let unknown = || QueryError::UnknownView(view.to_owned());
+        let state = self.views.get(view).ok_or_else(unknown)?;
+        if scan
+            .after
+            .is_some_and(|place| place.generation != state.generation)
+        {
+            return Err(QueryError::Replaced(view.to_owned()));
+        }
+        let filters = filters(state, &scan.filters)?;
+        let progress = self.clocks.progress(&state.plan.stream, &self.config);
+        let matches = |slot: u32| {
+            filters
+                .iter()
+                .all(|(looked, text)| self.looked_at(state, &progress, *looked, slot).matches_text(text))
+        };
+        let from = scan.after.map_or(scan.from, |place| Some(place.window_start));
+        let mut skip = scan.after.map_or(0, |place| place.rows);
+        let mut room = scan.limit;
+        let mut rows = Vec::new();
+        for (window_start, slots) in state.groups.windows_between(from, scan.to) {
+            // a window's slots are only ever added to
+            let slots = slots.get(skip..).unwrap_or_default();
+            let looked = slots.len().min(room);
+            let wanted = slots[..looked].iter().filter(|slot| matches(**slot));
+            rows.extend(wanted.map(|slot| self.row(state, &progress, *slot)));
+            if looked < slots.len() {
+                let place = ScanPlace {
+                    window_start,
+                    rows: skip + looked,
+                    generation: state.generation,
+                };
+                return Ok(ScanPage {
+                    rows,
+                    next: Some(place),
+                });
+            }
+            (skip, room) = (0, room - looked);
+        }
+        Ok(ScanPage { rows, next: None })
     }
 
     /// The rows that a batch changed, as they are now. None when the view was replaced or dropped since.
@@ -115,7 +164,10 @@ impl Engine {
     }
 }
 
-fn filters<'a>(state: &ViewState, query: &'a WindowQuery) -> Result<Vec<(Looked, &'a str)>, QueryError> {
+fn filters<'a>(
+    state: &ViewState,
+    filters: &'a [(String, String)],
+) -> Result<Vec<(Looked, &'a str)>, QueryError> {
     let looked = |column: &str| match state.plan.shown.iter().position(|shown| shown.name == column) {
         Some(at) => Some(Looked::Output(at)),
         None => match column {
@@ -140,7 +192,7 @@ fn filters<'a>(state: &ViewState, query: &'a WindowQuery) -> Result<Vec<(Looked,
                 .join(", "),
         }),
     };
-    query.filters.iter().map(filter).collect()
+    filters.iter().map(filter).collect()
 }
 
 fn compare_keys(state: &ViewState, a: u32, b: u32) -> std::cmp::Ordering {

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use tributary_schema::decode::{Checker, StreamSchema};
+use tributary_schema::decode::{Checker, StreamSchema, writer_id};
 use tributary_shared::wire::Reason;
 use tributary_shared::wire::rows::Rows;
 
-use super::framing::framed;
 use super::messages::Tally;
+
+/// What a payload in the wire format of serializers begins with.
+const MAGIC: u8 = 0;
 
 /// Judges events in turn and counts what it finds. Give the tally to [`super::Checks`] once the events are taken.
 #[derive(Debug)]
@@ -34,13 +36,13 @@ impl Check {
     /// # Errors
     /// Why the event is refused, when the stream's policy is to reject: its first reason.
     pub fn see(&mut self, payload: &[u8]) -> Result<(), Reason> {
-        let verdict = match (framed(payload), &mut self.checker) {
-            (Some(Err(reason)), _) => Err(reason),
-            (Some(Ok(framed)), Some(checker)) if framed.schema_id == self.schema_id => {
-                first(checker.check(framed.payload))
-            }
-            (None, Some(checker)) => first(checker.check(payload)),
-            (Some(Ok(_)), _) | (None, None) => return Ok(()),
+        let named = writer_id(payload);
+        let verdict = match &mut self.checker {
+            // written with another version, which only a gateway knows
+            Some(_) if named.is_some_and(|id| id != self.schema_id) => return Ok(()),
+            Some(checker) => first(checker.check(payload)),
+            None if payload.first() == Some(&MAGIC) && named.is_none() => Err(cut_off(payload)),
+            None => return Ok(()),
         };
         self.tally.checked += 1;
         let Err(reason) = verdict else { return Ok(()) };
@@ -61,6 +63,17 @@ impl Check {
     #[must_use]
     pub fn into_tally(self) -> Tally {
         self.tally
+    }
+}
+
+fn cut_off(payload: &[u8]) -> Reason {
+    Reason {
+        path: String::new(),
+        rule: "wire_format".to_owned(),
+        message: format!(
+            "the payload has {} bytes; a magic byte and a schema id have five",
+            payload.len()
+        ),
     }
 }
 

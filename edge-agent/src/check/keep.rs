@@ -11,7 +11,7 @@ use crate::spool::InputPosition;
 pub const MAX_KEPT_SCHEMAS: usize = 256;
 /// Bytes of all schema texts together: less than the spool's smallest limit leaves for events.
 pub const MAX_KEPT_BYTES: usize = 4 << 20;
-/// The longest text that a gateway may push.
+/// The longest schema that a gateway may push.
 pub const MAX_TEXT: usize = 1 << 20;
 /// The beginning of the keys.
 pub(super) const PREFIX: &str = "schema/";
@@ -28,11 +28,11 @@ impl Shelf {
         self.kept.remove(stream);
         let Some(schema) = schema else { return false };
         let bytes: usize = self.kept.values().map(|(_, len)| len).sum();
-        let fits = schema.text.len() <= MAX_TEXT
+        let fits = schema.bytes() <= MAX_TEXT
             && self.kept.len() < MAX_KEPT_SCHEMAS
-            && bytes + schema.text.len() <= MAX_KEPT_BYTES;
+            && bytes + schema.bytes() <= MAX_KEPT_BYTES;
         if fits {
-            self.kept.insert(stream.clone(), (schema.id, schema.text.len()));
+            self.kept.insert(stream.clone(), (schema.id, schema.bytes()));
         }
         fits
     }

@@ -120,6 +120,17 @@ impl Checks {
         self.state().shelf.ids().collect()
     }
 
+    /// The streams that are checked.
+    #[must_use]
+    pub fn streams(&self) -> Vec<StreamName> {
+        let checked = self
+            .0
+            .policies
+            .iter()
+            .filter(|(_, policy)| **policy != CheckPolicy::Off);
+        checked.map(|(stream, _)| stream.clone()).collect()
+    }
+
     #[must_use]
     pub fn policy(&self, stream: &StreamName) -> CheckPolicy {
         self.0.policies.get(stream).copied().unwrap_or_default()

@@ -13,12 +13,12 @@
 //! - The verdict is the gateway's ([`tributary_schema::decode::Checker`]), by the same version. An agent that is offline may
 //!   know an older one: `tag` is for streams whose producers may be ahead of it.
 //! - Schemas are compiled when the first event of a checked stream comes, and not at all where nothing is checked.
-//! - What only a gateway can judge passes: streams without a schema, schemas in Avro and Protobuf, and rows that name the
-//!   schema that wrote them (first byte 0, [`framing`]) unless it is the JSON Schema that the agent has.
+//! - What only a gateway can judge passes: streams without a schema, schemas in Avro and Protobuf, rules over several
+//!   fields, and payloads in wire format (first byte 0) unless they name the very JSON Schema that the agent has. Of
+//!   those only the frame is checked: an id that the agent does not know may be an older version's, or a newer one's.
 //!
 //! Bounds: [`MAX_KEPT_SCHEMAS`] streams and [`MAX_KEPT_BYTES`] of texts on disk; in memory the texts of checked streams.
 
-mod framing;
 mod judge;
 mod keep;
 mod known;

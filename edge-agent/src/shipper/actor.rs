@@ -241,6 +241,7 @@ impl Shipper {
             opened,
         );
         link.keeps(self.setup.checks.kept());
+        link.wants(self.setup.checks.streams());
         let (quic, addr) = (connection.clone(), ctx.address());
         self.session = Some(Session {
             link,

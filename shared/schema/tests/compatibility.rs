@@ -98,13 +98,14 @@ fn run(format: SchemaFormat, text: &str, least: usize) {
         if wrong.is_empty() {
             levels(case, &old, &new);
         }
-        for schema in [&old, &new] {
+        for (schema, references) in [(&old, &case.old_references), (&new, &case.new_references)] {
             assert_eq!(
                 can_read(schema, schema),
                 [],
                 "{}: a schema reads its own data",
                 case.name
             );
+            stays_itself(format, schema, references, &case.name);
         }
     }
     assert!(
@@ -114,6 +115,21 @@ fn run(format: SchemaFormat, text: &str, least: usize) {
         cases.len(),
         wrong.join("\n")
     );
+}
+
+/// The canonical form is a schema of the same meaning, and its own canonical form.
+fn stays_itself(format: SchemaFormat, schema: &ParsedSchema, references: &[Reference], name: &str) {
+    for text in [schema.canonical().to_owned(), schema.normalized()] {
+        let text = if format == SchemaFormat::Protobuf {
+            Value::String(text)
+        } else {
+            serde_json::from_str(&text).expect("JSON")
+        };
+        let again = parsed(format, &text, references, name);
+        assert_eq!(can_read(&again, schema), [], "{name}");
+        assert_eq!(can_read(schema, &again), [], "{name}");
+        assert_eq!(again.normalized(), schema.normalized(), "{name}");
+    }
 }
 
 /// Every level follows from the two directions.

@@ -271,6 +271,47 @@ impl Frame {
     }
 }
 
+/// Some columns of a batch by name, for a reader who goes value by value.
+#[derive(Debug)]
+pub struct Picked {
+    columns: Vec<Bound>,
+    mode: Mode,
+}
+
+impl Picked {
+    /// Of a batch without rows.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            columns: Vec::new(),
+            mode: Mode::Json,
+        }
+    }
+
+    /// A name that is no column is looked for among the fields that the schema does not name.
+    #[must_use]
+    pub fn bind<'a>(batch: &RecordBatch, names: impl Iterator<Item = &'a str>) -> Self {
+        let schemaless = batch
+            .schema_ref()
+            .metadata()
+            .get(SCHEMALESS_METADATA)
+            .is_some_and(|v| v == "true");
+        Self {
+            columns: names.map(|name| Bound::find(batch, name)).collect(),
+            mode: if schemaless { Mode::Json } else { Mode::Typed },
+        }
+    }
+
+    #[must_use]
+    pub fn value(&self, column: usize, row: usize) -> Scalar {
+        let value = value_at(&self.columns[column], row);
+        match self.mode {
+            Mode::Typed => value,
+            Mode::Json => value.normalised(),
+        }
+    }
+}
+
 fn millis(value: &Scalar) -> Option<i64> {
     match value.clone().normalised() {
         Scalar::Time(millis) => Some(millis),

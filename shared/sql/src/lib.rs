@@ -39,7 +39,7 @@ mod tests;
 mod vector;
 
 pub use aggregate::{Aggregate, CellKind, CellSpec};
-pub use bind::{Frame, Mode, Texts, Vector};
+pub use bind::{Frame, Mode, Picked, Texts, Vector};
 pub use expr::{ArithOp, CastType, CompareOp, Expr, Leaf, ScalarFn};
 pub use messages::{Column, ColumnType, MAX_SQL, MAX_VIEW_NAME, ViewError};
 pub use parse::WindowKind;

@@ -1,6 +1,6 @@
 //! The agent's end of the agent-gateway hop.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::classes::{Priority, Turns};
@@ -10,7 +10,7 @@ use crate::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
 use crate::time::Millis;
 use crate::wire::{
     Ack, Bye, ByeCode, CheckReport, Hello, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport, OpenLane,
-    Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToGateway, VERSION, Welcome,
+    Refuse, RefuseCode, SCHEMAS_TO_AGENTS, SchemaInfo, SessionKey, ToAgent, ToGateway, VERSION, Welcome,
 };
 
 /// After so many refusals as malformed at one seq, the batch there is given up and reported as dropped: the
@@ -147,6 +147,8 @@ pub struct AgentLink {
     /// The schemas that the agent keeps, by stream.
     kept: BTreeMap<StreamName, u32>,
     checks: Vec<CheckReport>,
+    /// The streams that the agent checks.
+    wanted: BTreeSet<StreamName>,
     next_report: Tick,
     last_progress: Tick,
     last_heard: Tick,
@@ -186,6 +188,7 @@ impl AgentLink {
             spool: (0, 0),
             kept: BTreeMap::new(),
             checks: Vec::new(),
+            wanted: BTreeSet::new(),
             next_report: now,
             last_progress: now,
             last_heard: now,
@@ -196,6 +199,12 @@ impl AgentLink {
     /// The schemas that the agent keeps from before this session: those are not sent again. Before the first lane.
     pub fn keeps(&mut self, schemas: impl IntoIterator<Item = (StreamName, u32)>) {
         self.kept.extend(schemas);
+    }
+
+    /// The streams that the agent checks: their schemas are asked for, so that even a stream's first events can be
+    /// judged. Before the session begins.
+    pub fn wants(&mut self, streams: impl IntoIterator<Item = StreamName>) {
+        self.wanted.extend(streams);
     }
 
     /// What the agent's own checks have found, for the next report.
@@ -307,7 +316,8 @@ impl AgentLink {
 
     /// A schema of a stream that this agent does not have is none of its business.
     fn told_schema(&mut self, stream: StreamName, schema: Option<SchemaInfo>) {
-        if self.lanes.values().any(|lane| lane.view.stream == stream) {
+        let own = |lane: &Lane| lane.view.stream == stream;
+        if self.wanted.contains(&stream) || self.lanes.values().any(own) {
             match &schema {
                 Some(schema) => drop(self.kept.insert(stream.clone(), schema.id)),
                 None => drop(self.kept.remove(&stream)),
@@ -349,6 +359,15 @@ impl AgentLink {
             limits: welcome.limits,
             gateway_now: welcome.now,
         });
+        if welcome.version >= SCHEMAS_TO_AGENTS {
+            let ask = self.wanted.iter().map(|stream| {
+                AgentOutput::Send(ToGateway::WantSchema {
+                    stream: stream.clone(),
+                    schema_id: self.kept.get(stream).copied(),
+                })
+            });
+            self.outputs.extend(ask);
+        }
         // those that should send first are asked about, and so answered, first
         let mut lanes: Vec<&LaneView> = self.lanes.values().map(|lane| &lane.view).collect();
         lanes.sort_by_key(|view| std::cmp::Reverse((view.fresh, view.priority)));

@@ -71,7 +71,7 @@ pub struct GatewayLink {
     session: Option<SessionKey>,
     /// The version that both ends speak; 0 before the hello.
     version: u16,
-    /// The streams whose lanes the agent has opened, and the id of the schema that it knows for each.
+    /// The streams that the agent asked for or whose lanes it has opened, and the id of the schema that it knows for each.
     schemas: BTreeMap<StreamName, Option<u32>>,
     lanes: BTreeMap<u32, Lane>,
     next_heartbeat: Tick,
@@ -110,6 +110,9 @@ impl GatewayLink {
             (_, State::AwaitHello { .. }) => self.protocol_error("the first message must be a hello"),
             (ToGateway::Hello(_), State::Open) => self.protocol_error("a second hello"),
             (ToGateway::OpenLane(open), State::Open) => self.open_lane(open),
+            (ToGateway::WantSchema { stream, schema_id }, State::Open) => {
+                self.want_schema(&stream, schema_id)
+            }
             (ToGateway::Report(report), State::Open) => self.outputs.push_back(GatewayOutput::Report(report)),
             (ToGateway::Goodbye, State::Open) => {
                 self.state = State::Closed;
@@ -155,20 +158,24 @@ impl GatewayLink {
         }
     }
 
+    fn want_schema(&mut self, stream: &StreamName, schema_id: Option<u32>) {
+        let room = self.schemas.len() < self.limits.max_lanes as usize;
+        if self.version >= SCHEMAS_TO_AGENTS && (room || self.schemas.contains_key(stream)) {
+            let stream = stream.clone();
+            let known = self.schemas.entry(stream.clone()).or_default();
+            // a lane that the agent has given up names none
+            *known = schema_id.or(*known);
+            self.outputs.push_back(GatewayOutput::WantSchema { stream });
+        }
+    }
+
     fn open_lane(&mut self, open: OpenLane) {
         if self.lanes.len() >= self.limits.max_lanes as usize && !self.lanes.contains_key(&open.lane) {
             let message = format!("more than {} lanes in one session", self.limits.max_lanes);
             self.close(Bye::new(ByeCode::LimitExceeded, message));
             return;
         }
-        let room = self.schemas.len() < self.limits.max_lanes as usize;
-        if self.version >= SCHEMAS_TO_AGENTS && (room || self.schemas.contains_key(&open.stream)) {
-            let stream = open.stream.clone();
-            let known = self.schemas.entry(stream.clone()).or_default();
-            // a lane that the agent has given up names none
-            *known = open.schema_id.or(*known);
-            self.outputs.push_back(GatewayOutput::WantSchema { stream });
-        }
+        self.want_schema(&open.stream, open.schema_id);
         let key = LaneKey {
             agent: self.agent.clone(),
             stream: open.stream,
@@ -220,12 +227,12 @@ impl GatewayLink {
     }
 
     /// The newest schema of a stream, as the aggregator told it. The agent hears of it unless it knows it already
-    /// or has not opened the stream. Returns the bytes that this takes.
+    /// or has nothing to do with the stream. Returns the bytes that this takes.
     pub fn schema(&mut self, stream: &StreamName, schema: Option<&SchemaInfo>) -> usize {
         let Some(known) = self.schemas.get_mut(stream).filter(|_| self.state == State::Open) else {
             return 0;
         };
-        let schema = schema.filter(|schema| schema.text.len() <= MAX_PUSHED_SCHEMA);
+        let schema = schema.filter(|schema| schema.bytes() <= MAX_PUSHED_SCHEMA);
         let id = schema.map(|schema| schema.id);
         if *known == id {
             return 0;
@@ -236,7 +243,7 @@ impl GatewayLink {
             schema: schema.cloned(),
         };
         self.outputs.push_back(GatewayOutput::Send(message));
-        schema.map_or(0, |schema| schema.text.len())
+        schema.map_or(0, SchemaInfo::bytes)
     }
 
     /// The aggregator is away: nothing can be forwarded until the lanes are opened again.

@@ -22,44 +22,100 @@ fn versions_without_overlap_are_refused_with_both_ranges() {
     );
 }
 
+/// A gateway's session at the aggregator, welcomed, with these lanes open.
+fn gateway_session(lanes: u32) -> AggregatorLink<()> {
+    let id = GatewayId::new("g").expect("valid");
+    let mut link = AggregatorLink::new(id, "agg".to_owned(), Limits::default(), 0);
+    let hello = crate::wire::Hello {
+        min_version: VERSION,
+        max_version: VERSION,
+        node: "g".to_owned(),
+        software: String::new(),
+        instance: 1,
+        session: 1,
+    };
+    link.receive(0, 0, crate::wire::ToAggregator::Hello(hello));
+    for lane in 1..=lanes {
+        let key = crate::ids::LaneKey {
+            agent: AgentId::new("a").expect("valid"),
+            stream: StreamName::new("s").expect("valid"),
+            epoch: Epoch(u64::from(lane)),
+        };
+        let open = crate::wire::ToAggregator::OpenLane {
+            lane,
+            key,
+            next_seq: 1,
+        };
+        link.receive(0, 0, open);
+        let lane_no = LaneNo(lane);
+        link.lane_opened(LaneOpened {
+            lane,
+            lane_no,
+            mark: 0,
+        });
+    }
+    link
+}
+
+fn commit_header(lane: u32, first_seq: u64, count: u32) -> crate::wire::CommitHeader {
+    crate::wire::CommitHeader {
+        lane: LaneNo(lane),
+        first_seq,
+        count,
+        content: crate::wire::BatchContent::Columns,
+        dead_seqs: Vec::new(),
+        schema: None,
+        columns_len: 0,
+        dead_len: 0,
+        body_crc: 0,
+        gateway: GatewayId::new("g").expect("valid"),
+        segments: Vec::new(),
+        sent_at: 0,
+        received_at: 0,
+        admitted_at: 0,
+        traceparent: None,
+        usage: Vec::new(),
+    }
+}
+
 #[test]
 fn a_gateway_whose_batch_has_no_events_is_closed() {
     for (first_seq, count) in [(1, 0), (0, 1)] {
-        let id = GatewayId::new("g").expect("valid");
-        let mut link: AggregatorLink<()> =
-            AggregatorLink::new(id.clone(), "agg".to_owned(), Limits::default(), 0);
-        let hello = crate::wire::Hello {
-            min_version: VERSION,
-            max_version: VERSION,
-            node: "g".to_owned(),
-            software: String::new(),
-            instance: 1,
-            session: 1,
-        };
-        link.receive(0, 0, crate::wire::ToAggregator::Hello(hello));
-        let header = crate::wire::CommitHeader {
-            lane: LaneNo(1),
-            first_seq,
-            count,
-            content: crate::wire::BatchContent::Columns,
-            dead_seqs: Vec::new(),
-            schema: None,
-            columns_len: 0,
-            dead_len: 0,
-            body_crc: 0,
-            gateway: id,
-            segments: Vec::new(),
-            sent_at: 0,
-            received_at: 0,
-            admitted_at: 0,
-            traceparent: None,
-            usage: Vec::new(),
-        };
-        link.batch(0, header, ());
+        let mut link = gateway_session(0);
+        link.batch(0, commit_header(1, first_seq, count), ());
         let closed = std::iter::from_fn(|| link.output())
             .any(|output| matches!(output, AggregatorOutput::Close { bye: Some(bye) } if bye.message.contains("without events")));
         assert!(closed, "{count} events from {first_seq}");
     }
+}
+
+#[test]
+fn bounded_a_gateway_that_floods_the_aggregator_has_its_lanes_rewound_and_its_session_stays() {
+    const LANES: u32 = 7;
+    let mut link = gateway_session(LANES);
+    let most = 2 * Limits::default().max_in_flight as usize;
+    let (mut rewound, mut fullest) = (0, 0);
+    // the first batch of each lane never comes
+    for at in 0..20 * most as u64 {
+        let lane = 1 + (at % u64::from(LANES)) as u32;
+        link.batch(0, commit_header(lane, 2 + at / u64::from(LANES), 1), ());
+        fullest = fullest.max(link.waiting());
+        assert!(link.waiting() <= most, "{} early batches", link.waiting());
+        while let Some(output) = link.output() {
+            match output {
+                AggregatorOutput::Send(crate::wire::FromAggregator::Refuse(refuse)) => {
+                    assert_eq!(refuse.expected, 1, "all of the lane must be sent again");
+                    rewound += 1;
+                }
+                AggregatorOutput::Close { bye } => panic!("closed: {bye:?}"),
+                _ => {}
+            }
+        }
+    }
+    assert!(
+        fullest == most && rewound > 10,
+        "{fullest} at most, {rewound} times rewound"
+    );
 }
 
 /// An agent's session, welcomed, with one lane of ten events.
@@ -581,4 +637,80 @@ fn a_schema_that_rows_name_is_asked_for_and_answered_either_way() {
             ..
         }
     ));
+}
+
+#[test]
+fn a_checked_stream_is_asked_for_before_it_has_a_lane_unless_the_gateway_is_too_old() {
+    for (version, asks) in [(crate::wire::SCHEMAS_TO_AGENTS - 1, false), (VERSION, true)] {
+        let (id, key) = (
+            AgentId::new("a").expect("valid"),
+            SessionKey {
+                instance: 1,
+                session: 1,
+            },
+        );
+        let mut link = AgentLink::new(&id, "test", key, FreshShare::default(), 0);
+        link.keeps([(stream(), 7)]);
+        link.wants([stream()]);
+        let welcome = Welcome {
+            version,
+            node: "g".to_owned(),
+            now: 0,
+            limits: Limits::default(),
+        };
+        link.receive(0, ToAgent::Welcome(welcome));
+        let asked = std::iter::from_fn(|| link.output()).find_map(|output| match output {
+            AgentOutput::Send(ToGateway::WantSchema { stream, schema_id }) => Some((stream, schema_id)),
+            _ => None,
+        });
+        assert_eq!(asked.clone(), asks.then(|| (stream(), Some(7))));
+        let schema = Some(schema_info(8));
+        link.receive(
+            1,
+            ToAgent::Schema {
+                stream: stream(),
+                schema,
+            },
+        );
+        assert!(
+            matches!(link.output(), Some(AgentOutput::Schema { .. })),
+            "without any lane"
+        );
+
+        let Some((stream, schema_id)) = asked else {
+            continue;
+        };
+        let mut gateway = gateway_session(VERSION, None);
+        gateway.receive(
+            1,
+            0,
+            ToGateway::WantSchema {
+                stream: stream.clone(),
+                schema_id,
+            },
+        );
+        gateway.schema(&stream, Some(&schema_info(7)));
+        gateway.schema(&stream, Some(&schema_info(8)));
+        assert_eq!(pushed(&mut gateway), [Some(8)]);
+    }
+}
+
+#[test]
+fn the_streams_whose_schemas_an_agent_may_want_are_bounded() {
+    let mut gateway = gateway_session(VERSION, None);
+    for n in 0..2 * Limits::default().max_lanes {
+        let stream = StreamName::new(&format!("s{n}")).expect("valid");
+        gateway.receive(
+            1,
+            0,
+            ToGateway::WantSchema {
+                stream,
+                schema_id: None,
+            },
+        );
+    }
+    assert_eq!(
+        gateway.schema_streams().count(),
+        Limits::default().max_lanes as usize
+    );
 }

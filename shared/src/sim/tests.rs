@@ -3,7 +3,7 @@ use tributary_faults::{Layer, injected};
 use super::*;
 
 /// Short runs, so that a broken promise is found near its cause, and many.
-const SEEDS: u64 = 5_000;
+const SEEDS: u64 = 4_000;
 const STEPS: u64 = 1_000;
 
 #[test]

@@ -63,6 +63,13 @@ pub enum ToGateway {
     Hello(Hello),
     OpenLane(OpenLane),
     Report(NodeReport),
+    /// The schema of a stream that the agent checks, whether or not it has a lane yet; `schema_id` is the one that it
+    /// keeps. Since protocol version [`super::SCHEMAS_TO_AGENTS`].
+    WantSchema {
+        stream: StreamName,
+        #[serde(default)]
+        schema_id: Option<u32>,
+    },
     /// The agent is stopping; what is in flight may still be acknowledged.
     Goodbye,
 }
@@ -74,7 +81,7 @@ pub enum ToAgent {
     LaneOpened(LaneOpened),
     Ack(Ack),
     Refuse(Refuse),
-    /// The newest schema of a stream whose lane the agent has opened; `None` when it has none, or none that an
+    /// The newest schema of a stream whose lane the agent has opened or that it asked for; `None` when it has none, or none that an
     /// agent could keep. Sent when it differs from what the agent said that it keeps, and on every change. Since
     /// protocol version [`super::SCHEMAS_TO_AGENTS`].
     Schema {
@@ -313,6 +320,18 @@ pub struct SchemaInfo {
     /// What the schema refers to, transitive references included, each after those that it needs itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<NamedText>,
+}
+
+impl SchemaInfo {
+    /// Bytes of its texts.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let references = self
+            .references
+            .iter()
+            .map(|named| named.name.len() + named.text.len());
+        self.text.len() + references.sum::<usize>()
+    }
 }
 
 /// A schema that another one refers to.

@@ -232,8 +232,9 @@ fn a_schema_evolves_twice_under_load_and_no_valid_event_is_lost_or_refused() {
     let tagging = site.agent("tagging", near, "tag");
     let mut away = site.agent("away", far, "tag");
     for agent in [&strict, &tagging, &away] {
-        agent.post(1, 20);
+        // before its first event
         agent.wait_until_told(first);
+        agent.post(1, 20);
     }
 
     // nobody tells it anything for a while
@@ -279,6 +280,16 @@ fn a_schema_evolves_twice_under_load_and_no_valid_event_is_lost_or_refused() {
         (error["line"].as_u64(), error["path"].as_str()),
         (Some(2), Some("/n")),
         "{error}"
+    );
+
+    let mut incompatible = schema(3);
+    incompatible["properties"]["n"]["type"] = json!("string");
+    let answer = site.register(&incompatible);
+    assert_eq!(answer.status, 409, "{}", answer.body);
+    assert!(
+        answer.body.contains("/properties/n"),
+        "the field is named: {}",
+        answer.body
     );
 
     // it judges by what it knows, counts, and loses nothing; a power cut does not make it forget

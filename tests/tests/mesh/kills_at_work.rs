@@ -66,6 +66,7 @@ fn dropped(lane: LaneNo, key: &LaneKey, seq: u64) -> CommitRequest {
             admitted_at: 1,
             traceparent: None,
             usage: Vec::new(),
+            usage: Vec::new(),
         },
         body: bytes::Bytes::new(),
     }

@@ -10,7 +10,6 @@ use tributary_shared::ids::{AgentId, StreamName};
 
 use super::{ApiError, ApiState, query};
 use crate::commit::{DeadLetterFilter, LetterState, LogReader, MAX_DEAD_LETTER_PAGE};
-use crate::registry::RegistryError;
 use crate::replay::{FixError, ReplayError};
 
 pub(super) use shown::{fix_json, letter_json};
@@ -142,8 +141,8 @@ impl From<ReplayError> for ApiError {
             ReplayError::SeveralStreams { .. } => Self::bad_request("several_streams", text),
             ReplayError::Schema { .. } => Self::bad_request("unusable_schema", text),
             ReplayError::Stopping => Self::unavailable("stopping", text),
-            ReplayError::Registry(RegistryError::Sqlite(_)) => internal("registry_unreadable"),
-            ReplayError::Registry(_) => Self::bad_request("unusable_schema", text),
+            ReplayError::NotAccepted { .. } => Self::bad_request("version_not_accepted", text),
+            ReplayError::Registry(error) => error.into(),
             ReplayError::Columns(_) => internal("columns"),
         }
     }

@@ -1,8 +1,11 @@
 //! Dead letters through the API: replay, fixes, discard, and bad requests.
 
+use tributary_schema::compat::CompatibilityLevel;
+use tributary_schema::language::SchemaFormat;
 use tributary_shared::time::now_millis;
 
 use super::*;
+use crate::registry::rules::Step;
 use crate::registry::{By, NewSchema};
 
 const SCHEMA: &str = r#"{"type":"object","properties":{"ts":{"type":"integer","x-event-time":true},"t":{"type":"number"}},"required":["t"]}"#;
@@ -17,12 +20,13 @@ fn post(path: &str, body: Value) -> TestRequest {
 impl Mesh {
     /// Registers the schema, which the batches that a test commits are not judged by: commit them first.
     fn register(&self, text: &str) {
-        let new = NewSchema::new(tributary_schema::language::SchemaFormat::Json, text);
-        let registered = self
-            .state
-            .schemas
-            .register("readings-value", &new, &By::itself("a test"));
-        registered.expect("registers");
+        let (registry, by) = (&self.state.schemas, By::itself("a test"));
+        let level = Some(CompatibilityLevel::None);
+        registry
+            .set_config("readings-value", level, None, &by)
+            .expect("sets");
+        let new = NewSchema::new(SchemaFormat::Json, text);
+        registry.register("readings-value", &new, &by).expect("registers");
     }
 
     async fn applied_all(&self) {
@@ -200,6 +204,12 @@ async fn a_version_is_chosen_and_one_that_is_not_there_is_told() {
         (StatusCode::NOT_FOUND, &json!("unknown_version")),
         "{told}"
     );
+    let (registry, by) = (&mesh.state.schemas, By::itself("a test"));
+    registry
+        .step("readings-value", 1, Step::Retire, true, &by)
+        .expect("retires");
+    let (_, told) = call(&app, replay(1)).await;
+    assert_eq!(told["error"]["code"], json!("version_not_accepted"), "{told}");
     mesh.close().await;
 }
 

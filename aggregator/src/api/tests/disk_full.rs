@@ -73,6 +73,12 @@ async fn conservation_holds_when_the_disk_is_full_and_it_goes_on_by_itself() {
     ready.wait_for(|ready| *ready).await.expect("the engine runs");
     let lane = mesh.commit(1, 4).await;
     let mut next = 5;
+    let replay = || {
+        let order = json!({ "stream": "readings" });
+        TestRequest::post()
+            .uri("/api/v1/dead-letters/replay")
+            .set_json(order)
+    };
     assert_eq!(call(&app, get("/readyz")).await.0, StatusCode::OK);
     for round in 0..2 {
         disk.fill();
@@ -102,6 +108,12 @@ async fn conservation_holds_when_the_disk_is_full_and_it_goes_on_by_itself() {
             matches!(again, CommitAnswer::Refused { expected, .. } if expected == next),
             "{again:?}"
         );
+        let (status, told) = call(&app, replay()).await;
+        assert_eq!(
+            (status, &told["error"]["done_before"]["replayed"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &json!(0)),
+            "{told}"
+        );
         let (_, ledger) = call(&app, get("/api/v1/ledger")).await;
         assert_eq!(
             (&ledger["lanes"][0]["mark"], &ledger["balanced"]),
@@ -124,11 +136,16 @@ async fn conservation_holds_when_the_disk_is_full_and_it_goes_on_by_itself() {
         }
         assert_eq!(call(&app, get("/readyz")).await.0, StatusCode::OK);
     }
+    assert_eq!(
+        call(&app, replay()).await.1["replayed"],
+        json!(1),
+        "not while it was full"
+    );
     mesh.state.log.verify().expect("every invariant holds");
     let (_, ledger) = call(&app, get("/api/v1/ledger")).await;
     assert_eq!(
         (&ledger["lanes"][0]["mark"], &ledger["totals"]["valid"]),
-        (&json!(next - 1), &json!(next - 2))
+        (&json!(next - 1), &json!(next - 1))
     );
     mesh.close().await;
     drop(disk);

@@ -4,6 +4,7 @@ mod dead_letters;
 mod disk_full;
 mod registry;
 mod schemas;
+mod sql;
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -80,6 +80,13 @@ async fn a_version_is_proposed_approved_deprecated_and_retired() {
         (&json!("readings-value"), &json!(2))
     );
 
+    let (_, difference) = call(&app, get(&format!("{base}/diff?from=1&to=2"))).await;
+    let changes = difference["changes"].as_array().expect("a list");
+    assert!(
+        changes.len() == 1 && changes[0].as_str().is_some_and(|line| line.contains("number")),
+        "{difference}"
+    );
+
     let retire = format!("{base}/versions/2/retire");
     let cases = [
         (post(&retire, json!({ "by": " " })), 400, "invalid_body"),
@@ -107,6 +114,8 @@ async fn a_version_is_proposed_approved_deprecated_and_retired() {
         (get("/api/v1/schemas/none"), 404, "unknown_subject"),
         (get(&format!("{base}/changes?limit=0")), 400, "invalid_query"),
         (get(&format!("{base}/changes?page=2")), 400, "invalid_query"),
+        (get(&format!("{base}/diff?from=1")), 400, "invalid_query"),
+        (get(&format!("{base}/diff?from=1&to=9")), 404, "unknown_version"),
     ];
     for (request, status, code) in cases {
         let (told, body) = call(&app, request).await;

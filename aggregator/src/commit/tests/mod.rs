@@ -3,6 +3,7 @@
 mod crash;
 mod faults;
 mod formats;
+mod inspected;
 mod model;
 mod retained;
 mod settled;

@@ -213,6 +213,25 @@ fn conservation_a_lane_that_is_drained_and_gone_is_remembered_with_its_mark() {
 }
 
 #[test]
+fn a_copied_spool_gives_up_a_lane_that_has_given_out_no_seq_yet() {
+    let mut spool = Harness::new(LIMIT, WhenFull::Block);
+    append(&mut spool, &["a"]);
+    let fresh = fork_backlog(&mut spool);
+    assert_eq!(
+        (fresh.next_seq, fresh.active),
+        (1, true),
+        "nobody has written to it"
+    );
+    let copy = spool.image();
+    spool.restore_elsewhere(copy);
+    let begun = append(&mut spool, &["b"]);
+    assert_ne!(
+        begun.epoch, fresh.epoch,
+        "the original gives its first event that identity"
+    );
+}
+
+#[test]
 fn bounded_only_the_newest_of_the_lanes_that_are_gone_are_remembered() {
     let spool = Harness::new(LIMIT, WhenFull::Block);
     let store = &spool.actor.database_for_tests().store;

@@ -1,6 +1,8 @@
 //! Can an Avro reader's schema read all data of a writer's? The rules are the specification's section
 //! "Schema Resolution", with names compared in full, as the registry does.
 
+use hashbrown::{HashMap, HashSet};
+
 use super::messages::Incompatibility;
 use super::pairs::{Known, Pairs};
 use crate::language::{AvroKind, AvroSchema, Field, LogicalType, Named, Record, TypeId};
@@ -56,10 +58,11 @@ impl Check<'_> {
             }
             (AvroKind::Enum(to), AvroKind::Enum(from)) => {
                 names(&to.name, &from.name, path, found);
+                let known: HashSet<&String> = to.symbols.iter().collect();
                 let missing: Vec<&str> = from
                     .symbols
                     .iter()
-                    .filter(|symbol| !to.symbols.contains(symbol))
+                    .filter(|symbol| !known.contains(symbol))
                     .map(String::as_str)
                     .collect();
                 if !missing.is_empty() && to.default.is_none() {
@@ -114,6 +117,9 @@ impl Check<'_> {
     ) {
         let reads_union = matches!(self.reader.type_of(reader).kind, AvroKind::Union(_));
         for (index, branch) in branches.iter().enumerate() {
+            if self.pairs.is_spent() {
+                break;
+            }
             let at = if reads_union {
                 format!("{path}/{index}")
             } else {
@@ -132,6 +138,9 @@ impl Check<'_> {
     ) {
         let mut nearest: Option<Vec<Incompatibility>> = None;
         for branch in branches {
+            if self.pairs.is_spent() {
+                break;
+            }
             let mut inside = Vec::new();
             self.pair(*branch, writer, path, &mut inside);
             if inside.is_empty() {
@@ -183,9 +192,14 @@ impl Check<'_> {
     }
 
     fn record(&mut self, to: &Record, from: &Record, path: &str, found: &mut Vec<Incompatibility>) {
+        let written: HashMap<&str, &Field> = from
+            .fields
+            .iter()
+            .map(|field| (field.name.as_str(), field))
+            .collect();
         for (index, field) in to.fields.iter().enumerate() {
             let path = format!("{path}/fields/{index}");
-            match writer_field(field, from) {
+            match writer_field(field, &written) {
                 Some(written) => {
                     self.pair(field.type_id, written.type_id, &format!("{path}/type"), found);
                 }
@@ -203,9 +217,11 @@ impl Check<'_> {
 }
 
 /// The writer's field that a reader's field takes its value from: by name, else by alias.
-fn writer_field<'a>(field: &Field, writer: &'a Record) -> Option<&'a Field> {
-    let named = |name: &str| writer.fields.iter().find(|field| field.name == name);
-    named(&field.name).or_else(|| field.aliases.iter().find_map(|alias| named(alias)))
+fn writer_field<'a>(field: &Field, written: &HashMap<&str, &'a Field>) -> Option<&'a Field> {
+    let names = std::iter::once(&field.name).chain(&field.aliases);
+    names
+        .filter_map(|name| written.get(name.as_str()).copied())
+        .next()
 }
 
 fn same_name(reader: &Named, writer: &Named) -> bool {

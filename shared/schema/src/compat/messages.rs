@@ -109,8 +109,15 @@ pub struct Incompatibility {
     pub message: String,
 }
 
+/// The longest message, in characters: it names what is wrong, not all of a long list.
+const MAX_MESSAGE: usize = 400;
+
 impl Incompatibility {
-    pub(crate) fn new(kind: &'static str, path: String, message: String) -> Self {
+    pub(crate) fn new(kind: &'static str, path: String, mut message: String) -> Self {
+        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+            message.truncate(end);
+            message.push('…');
+        }
         Self { kind, path, message }
     }
 }

@@ -5,11 +5,13 @@
 //! lets new readers read old data, FORWARD lets old readers read new data.
 
 mod avro;
+mod diff;
 mod json;
 mod messages;
 mod pairs;
 mod protobuf;
 
+pub use diff::{Change, diff};
 pub use messages::{CompatibilityLevel, Incompatibility, UnknownLevel};
 
 use crate::language::{Language, ParsedSchema};

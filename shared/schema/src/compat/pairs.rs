@@ -92,6 +92,16 @@ impl<K: Hash + Eq + Clone> Pairs<K> {
         false
     }
 
+    /// Counts work that is no comparison of types.
+    pub fn cost(&mut self, steps: usize) {
+        self.comparisons = self.comparisons.saturating_add(steps);
+    }
+
+    /// Is there no more to spend? Then loops over many pairs end: the answer is "too complex" already.
+    pub fn is_spent(&self) -> bool {
+        self.comparisons > MAX_COMPARISONS
+    }
+
     pub fn leave(&mut self) {
         self.depth = self.depth.saturating_sub(1);
     }

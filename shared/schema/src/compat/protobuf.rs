@@ -43,12 +43,14 @@ impl Check {
         path: &str,
         found: &mut Vec<Incompatibility>,
     ) {
+        let readers: HashMap<String, MessageDescriptor> = readers
+            .into_iter()
+            .filter(|message| !message.is_map_entry())
+            .map(|message| (message.name().to_owned(), message))
+            .collect();
         for from in writers.iter().filter(|message| !message.is_map_entry()) {
             let path = format!("{path}/{}", from.name());
-            match readers
-                .iter()
-                .find(|to| to.name() == from.name() && !to.is_map_entry())
-            {
+            match readers.get(from.name()) {
                 Some(to) => {
                     self.message(to, from, &path, found);
                     let (to, from) = (to.child_messages().collect(), from.child_messages().collect());
@@ -78,12 +80,13 @@ impl Check {
         let before = found.len();
         if self.pairs.enter(path, found) {
             oneofs(to, from, path, found);
+            let oneof_names: HashSet<String> = to.oneofs().map(|oneof| oneof.name().to_owned()).collect();
             let numbers: HashSet<u32> = from.fields().map(|field| field.number()).collect();
             for written in from.fields() {
                 let path = field_path(path, &written);
                 match to.get_field(written.number()) {
                     Some(read) => self.field(&read, &written, &path, found),
-                    None => removed(to, &written, &path, found),
+                    None => removed(&oneof_names, &written, &path, found),
                 }
             }
             for read in to.fields().filter(|field| !numbers.contains(&field.number())) {
@@ -215,7 +218,12 @@ fn field_path(path: &str, field: &FieldDescriptor) -> String {
     }
 }
 
-fn removed(to: &MessageDescriptor, written: &FieldDescriptor, path: &str, found: &mut Vec<Incompatibility>) {
+fn removed(
+    oneof_names: &HashSet<String>,
+    written: &FieldDescriptor,
+    path: &str,
+    found: &mut Vec<Incompatibility>,
+) {
     if written.cardinality() == Cardinality::Required {
         let message = format!("the reader has no field for the required {:?}", written.name());
         add(found, "REQUIRED_FIELD_REMOVED", path, message);
@@ -223,7 +231,7 @@ fn removed(to: &MessageDescriptor, written: &FieldDescriptor, path: &str, found:
     }
     let oneof = written.containing_oneof().filter(|oneof| !oneof.is_synthetic());
     let Some(oneof) = oneof else { return };
-    if to.oneofs().any(|other| other.name() == oneof.name()) {
+    if oneof_names.contains(oneof.name()) {
         let message = format!(
             "the field {:?} is removed from the oneof {:?}: the reader cannot tell it from none",
             written.name(),

@@ -1,13 +1,15 @@
 //! JSON Schema: drafts 4, 6, 7, 2019-09 and 2020-12.
 
-use jsonschema::{PatternOptions, ValidationOptions};
+use jsonschema::{Draft, PatternOptions, Registry, ValidationOptions};
+use referencing::Resolver;
 use serde_json::Value;
 
+use super::json_graph;
 use super::messages::{Dependency, LanguageError};
 use super::node::{Node, minified};
 
 /// The longest program that a pattern may compile to, in bytes.
-const MAX_PATTERN_BYTES: usize = 1 << 20;
+pub(crate) const MAX_PATTERN_BYTES: usize = 1 << 20;
 
 /// What `$schema` may name: the drafts whose meta-schemas are built in.
 const DRAFTS: [&str; 5] = [
@@ -27,6 +29,39 @@ pub(crate) struct JsonSchema {
     pub dependencies: Vec<(String, Value)>,
 }
 
+/// The URI of a schema that has none of its own.
+const OWN_URI: &str = "json-schema:///tributary-own";
+/// What all patterns of one schema may compile to, in bytes.
+const PATTERN_BUDGET: usize = 32 << 20;
+
+impl JsonSchema {
+    pub fn draft(&self) -> Draft {
+        Draft::default().detect(&self.root)
+    }
+
+    fn own_uri(&self) -> String {
+        let resource = self.draft().create_resource_ref(&self.root);
+        resource.id().unwrap_or(OWN_URI).to_owned()
+    }
+
+    /// The schema and all that it refers to, by URI.
+    pub fn registry(&self) -> Result<Registry<'_>, String> {
+        let own = self.own_uri();
+        let mut builder = Registry::new().draft(self.draft());
+        for (name, value) in &self.dependencies {
+            builder = builder.add(name, value).map_err(|error| error.to_string())?;
+        }
+        let builder = builder.add(own, &self.root).map_err(|error| error.to_string())?;
+        builder.prepare().map_err(|error| error.to_string())
+    }
+
+    /// Where the references of the schema's top begin.
+    pub fn resolver<'r>(&self, registry: &'r Registry<'_>) -> Result<Resolver<'r>, String> {
+        let uri = jsonschema::uri::from_str(&self.own_uri()).map_err(|error| error.to_string())?;
+        Ok(registry.resolver(uri))
+    }
+}
+
 /// The one place that says how JSON Schemas are read: nothing is ever fetched, formats are rules, and
 /// patterns run in linear time. Lookaround and backreferences, which cannot, are refused when a schema is
 /// registered.
@@ -42,16 +77,29 @@ pub(super) fn parse(text: &str, dependencies: &[Dependency<'_>]) -> Result<JsonS
     let node = Node::parse(text)?;
     let root = node.to_value();
     check_root(&root)?;
-    let dependencies = dependencies
-        .iter()
-        .map(|dependency| read_dependency(dependency).map(|value| (dependency.name.to_owned(), value)))
-        .collect::<Result<Vec<_>, _>>()?;
-    compile(&root, &dependencies)?;
-    Ok(JsonSchema {
+    let mut read = Vec::with_capacity(dependencies.len());
+    for dependency in dependencies {
+        let value = read_dependency(dependency)?;
+        // a reference may be meant relative to the schema's own URI
+        if let Some(absolute) = relative_to(&root, dependency.name) {
+            read.push((absolute, value.clone()));
+        }
+        read.push((dependency.name.to_owned(), value));
+    }
+    let schema = JsonSchema {
         canonical: minified(text),
         root,
-        dependencies,
-    })
+        dependencies: read,
+    };
+    compile(&schema)?;
+    Ok(schema)
+}
+
+fn relative_to(root: &Value, name: &str) -> Option<String> {
+    let resource = Draft::default().detect(root).create_resource_ref(root);
+    let base = jsonschema::uri::from_str(resource.id()?).ok()?;
+    let absolute = jsonschema::uri::resolve_against(&base.borrow(), name).ok()?;
+    (absolute.as_str() != name).then(|| absolute.as_str().to_owned())
 }
 
 fn invalid(path: &str, message: String) -> LanguageError {
@@ -100,26 +148,49 @@ fn check_draft(schema: &Value) -> Result<(), LanguageError> {
     Err(invalid("/$schema", message))
 }
 
-/// Compiles the schema with its references.
-fn compile(root: &Value, dependencies: &[(String, Value)]) -> Result<(), LanguageError> {
-    let refused = |error: String| LanguageError::Reference {
-        name: dependencies
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect::<Vec<_>>()
-            .join(", "),
-        message: error,
+/// Compiles the schema with its references, after what compiling could not bear.
+fn compile(schema: &JsonSchema) -> Result<(), LanguageError> {
+    let unresolved = |message: String| {
+        let message = format!("{message} (only references that are registered with the schema work)");
+        invalid("", message)
     };
-    let mut registry = jsonschema::Registry::new();
-    for (name, value) in dependencies {
-        registry = registry
-            .add(name.as_str(), value)
-            .map_err(|error| refused(error.to_string()))?;
-    }
-    let registry = registry.prepare().map_err(|error| refused(error.to_string()))?;
-    let built = validation_options().with_registry(&registry).build(root);
+    let registry = schema.registry().map_err(unresolved)?;
+    let resolver = schema.resolver(&registry).map_err(unresolved)?;
+    json_graph::check(&schema.root, resolver, schema.draft())?;
+    let texts = schema
+        .dependencies
+        .iter()
+        .map(|(_, value)| value)
+        .chain([&schema.root]);
+    let patterns: usize = texts.map(count_patterns).sum();
+    let limit = (PATTERN_BUDGET / patterns.max(1)).min(MAX_PATTERN_BYTES);
+    let options = validation_options().with_pattern_options(PatternOptions::regex().size_limit(limit));
+    let built = options.with_registry(&registry).build(&schema.root);
     built.map(|_| ()).map_err(|error| {
-        let message = format!("{error} (only references that are registered with the schema work)");
-        invalid(error.instance_path().as_str(), message)
+        let message = error.to_string();
+        let hint = if message.contains("Unresolvable") || message.contains("retriev") {
+            " (only references that are registered with the schema work)"
+        } else if message.contains("regex") {
+            " (patterns run in linear time: no lookaround, no backreferences, and of bounded size)"
+        } else {
+            ""
+        };
+        invalid(error.instance_path().as_str(), format!("{message}{hint}"))
     })
+}
+
+/// How many patterns a schema has, or a little more: a property may be called so too.
+fn count_patterns(schema: &Value) -> usize {
+    match schema {
+        Value::Array(items) => items.iter().map(count_patterns).sum(),
+        Value::Object(map) => {
+            let own = usize::from(map.contains_key("pattern"));
+            let named = map
+                .get("patternProperties")
+                .and_then(Value::as_object)
+                .map_or(0, serde_json::Map::len);
+            own + named + map.values().map(count_patterns).sum::<usize>()
+        }
+        _ => 0,
+    }
 }

@@ -6,6 +6,7 @@
 
 mod avro;
 mod json;
+mod json_graph;
 mod messages;
 mod node;
 mod parsed;
@@ -14,8 +15,8 @@ mod protobuf;
 pub use avro::{
     AvroKind, AvroSchema, AvroType, Enumeration, Field, Fixed, LogicalType, Named, Record, TypeId,
 };
-pub(crate) use json::JsonSchema;
 pub use json::validation_options;
+pub(crate) use json::{JsonSchema, MAX_PATTERN_BYTES};
 pub use messages::{
     Dependency, LanguageError, MAX_DEPENDENCIES, MAX_DEPENDENCY_BYTES, MAX_DEPTH, MAX_TEXT_BYTES,
     SchemaFormat, UnknownFormat,

@@ -10,6 +10,7 @@ mod number;
 mod object;
 mod site;
 
+use hashbrown::HashSet;
 use serde_json::Value;
 
 use super::messages::Incompatibility;
@@ -26,7 +27,7 @@ pub(super) fn can_read(reader: &JsonSchema, writer: &JsonSchema) -> Vec<Incompat
             message,
         )]
     };
-    let (to, from) = match (site::registry(reader), site::registry(writer)) {
+    let (to, from) = match (reader.registry(), writer.registry()) {
         (Ok(to), Ok(from)) => (to, from),
         (Err(message), _) | (_, Err(message)) => return unresolved(message),
     };
@@ -103,6 +104,9 @@ impl Check {
             }
             (Shape::All(parts), _) => {
                 for part in parts {
+                    if self.pairs.is_spent() {
+                        break;
+                    }
                     self.part(part, parts.len(), writer, &from, path, found);
                 }
             }
@@ -188,11 +192,14 @@ impl Check {
         let path = format!("{path}{}", part.step);
         let class = class(&part.shape());
         let candidates = match from {
-            Shape::All(candidates) => candidates.clone(),
-            _ => vec![writer.clone()],
+            Shape::All(candidates) => candidates.as_slice(),
+            _ => std::slice::from_ref(writer),
         };
         let mut near = Vec::new();
-        for candidate in &candidates {
+        for candidate in candidates {
+            if self.pairs.is_spent() {
+                break;
+            }
             let inside = self.probe(part, candidate, &path);
             if inside.is_empty() {
                 return;
@@ -230,6 +237,9 @@ impl Check {
     ) {
         let mut near = Vec::new();
         for part in parts {
+            if self.pairs.is_spent() {
+                break;
+            }
             let inside = self.probe(reader, part, path);
             if inside.is_empty() {
                 return;
@@ -257,6 +267,9 @@ impl Check {
     ) {
         let mut near = Vec::new();
         for branch in branches {
+            if self.pairs.is_spent() {
+                break;
+            }
             let inside = self.probe(branch, writer, path);
             if inside.is_empty() {
                 return;
@@ -289,10 +302,16 @@ impl Check {
         let mut edges = Vec::with_capacity(writers.len());
         let mut failed = false;
         for writer in writers {
+            if self.pairs.is_spent() {
+                break;
+            }
             let path = format!("{path}{}", writer.step);
             let mut near = Vec::new();
             let mut fits = Vec::new();
             for (index, reader) in readers.iter().enumerate() {
+                if self.pairs.is_spent() {
+                    break;
+                }
                 let inside = self.probe(reader, writer, &path);
                 if inside.is_empty() {
                     fits.push(index);
@@ -456,27 +475,24 @@ fn is_other_kind(forbidden: &Site<'_>, written: Kind) -> bool {
 }
 
 fn enums(to: &[&Value], from: &[&Value], path: &str, found: &mut Vec<Incompatibility>) {
+    let (readers, writers): (HashSet<&Value>, HashSet<&Value>) =
+        (to.iter().copied().collect(), from.iter().copied().collect());
     let lost: Vec<String> = from
         .iter()
-        .filter(|value| !to.contains(value))
+        .filter(|value| !readers.contains(*value))
         .map(ToString::to_string)
         .collect();
     if lost.is_empty() {
         return;
     }
-    let narrowed = to.iter().all(|value| from.contains(value));
+    let narrowed = readers.is_subset(&writers);
     let kind = if narrowed {
         "ENUM_ARRAY_NARROWED"
     } else {
         "ENUM_ARRAY_CHANGED"
     };
     let message = format!("the reader no longer takes {}", lost.join(", "));
-    add(
-        found,
-        kind,
-        &format!("{path}/enum"),
-        message.chars().take(400).collect(),
-    );
+    add(found, kind, &format!("{path}/enum"), message);
 }
 
 fn texts(reader: &Site<'_>, writer: &Site<'_>, path: &str, found: &mut Vec<Incompatibility>) {

@@ -2,19 +2,21 @@
 //!
 //! *Open*: anything. *Closed*: nothing. *Partially open*: what patterns or a schema say.
 
-use regex::Regex;
+use hashbrown::{HashMap, HashSet};
+use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
 use super::number::{at_least, at_most};
 use super::site::{Shape, Site};
 use super::{Check, add, step};
 use crate::compat::messages::Incompatibility;
+use crate::language::MAX_PATTERN_BYTES;
 
 /// What an object schema says of properties.
 struct Model<'r> {
     site: Site<'r>,
     properties: Option<&'r Map<String, Value>>,
-    required: Vec<&'r str>,
+    required: HashSet<&'r str>,
     patterns: Vec<(&'r str, Option<Regex>, Site<'r>)>,
     /// For what no property and no pattern names; `None` takes everything.
     rest: Option<Site<'r>>,
@@ -36,7 +38,7 @@ impl<'r> Model<'r> {
                 .flatten()
                 .map(|(pattern, value)| {
                     let at = format!("/patternProperties{}", step(pattern));
-                    (pattern.as_str(), Regex::new(pattern).ok(), site.inside(value, at))
+                    (pattern.as_str(), compiled(pattern), site.inside(value, at))
                 })
                 .collect(),
             rest: rest.filter(|rest| !matches!(rest.shape(), Shape::Any)),
@@ -77,6 +79,14 @@ impl<'r> Model<'r> {
     }
 }
 
+/// As registration compiled it already.
+fn compiled(pattern: &str) -> Option<Regex> {
+    RegexBuilder::new(pattern)
+        .size_limit(MAX_PATTERN_BYTES)
+        .build()
+        .ok()
+}
+
 impl Check {
     pub(super) fn objects(
         &mut self,
@@ -86,6 +96,7 @@ impl Check {
         found: &mut Vec<Incompatibility>,
     ) {
         let (to, from) = (Model::new(reader), Model::new(writer));
+        self.pairs.cost(to.patterns.len() * from.patterns.len());
         required(&to, &from, path, found);
         for name in from.names() {
             let path = format!("{path}/properties{}", step(name));
@@ -129,6 +140,10 @@ impl Check {
         path: &str,
         found: &mut Vec<Incompatibility>,
     ) {
+        self.pairs.cost(to.patterns.len());
+        if self.pairs.is_spent() {
+            return;
+        }
         for now in to.unnamed(name) {
             let inside = self.probe(&now, before, path);
             if inside.is_empty() {
@@ -166,7 +181,12 @@ impl Check {
             }
         } else {
             // what every one of the writer's schemas takes must be taken: one of them that implies it is enough
-            let before = from.unnamed(name);
+            self.pairs.cost(from.patterns.len());
+            let before = if self.pairs.is_spent() {
+                Vec::new()
+            } else {
+                from.unnamed(name)
+            };
             let probes: Vec<_> = before
                 .iter()
                 .map(|before| self.probe(now, before, path))
@@ -208,6 +228,10 @@ impl Check {
         for (pattern, regex, now) in &to.patterns {
             if from.patterns.iter().any(|(other, _, _)| other == pattern) {
                 continue;
+            }
+            self.pairs.cost(from.properties.map_or(0, Map::len));
+            if self.pairs.is_spent() {
+                break;
             }
             // all that could be written by such a name: unnamed, by other patterns, and as named properties
             let mut before: Vec<Site<'_>> = from.patterns.iter().map(|(_, _, site)| site.clone()).collect();
@@ -277,18 +301,18 @@ impl Check {
         path: &str,
         found: &mut Vec<Incompatibility>,
     ) {
+        let mut written: HashMap<&str, Vec<&Value>> = HashMap::new();
+        for (_, name, rule) in dependencies(writer) {
+            written.entry(name).or_default().push(rule);
+        }
         for (keyword, name, now) in dependencies(reader) {
             let path = format!("{path}/{keyword}{}", step(name));
-            let before: Vec<&Value> = dependencies(writer)
-                .into_iter()
-                .filter(|(_, other, _)| *other == name)
-                .map(|(_, _, v)| v)
-                .collect();
+            let before = written.get(name).map_or(&[][..], Vec::as_slice);
             match now {
-                Value::Array(_) => dependent_names(name, now, &before, &path, found),
+                Value::Array(_) => dependent_names(name, now, before, &path, found),
                 now => {
                     let now = reader.inside(now, String::new());
-                    let before = before.into_iter().find(|before| !before.is_array());
+                    let before = before.iter().find(|before| !before.is_array());
                     match before {
                         Some(before) => self.pair(&now, &writer.inside(before, String::new()), &path, found),
                         None if matches!(now.shape(), Shape::Any) => {}
@@ -354,10 +378,9 @@ fn dependent_names(name: &str, now: &Value, before: &[&Value], path: &str, found
 
 /// Names that become required; those of added properties are judged with them.
 fn required(to: &Model<'_>, from: &Model<'_>, path: &str, found: &mut Vec<Incompatibility>) {
-    for name in &to.required {
-        if from.required.contains(name) {
-            continue;
-        }
+    let mut newly: Vec<&str> = to.required.difference(&from.required).copied().collect();
+    newly.sort_unstable();
+    for name in newly {
         let now = to.property(name);
         if now.is_some() && from.property(name).is_none() && !from.is_open() {
             continue;

@@ -4,6 +4,7 @@
 //! needs them apart, so a place is taken as one [`Shape`]: a single condition, all of several, or any of
 //! several.
 
+use hashbrown::HashSet;
 use jsonschema::{Draft, Registry};
 use referencing::Resolver;
 use serde_json::{Map, Value};
@@ -15,9 +16,6 @@ const MAX_HOPS: usize = 1000;
 
 static ANY: Value = Value::Bool(true);
 static NEVER: Value = Value::Bool(false);
-
-/// The URI of a schema that has none of its own.
-const OWN_URI: &str = "json-schema:///tributary-own";
 
 /// A JSON type; `integer` is a part of `number`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -169,34 +167,12 @@ pub enum Shape<'r> {
     Sum(Sum, Vec<Site<'r>>),
 }
 
-/// Makes the references of a schema resolvable.
-pub fn registry(schema: &JsonSchema) -> Result<Registry<'_>, String> {
-    let mut builder = Registry::new().draft(draft_of(&schema.root));
-    for (name, value) in &schema.dependencies {
-        builder = builder.add(name, value).map_err(|error| error.to_string())?;
-    }
-    let builder = builder
-        .add(own_uri(schema), &schema.root)
-        .map_err(|error| error.to_string())?;
-    builder.prepare().map_err(|error| error.to_string())
-}
-
-fn draft_of(root: &Value) -> Draft {
-    Draft::default().detect(root)
-}
-
-fn own_uri(schema: &JsonSchema) -> String {
-    let resource = draft_of(&schema.root).create_resource_ref(&schema.root);
-    resource.id().unwrap_or(OWN_URI).to_owned()
-}
-
 /// The top of a schema.
 pub fn root<'r>(schema: &'r JsonSchema, registry: &'r Registry<'_>) -> Result<Site<'r>, String> {
-    let uri = jsonschema::uri::from_str(&own_uri(schema)).map_err(|error| error.to_string())?;
     Ok(Site {
         value: &schema.root,
-        resolver: registry.resolver(uri),
-        draft: draft_of(&schema.root),
+        resolver: schema.resolver(registry)?,
+        draft: schema.draft(),
         part: Part::Whole,
         step: String::new(),
     })
@@ -423,14 +399,9 @@ fn values(map: &Map<String, Value>) -> Vec<&Value> {
 
 /// Equal schemas ask the same: one of them is enough.
 fn distinct(sites: Vec<Site<'_>>) -> Vec<Site<'_>> {
-    let mut kept: Vec<Site<'_>> = Vec::with_capacity(sites.len());
-    for site in sites {
-        if !kept
-            .iter()
-            .any(|other| other.part == site.part && other.value == site.value)
-        {
-            kept.push(site);
-        }
-    }
-    kept
+    let mut known = HashSet::new();
+    sites
+        .into_iter()
+        .filter(|site| known.insert((site.part, site.value)))
+        .collect()
 }

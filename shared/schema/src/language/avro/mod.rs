@@ -7,7 +7,7 @@ mod default;
 mod print;
 mod read;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::node::Node;
 
@@ -254,9 +254,10 @@ impl AvroSchema {
     pub(super) fn record_names(&self) -> Vec<String> {
         let own = std::iter::once(self.root).chain(self.own_from..self.types.len());
         let mut names: Vec<String> = Vec::new();
+        let mut known = HashSet::new();
         for id in own {
             if let AvroKind::Record(record) = &self.types[id].kind
-                && !names.contains(&record.name.full_name)
+                && known.insert(&record.name.full_name)
             {
                 names.push(record.name.full_name.clone());
             }

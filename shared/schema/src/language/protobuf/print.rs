@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use hashbrown::{HashMap, HashSet};
 use prost_reflect::{
     Cardinality, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, FileDescriptor, Kind,
     MessageDescriptor, ServiceDescriptor, Syntax,
@@ -161,32 +162,31 @@ impl Printer {
         if self.form == Form::Normalized {
             fields.sort_by_key(FieldDescriptor::number);
         }
-        let mut printed: Vec<String> = Vec::new();
+        let mut printed: HashSet<String> = HashSet::new();
         for field in &fields {
             match field.containing_oneof().filter(|oneof| !oneof.is_synthetic()) {
                 None => self.field(field, syntax, false),
-                Some(oneof) if printed.iter().any(|name| name == oneof.name()) => {}
+                Some(oneof) if printed.contains(oneof.name()) => {}
                 Some(oneof) => {
-                    printed.push(oneof.name().to_owned());
+                    printed.insert(oneof.name().to_owned());
                     self.open(&format!("oneof {}", oneof.name()));
                     for line in self.option_lines(&oneof.options(), &[]) {
                         self.line(&line);
                     }
-                    let inside = fields.iter().filter(|field| {
-                        field
-                            .containing_oneof()
-                            .is_some_and(|other| other.name() == oneof.name())
-                    });
-                    for field in inside {
+                    let mut inside: Vec<FieldDescriptor> = oneof.fields().collect();
+                    if self.form == Form::Normalized {
+                        inside.sort_by_key(FieldDescriptor::number);
+                    }
+                    for field in &inside {
                         self.field(field, syntax, true);
                     }
                     self.close();
                 }
             }
         }
-        let groups: Vec<String> = group_types(message);
+        let groups: HashSet<String> = group_types(message);
         for child in message.child_messages() {
-            if !child.is_map_entry() && !groups.iter().any(|name| name == child.full_name()) {
+            if !child.is_map_entry() && !groups.contains(child.full_name()) {
                 self.message(&child, syntax);
             }
         }
@@ -277,20 +277,20 @@ impl Printer {
     }
 
     fn extensions(&mut self, extensions: &[ExtensionDescriptor], syntax: Syntax) {
-        let mut targets: Vec<String> = Vec::new();
+        let mut targets: Vec<(String, Vec<&ExtensionDescriptor>)> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
         for extension in extensions {
             let target = extension.containing_message().full_name().to_owned();
-            if !targets.contains(&target) {
-                targets.push(target);
+            let place = *places.entry(target.clone()).or_insert(targets.len());
+            if place == targets.len() {
+                targets.push((target, Vec::new()));
             }
+            targets[place].1.push(extension);
         }
-        for target in targets {
+        for (target, extensions) in targets {
             self.gap();
             self.open(&format!("extend .{target}"));
             for extension in extensions {
-                if extension.containing_message().full_name() != target {
-                    continue;
-                }
                 let proto = extension.field_descriptor_proto();
                 let label = match extension.cardinality() {
                     Cardinality::Repeated => "repeated ",
@@ -384,7 +384,7 @@ fn in_order(message: &MessageDescriptor) -> Vec<FieldDescriptor> {
         .collect()
 }
 
-fn group_types(message: &MessageDescriptor) -> Vec<String> {
+fn group_types(message: &MessageDescriptor) -> HashSet<String> {
     let fields = message
         .fields()
         .filter(FieldDescriptor::is_group)
