@@ -24,8 +24,8 @@ use super::group::{Group, GroupEntry, Judged, SchemaRule, judge};
 use super::handle::{Command, CommitHandle, Feed, QUEUE, Reply};
 use super::health::LogHealth;
 use super::lane::LaneBook;
-use super::letters::{self, DiscardRequest, PreparedReplay, Replay, SettleAnswer};
-use super::messages::{CommitAnswer, CommitError, Committed, EntryHeader, LaneState, LogPos, Prepared};
+use super::letters::SettleAnswer;
+use super::messages::{CommitAnswer, CommitError, LaneState, LogPos, Prepared};
 use super::reader::LogReader;
 use super::retention::Retention;
 use super::store::{LogStore, PAGE_SIZE};
@@ -155,7 +155,7 @@ pub(crate) fn lock(dir: &Path) -> Result<File, CommitError> {
 
 #[derive(Debug)]
 pub(super) struct Committer {
-    book: LaneBook,
+    pub(super) book: LaneBook,
     newest: LogPos,
     /// `None` while failed.
     pub(super) store: Option<LogStore>,
@@ -349,7 +349,7 @@ impl Committer {
     }
 
     /// Where the group's next entry goes.
-    fn next_pos(&self, group: &Group) -> LogPos {
+    pub(super) fn next_pos(&self, group: &Group) -> LogPos {
         group.newest().unwrap_or(self.newest).next()
     }
 
@@ -366,29 +366,6 @@ impl Committer {
                 let _ = reply.send(Err(error));
             }
         }
-    }
-
-    fn judge_replay(
-        &mut self,
-        group: &mut Group,
-        batch: Box<PreparedReplay>,
-    ) -> Result<SettleAnswer, CommitError> {
-        let pos = self.next_pos(group);
-        let Some(store) = &self.store else {
-            return Err(CommitError::Stopped);
-        };
-        letters::judge_replay(store.connection(), &mut self.book, group, batch, pos)
-    }
-
-    fn judge_discard(
-        &mut self,
-        group: &mut Group,
-        request: DiscardRequest,
-    ) -> Result<SettleAnswer, CommitError> {
-        let Some(store) = &self.store else {
-            return Err(CommitError::Stopped);
-        };
-        letters::judge_discard(store.connection(), group, request)
     }
 
     fn attach(&mut self, feed: Feed, reply: oneshot::Sender<Result<LogPos, CommitError>>) {
@@ -493,7 +470,7 @@ impl Committer {
             return;
         }
         self.committed.send_replace(self.newest);
-        for entry in committed(group) {
+        for entry in feed::entries(group) {
             feed::send(&mut self.feed, entry);
         }
     }
@@ -564,38 +541,6 @@ impl Committer {
         self.committed.send_replace(self.newest);
         Ok(())
     }
-}
-
-/// The group's entries as the engine takes them, in log order.
-fn committed(group: Group) -> Vec<Committed> {
-    let committed_at = group.committed_at;
-    let batches = group.entries.into_iter().map(|GroupEntry { pos, batch }| {
-        let Prepared {
-            key, header, records, ..
-        } = *batch;
-        Committed {
-            pos,
-            key,
-            header: EntryHeader::Batch(header),
-            records,
-            committed_at,
-        }
-    });
-    let replays = group.replays.into_iter().map(|Replay { pos, batch }| {
-        let PreparedReplay {
-            key, header, records, ..
-        } = *batch;
-        Committed {
-            pos,
-            key,
-            header: EntryHeader::Replay(header),
-            records: Some(records),
-            committed_at,
-        }
-    });
-    let mut entries: Vec<Committed> = batches.chain(replays).collect();
-    entries.sort_unstable_by_key(|entry| entry.pos);
-    entries
 }
 
 /// What is queued, up to the bounds of one transaction; `true` when it ends with a request to stop.

@@ -33,6 +33,7 @@ mod prepare;
 mod queries;
 mod reader;
 mod retention;
+mod settling;
 mod store;
 mod trim;
 
