@@ -59,6 +59,7 @@ fn main() -> anyhow::Result<()> {
             for records in &batches {
                 pos = pos.next();
                 engine.apply(&AppliedBatch {
+                    replayed: false,
                     pos,
                     lane: LaneNo(1),
                     agent: &agent,
