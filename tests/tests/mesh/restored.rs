@@ -240,7 +240,7 @@ fn conservation_names_what_a_restored_aggregator_forgot_of_epochs_that_are_drain
     let backup = parts.dir.path().join("backup");
     let made = tributary(&["backup", "--http", &parts.aggregator.1, "--out", path(&backup)]);
     assert_eq!(made.status.code(), Some(0), "{}", text(&made));
-    // the epoch that the backup has ends with five events more, and two live and end behind it
+    // three epochs live and end behind it; the backup knows one of them, without an event
     for events in [5, 7, 11] {
         parts.post_to_an_epoch_that_ends(events);
     }
@@ -274,12 +274,5 @@ fn conservation_names_what_a_restored_aggregator_forgot_of_epochs_that_are_drain
         })
         .collect();
     gaps.sort_unstable();
-    assert_eq!(gaps, [(1, 7, 7), (1, 11, 11), (11, 15, 5)], "{ledger}");
-    // what comes now is counted, and a new session has nothing more to tell
-    parts.post_to_an_epoch_that_ends(3);
-    let totals = parts.ledger().expect("an answer")["totals"].clone();
-    assert_eq!(
-        (&totals["produced"], &totals["valid"], &totals["dropped"]),
-        (&json!(36), &json!(13), &json!(23))
-    );
+    assert_eq!(gaps, [(1, 5, 5), (1, 7, 7), (1, 11, 11)], "{ledger}");
 }
