@@ -52,6 +52,7 @@ fn aggregator_session(lanes: u32) -> AggregatorLink<()> {
             lane,
             lane_no,
             mark: 0,
+            history: None,
         });
     }
     link

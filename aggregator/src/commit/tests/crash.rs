@@ -4,7 +4,6 @@
 
 use super::model::{LANES, Model, Submit, check, run_group};
 use super::*;
-use tributary_faults::Layer;
 
 /// Small and good enough for choosing where to cut (splitmix64).
 struct Chance(u64);
