@@ -24,7 +24,7 @@ pub fn run(role: Role, args: &RunArgs) -> Result<ExitCode, ConfigError> {
         Role::Agent => {
             let config = config::load(path, edge_agent::config::AgentConfig::from_section)?;
             serve(role, &config.tls.clone(), args, |shutdown| {
-                edge_agent::run(config, shutdown)
+                edge_agent::run(config, Some(edge_agent::check::json_schemas), shutdown)
             })
         }
         Role::Gateway => {

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use edge_agent::check::{CheckPolicy, Checks};
+use edge_agent::check::{CheckPolicy, Checks, json_schemas};
 use edge_agent::intake::payload::LineBody;
 use edge_agent::spool::{self, SpoolConfig};
 use tributary_shared::time::to_rfc3339;
@@ -71,7 +71,7 @@ async fn main() {
     let spool = spool::open(SpoolConfig::new(dir.path()), "bench".parse().expect("an id")).expect("a spool");
     let policy = |name: &str| (name.parse().expect("a name"), CheckPolicy::Reject);
     let policies = ["sensor", "sensor-whole", "text", "text-whole"].map(policy);
-    let checks = Checks::new(policies.into(), spool.clone());
+    let checks = Checks::new(policies.into(), spool.clone(), Some(json_schemas));
     println!("microseconds an event       off    reject   reject, schema that is judged whole");
     for (id, (name, schema, row)) in [
         ("sensor", SENSOR, sensor as fn(usize) -> String),

@@ -24,7 +24,7 @@ use tributary_shared::identity::TlsPaths;
 use tributary_shared::ids::{AgentId, StreamName};
 use tributary_shared::wire::MAX_EVENT_BYTES;
 
-use crate::check::CheckPolicies;
+use crate::check::{CheckPolicies, CheckPolicy};
 use crate::shipper::ShipConfig;
 use crate::spool::{MAX_APPEND_BYTES, SpoolConfig};
 use crate::tail::{FilesConfig, ReadFrom};
@@ -112,6 +112,24 @@ impl AgentConfig {
             host_metrics,
             files,
         })
+    }
+}
+
+impl AgentConfig {
+    /// For a program that does not check events: whoever asks for it must hear that.
+    pub fn refuse_checks(&self, top: &mut Section) {
+        for (stream, check) in self
+            .checks
+            .iter()
+            .filter(|(_, check)| **check != CheckPolicy::Off)
+        {
+            top.problem(
+                &format!("streams.{stream}.check"),
+                Some(format!("{:?}", check.as_str())),
+                "this small program does not check events",
+                Some("run `tributary agent` in its place, or write \"off\": the gateway checks every event"),
+            );
+        }
     }
 }
 
@@ -298,6 +316,19 @@ mod tests {
             .map(|(s, c)| (s.as_str(), c.as_str()))
             .collect();
         assert_eq!(checks, [("a", "reject"), ("b", "tag")]);
+        let small = |text: &str| {
+            parse("agent.toml", text, |top| {
+                let config = AgentConfig::from_section(top)?;
+                config.refuse_checks(top);
+                Some(config)
+            })
+        };
+        let problems = small(&format!("{MINIMAL}{text}"))
+            .expect_err("it cannot")
+            .problems;
+        let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(keys, ["streams.a.check", "streams.b.check"]);
+        small(&format!("{MINIMAL}[streams.a]\ncheck = 'off'\n")).expect("nothing is asked for");
         let problems = read(&format!("{MINIMAL}[streams.a]\ncheck = 'yes'\n"))
             .expect_err("invalid")
             .problems;

@@ -19,9 +19,13 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match config::load(&args.config, AgentConfig::from_section) {
+    match config::load(&args.config, |top| {
+        let config = AgentConfig::from_section(top)?;
+        config.refuse_checks(top);
+        Some(config)
+    }) {
         Ok(config) => program::serve("agent", &program::instance(&config.tls, Role::Agent), |stop| {
-            edge_agent::run(config, stop)
+            edge_agent::run(config, None, stop)
         }),
         Err(error) => {
             // telemetry is not up yet, and this is for a person

@@ -13,7 +13,7 @@ use tributary_shared::ids::AgentId;
 use tributary_shared::ready::Ready;
 use tributary_shared::time::now_millis;
 
-use crate::check::Checks;
+use crate::check::{Checks, Compiler};
 use crate::config::AgentConfig;
 use crate::host::HostMetrics;
 use crate::intake::{self, ConnectionStatus, IntakeContext};
@@ -22,12 +22,17 @@ use crate::spool::{self, SpoolHandle};
 use crate::tail::Tail;
 
 /// Runs until `shutdown` turns true, then drains: inputs end, the shipper takes its leave, the spool closes.
-/// Must run inside an actix system. No gateway needs to be in sight.
+/// Must run inside an actix system. Without `compiler` no events are checked: the configuration must ask for none,
+/// see [`AgentConfig::refuse_checks`]. No gateway needs to be in sight.
 ///
 /// # Errors
 /// When the identity or the spool is not usable, the intake's address cannot be bound, or an actor dies again
 /// and again.
-pub async fn run(config: AgentConfig, shutdown: watch::Receiver<bool>) -> anyhow::Result<()> {
+pub async fn run(
+    config: AgentConfig,
+    compiler: Option<Compiler>,
+    shutdown: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
     let identity = Arc::new(Identity::load(&config.tls, Role::Agent)?);
     check_id(&config.id, &identity)?;
     std::fs::create_dir_all(&config.dir)
@@ -39,7 +44,7 @@ pub async fn run(config: AgentConfig, shutdown: watch::Receiver<bool>) -> anyhow
         )
     })?;
     let spool = spool::open(config.spool.clone(), config.id.clone())?;
-    let checks = Checks::new(config.checks.clone(), spool.clone());
+    let checks = Checks::new(config.checks.clone(), spool.clone(), compiler);
     checks.load().await;
 
     let (failed, mut failure) = mpsc::channel(1);

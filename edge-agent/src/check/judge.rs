@@ -1,30 +1,39 @@
 //! One check of one request or block.
 
-use std::sync::Arc;
+use std::fmt;
 
-use tributary_schema::decode::{Checker, StreamSchema, writer_id};
+use tributary_schema::decode::writer_id;
 use tributary_shared::wire::Reason;
 use tributary_shared::wire::rows::Rows;
 
+use super::compile::{Compiled, Verdicts};
 use super::messages::Tally;
 
 /// What a payload in the wire format of serializers begins with.
 const MAGIC: u8 = 0;
 
 /// Judges events in turn and counts what it finds. Give the tally to [`super::Checks`] once the events are taken.
-#[derive(Debug)]
 pub struct Check {
     /// `None` for a format that only a gateway judges.
-    checker: Option<Checker>,
+    verdicts: Option<Verdicts>,
     schema_id: u32,
     rejects: bool,
     tally: Tally,
 }
 
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Check")
+            .field("schema_id", &self.schema_id)
+            .field("tally", &self.tally)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Check {
-    pub(super) fn new(schema: Option<Arc<StreamSchema>>, schema_id: u32, rejects: bool) -> Self {
+    pub(super) fn new(schema: Option<&Compiled>, schema_id: u32, rejects: bool) -> Self {
         Self {
-            checker: schema.map(Checker::new),
+            verdicts: schema.map(Compiled::verdicts),
             schema_id,
             rejects,
             tally: Tally::default(),
@@ -37,10 +46,10 @@ impl Check {
     /// Why the event is refused, when the stream's policy is to reject: its first reason.
     pub fn see(&mut self, payload: &[u8]) -> Result<(), Reason> {
         let named = writer_id(payload);
-        let verdict = match &mut self.checker {
+        let verdict = match &mut self.verdicts {
             // written with another version, which only a gateway knows
             Some(_) if named.is_some_and(|id| id != self.schema_id) => return Ok(()),
-            Some(checker) => first(checker.check(payload)),
+            Some(judge) => judge(payload),
             None if payload.first() == Some(&MAGIC) && named.is_none() => Err(cut_off(payload)),
             None => return Ok(()),
         };
@@ -75,9 +84,4 @@ fn cut_off(payload: &[u8]) -> Reason {
             payload.len()
         ),
     }
-}
-
-fn first(verdict: Result<(), Vec<Reason>>) -> Result<(), Reason> {
-    // there is at least one
-    verdict.map_err(|mut reasons| reasons.swap_remove(0))
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tributary_schema::decode::StreamSchema;
 use tributary_shared::ids::StreamName;
 use tributary_shared::metrics::{MetricName, counter};
 use tributary_shared::wire::{CheckReport, SchemaInfo};
 
+use super::compile::{Compiled, Compiler};
 use super::judge::Check;
 use super::keep::{PREFIX, Shelf, read, stored};
 use super::messages::{CheckPolicies, CheckPolicy, Tally};
@@ -21,6 +21,7 @@ pub struct Checks(Arc<Inner>);
 struct Inner {
     policies: CheckPolicies,
     spool: SpoolHandle,
+    compiler: Option<Compiler>,
     state: Mutex<State>,
 }
 
@@ -36,7 +37,7 @@ struct State {
 #[derive(Debug)]
 struct Known {
     info: SchemaInfo,
-    compiled: OnceLock<Option<Arc<StreamSchema>>>,
+    compiled: OnceLock<Option<Compiled>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -46,13 +47,14 @@ struct Total {
 }
 
 impl Checks {
-    /// Checks without any schema yet.
+    /// Checks without any schema yet. Without a compiler nothing is judged but frames.
     #[must_use]
-    pub fn new(policies: CheckPolicies, spool: SpoolHandle) -> Self {
+    pub fn new(policies: CheckPolicies, spool: SpoolHandle, compiler: Option<Compiler>) -> Self {
         let state = Mutex::default();
         Self(Arc::new(Inner {
             policies,
             spool,
+            compiler,
             state,
         }))
     }
@@ -145,9 +147,12 @@ impl Checks {
             return None;
         }
         let known = self.state().schemas.get(stream).cloned()?;
-        let compiled = known.compiled.get_or_init(|| compile(stream, &known.info));
+        let compiled = known.compiled.get_or_init(|| {
+            let compile = self.0.compiler?;
+            compile(stream, &known.info)
+        });
         Some(Check::new(
-            compiled.clone(),
+            compiled.as_ref(),
             known.info.id,
             policy == CheckPolicy::Reject,
         ))
@@ -205,19 +210,5 @@ impl Checks {
                 }
             })
             .collect()
-    }
-}
-
-/// `None` for a schema that only a gateway judges by.
-fn compile(stream: &StreamName, info: &SchemaInfo) -> Option<Arc<StreamSchema>> {
-    if info.format != "JSON" {
-        return None;
-    }
-    match StreamSchema::compile(info) {
-        Ok(schema) => Some(Arc::new(schema)),
-        Err(error) => {
-            tracing::warn!(%stream, id = info.id, %error, "cannot check by this schema: the gateway will");
-            None
-        }
     }
 }

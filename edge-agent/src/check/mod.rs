@@ -19,6 +19,7 @@
 //!
 //! Bounds: [`MAX_KEPT_SCHEMAS`] streams and [`MAX_KEPT_BYTES`] of texts on disk; in memory the texts of checked streams.
 
+mod compile;
 mod judge;
 mod keep;
 mod known;
@@ -26,6 +27,7 @@ mod messages;
 #[cfg(test)]
 mod tests;
 
+pub use compile::{Compiled, Compiler, json_schemas};
 pub use judge::Check;
 pub use keep::{MAX_KEPT_BYTES, MAX_KEPT_SCHEMAS};
 pub use known::Checks;

@@ -33,7 +33,10 @@ fn checks(dir: &Path) -> (Checks, SpoolHandle) {
         ("o", CheckPolicy::Off),
     ];
     let policies = policies.map(|(name, policy)| (stream(name), policy));
-    (Checks::new(policies.into(), spool.clone()), spool)
+    (
+        Checks::new(policies.into(), spool.clone(), Some(super::json_schemas)),
+        spool,
+    )
 }
 
 fn verdict(checks: &Checks, name: &str, row: &[u8]) -> Option<(Result<(), String>, Tally)> {

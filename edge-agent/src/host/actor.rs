@@ -206,7 +206,7 @@ mod tests {
         let task = tokio::spawn(run(
             config,
             spool.clone(),
-            Checks::new(CheckPolicies::new(), spool.clone()),
+            Checks::new(CheckPolicies::new(), spool.clone(), None),
             stopped,
         ));
         let mut status = spool.watch();

@@ -55,7 +55,7 @@ impl Bench {
         let (connection, watched) = watch::channel(ConnectionStatus::starting(1_700_000_000_000));
         let policies = [("checked", CheckPolicy::Reject), ("tagged", CheckPolicy::Tag)];
         let policies = policies.map(|(name, policy)| (name.parse().expect("name"), policy));
-        let checks = Checks::new(policies.into(), spool.clone());
+        let checks = Checks::new(policies.into(), spool.clone(), Some(crate::check::json_schemas));
         let context = IntakeContext {
             spool: spool.clone(),
             connection: watched,

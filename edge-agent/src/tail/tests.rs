@@ -74,7 +74,11 @@ impl Bench {
     /// Without a gateway there is nobody to push schemas: the test is.
     fn checks(&self) -> Checks {
         let policies = [("logs".parse().expect("name"), CheckPolicy::Reject)];
-        Checks::new(policies.into(), self.spool.clone())
+        Checks::new(
+            policies.into(),
+            self.spool.clone(),
+            Some(crate::check::json_schemas),
+        )
     }
 
     fn start(&self) -> Running {

@@ -101,7 +101,7 @@ async fn tailed_lines_whose_commit_failed_only_in_its_sync_are_spooled_once() {
     let tail = tokio::spawn(run(
         config,
         spool.clone(),
-        Checks::new(CheckPolicies::new(), spool.clone()),
+        Checks::new(CheckPolicies::new(), spool.clone(), None),
         stopped,
     ));
 
