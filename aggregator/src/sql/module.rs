@@ -321,12 +321,12 @@ unsafe impl VTabCursor for Cursor<'_> {
             .as_ref()
             .map_or(Scalar::Null, |chunk| chunk.value(self.row, column));
         match value {
-            Scalar::Null => context.set_result(&rusqlite::types::Null),
-            Scalar::Bool(value) => context.set_result(&value),
-            Scalar::Int(value) => context.set_result(&value),
-            Scalar::Float(value) => context.set_result(&value),
-            Scalar::Text(value) => context.set_result(&&*value),
-            Scalar::Time(value) => context.set_result(&to_rfc3339(value)),
+            Scalar::Null => context.set_result(rusqlite::types::Null),
+            Scalar::Bool(value) => context.set_result(value),
+            Scalar::Int(value) => context.set_result(value),
+            Scalar::Float(value) => context.set_result(value),
+            Scalar::Text(value) => context.set_result(&*value),
+            Scalar::Time(value) => context.set_result(to_rfc3339(value)),
         }
     }
 
