@@ -213,6 +213,66 @@ fn committed(site: &Site) -> Result<u64, String> {
         .ok_or_else(|| ledger.to_string())
 }
 
+/// Two further versions, while producers go on with the first.
+fn evolve_under_load(site: &Site, strict: &Agent, tagging: &Agent) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // producers that never heard of another version, all the time
+        for agent in [strict, tagging] {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    agent.post(1, 25);
+                }
+            });
+        }
+        for version in [2, 3] {
+            let before = committed(site).expect("the ledger");
+            wait_until(LONG, "the load goes on", || {
+                let now = committed(site)?;
+                (now > before).then_some(()).ok_or_else(|| format!("{now}"))
+            });
+            let id = site.evolve(version);
+            // whoever only counts takes an event of the new version before it has heard of it
+            tagging.post(version, 30);
+            strict.wait_until_told(id);
+            strict.post(version, 30);
+            tagging.wait_until_told(id);
+            tagging.post(version, 30);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Everything that was taken is committed, none of it is dead, and the view has the sums of all versions.
+fn every_event_is_valid_and_counted(site: &Site, agents: &[&Agent]) {
+    let all: u64 = agents.iter().flat_map(|agent| agent.taken()).sum();
+    let ledger = wait_until(LONG, "everything is committed", || {
+        let ledger = site.get("/api/v1/ledger")?;
+        (ledger["totals"]["produced"] == all)
+            .then(|| ledger.clone())
+            .ok_or_else(|| format!("{all} of {ledger}"))
+    });
+    let totals = &ledger["totals"];
+    assert_eq!(
+        (&totals["valid"], &totals["dead"], &totals["dropped"]),
+        (&json!(all), &json!(0), &json!(0)),
+        "{totals}"
+    );
+    for agent in agents {
+        let [v1, v2, v3] = agent.taken();
+        let row = wait_until(SOON, "the view has them all", || {
+            let page = site.get(&format!("/api/v1/views/by_device/windows?device={}", agent.id))?;
+            let row = page["rows"][0].clone();
+            (row["events"] == v1 + v2 + v3)
+                .then(|| row.clone())
+                .ok_or_else(|| page.to_string())
+        });
+        assert_eq!(row["s"].as_f64(), Some(v1 as f64 + 2.5 * v2 as f64), "{row}");
+        assert_eq!(row["hi"].as_f64(), Some(2.5), "{row}");
+        assert_eq!(integer(&row, "sites"), v2 + v3, "{row}");
+    }
+}
+
 #[test]
 fn a_schema_evolves_twice_under_load_and_no_valid_event_is_lost_or_refused() {
     let site = Site::start();
@@ -240,32 +300,7 @@ fn a_schema_evolves_twice_under_load_and_no_valid_event_is_lost_or_refused() {
     // nobody tells it anything for a while
     far_gateway.process.kill();
     away.post(1, 100);
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        // producers that never heard of another version, all the time
-        for agent in [&strict, &tagging] {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    agent.post(1, 25);
-                }
-            });
-        }
-        for version in [2, 3] {
-            let before = committed(&site).expect("the ledger");
-            wait_until(LONG, "the load goes on", || {
-                let now = committed(&site)?;
-                (now > before).then_some(()).ok_or_else(|| format!("{now}"))
-            });
-            let id = site.evolve(version);
-            // whoever only counts takes an event of the new version before it has heard of it
-            tagging.post(version, 30);
-            strict.wait_until_told(id);
-            strict.post(version, 30);
-            tagging.wait_until_told(id);
-            tagging.post(version, 30);
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
+    evolve_under_load(&site, &strict, &tagging);
     let refused = strict.try_post(&[
         event(3, "strict"),
         json!({ "ts": 0, "device": "strict", "n": "x" }),
@@ -318,33 +353,7 @@ fn a_schema_evolves_twice_under_load_and_no_valid_event_is_lost_or_refused() {
         "what is valid now is not counted"
     );
 
-    let agents = [&strict, &tagging, &away];
-    let all: u64 = agents.iter().flat_map(|agent| agent.taken()).sum();
-    let ledger = wait_until(LONG, "everything is committed", || {
-        let ledger = site.get("/api/v1/ledger")?;
-        (ledger["totals"]["produced"] == all)
-            .then(|| ledger.clone())
-            .ok_or_else(|| format!("{all} of {ledger}"))
-    });
-    let totals = &ledger["totals"];
-    assert_eq!(
-        (&totals["valid"], &totals["dead"], &totals["dropped"]),
-        (&json!(all), &json!(0), &json!(0)),
-        "{totals}"
-    );
-    for agent in agents {
-        let [v1, v2, v3] = agent.taken();
-        let row = wait_until(SOON, "the view has them all", || {
-            let page = site.get(&format!("/api/v1/views/by_device/windows?device={}", agent.id))?;
-            let row = page["rows"][0].clone();
-            (row["events"] == v1 + v2 + v3)
-                .then(|| row.clone())
-                .ok_or_else(|| page.to_string())
-        });
-        assert_eq!(row["s"].as_f64(), Some(v1 as f64 + 2.5 * v2 as f64), "{row}");
-        assert_eq!(row["hi"].as_f64(), Some(2.5), "{row}");
-        assert_eq!(integer(&row, "sites"), v2 + v3, "{row}");
-    }
+    every_event_is_valid_and_counted(&site, &[&strict, &tagging, &away]);
     wait_until(SOON, "the centre shows what agents found", || {
         let rows = site.get("/api/v1/agents")?;
         let away = rows["agents"]

@@ -83,6 +83,8 @@ pub use messages::{DecodeError, DecodeLimits, Decoded, SchemaError, encode_dead,
 pub use reasons::is_event;
 #[cfg(feature = "columns")]
 pub use rules::check_rules;
+#[cfg(feature = "columns")]
+pub(crate) use schema::{MAX_BACKTRACKS, options as validation_options};
 pub use schema::{MAX_SCHEMA_TEXT, StreamSchema};
 #[cfg(feature = "columns")]
 pub use writers::{Writer, Writers};

@@ -56,10 +56,10 @@ pub(super) struct Judged {
 
 /// Steps that a pattern may take which cannot be matched in linear time. A value that needs more is a dead
 /// letter (`pattern_limit`).
-const MAX_BACKTRACKS: usize = 10_000;
+pub(crate) const MAX_BACKTRACKS: usize = 10_000;
 
 /// The one place that says how schemas are read: nothing is ever fetched, and formats are rules.
-pub(super) fn options() -> ValidationOptions<'static> {
+pub(crate) fn options() -> ValidationOptions<'static> {
     jsonschema::options().offline().should_validate_formats(true)
 }
 

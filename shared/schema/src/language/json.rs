@@ -1,12 +1,13 @@
 //! JSON Schema: drafts 4, 6, 7, 2019-09 and 2020-12.
 
-use jsonschema::{Draft, PatternOptions, Registry, ValidationOptions};
+use jsonschema::{Draft, PatternOptions, Registry};
 use referencing::Resolver;
 use serde_json::Value;
 
 use super::json_graph;
 use super::messages::{Dependency, LanguageError};
 use super::node::{Node, minified};
+use crate::decode::{MAX_BACKTRACKS, validation_options};
 
 /// The longest program that a pattern may compile to, in bytes.
 pub(crate) const MAX_PATTERN_BYTES: usize = 1 << 20;
@@ -60,17 +61,6 @@ impl JsonSchema {
         let uri = jsonschema::uri::from_str(&self.own_uri()).map_err(|error| error.to_string())?;
         Ok(registry.resolver(uri))
     }
-}
-
-/// The one place that says how JSON Schemas are read: nothing is ever fetched, formats are rules, and
-/// patterns run in linear time. Lookaround and backreferences, which cannot, are refused when a schema is
-/// registered.
-#[must_use]
-pub fn validation_options() -> ValidationOptions<'static> {
-    jsonschema::options()
-        .offline()
-        .should_validate_formats(true)
-        .with_pattern_options(PatternOptions::regex().size_limit(MAX_PATTERN_BYTES))
 }
 
 pub(super) fn parse(text: &str, dependencies: &[Dependency<'_>]) -> Result<JsonSchema, LanguageError> {
@@ -164,14 +154,22 @@ fn compile(schema: &JsonSchema) -> Result<(), LanguageError> {
         .chain([&schema.root]);
     let patterns: usize = texts.map(count_patterns).sum();
     let limit = (PATTERN_BUDGET / patterns.max(1)).min(MAX_PATTERN_BYTES);
-    let options = validation_options().with_pattern_options(PatternOptions::regex().size_limit(limit));
-    let built = options.with_registry(&registry).build(&schema.root);
+    let options = || validation_options().with_registry(&registry);
+    // as gateways do it: in linear time, or with a bound on the steps
+    let linear = PatternOptions::regex().size_limit(limit);
+    let bounded = PatternOptions::fancy_regex()
+        .size_limit(limit)
+        .backtrack_limit(MAX_BACKTRACKS);
+    let built = options()
+        .with_pattern_options(linear)
+        .build(&schema.root)
+        .or_else(|_| options().with_pattern_options(bounded).build(&schema.root));
     built.map(|_| ()).map_err(|error| {
         let message = error.to_string();
         let hint = if message.contains("Unresolvable") || message.contains("retriev") {
             " (only references that are registered with the schema work)"
         } else if message.contains("regex") {
-            " (patterns run in linear time: no lookaround, no backreferences, and of bounded size)"
+            " (or the schema's patterns are too large)"
         } else {
             ""
         };

@@ -12,10 +12,10 @@ mod node;
 mod parsed;
 mod protobuf;
 
+pub(crate) use crate::decode::validation_options;
 pub use avro::{
     AvroKind, AvroSchema, AvroType, Enumeration, Field, Fixed, LogicalType, Named, Record, TypeId,
 };
-pub use json::validation_options;
 pub(crate) use json::{JsonSchema, MAX_PATTERN_BYTES};
 pub use messages::{
     Dependency, LanguageError, MAX_DEPENDENCIES, MAX_DEPENDENCY_BYTES, MAX_DEPTH, MAX_TEXT_BYTES,

@@ -6,16 +6,18 @@
 //! where it refuses what loses nothing (an `allOf` of which one part already implies the reader), it is not.
 
 mod array;
+mod combined;
 mod number;
 mod object;
+mod scalar;
 mod site;
 
-use hashbrown::HashSet;
 use serde_json::Value;
 
 use super::messages::Incompatibility;
 use super::pairs::{Known, Pairs};
 use crate::language::JsonSchema;
+use scalar::{enums, texts};
 use site::{Kind, Part, Shape, Site, Sum};
 
 pub(super) fn can_read(reader: &JsonSchema, writer: &JsonSchema) -> Vec<Incompatibility> {
@@ -179,179 +181,6 @@ impl Check {
         }
     }
 
-    /// One of several conditions of the reader: some condition of the writer must imply it.
-    fn part(
-        &mut self,
-        part: &Site<'_>,
-        parts: usize,
-        writer: &Site<'_>,
-        from: &Shape<'_>,
-        path: &str,
-        found: &mut Vec<Incompatibility>,
-    ) {
-        let path = format!("{path}{}", part.step);
-        let class = class(&part.shape());
-        let candidates = match from {
-            Shape::All(candidates) => candidates.as_slice(),
-            _ => std::slice::from_ref(writer),
-        };
-        let mut near = Vec::new();
-        for candidate in candidates {
-            if self.pairs.is_spent() {
-                break;
-            }
-            let inside = self.probe(part, candidate, &path);
-            if inside.is_empty() {
-                return;
-            }
-            if class == self::class(&candidate.shape()) {
-                near.push(inside);
-            }
-        }
-        let is_product = matches!(from, Shape::All(_));
-        if is_product && class == Class::All && self.probe(part, writer, &path).is_empty() {
-            return;
-        }
-        if near.len() == 1 {
-            found.extend(near.remove(0));
-        } else if parts > candidates.len() {
-            let message = format!("the reader asks for {} too", describe(&part.shape()));
-            add(found, "PRODUCT_TYPE_EXTENDED", &path, message);
-        } else {
-            let message = format!(
-                "nothing of the writer implies that it is {}",
-                describe(&part.shape())
-            );
-            add(found, "COMBINED_TYPE_SUBSCHEMAS_CHANGED", &path, message);
-        }
-    }
-
-    /// Several conditions of the writer: one of them is enough to imply the reader's.
-    fn writer_product(
-        &mut self,
-        reader: &Site<'_>,
-        to: &Shape<'_>,
-        parts: &[Site<'_>],
-        path: &str,
-        found: &mut Vec<Incompatibility>,
-    ) {
-        let mut near = Vec::new();
-        for part in parts {
-            if self.pairs.is_spent() {
-                break;
-            }
-            let inside = self.probe(reader, part, path);
-            if inside.is_empty() {
-                return;
-            }
-            if class(to) == class(&part.shape()) {
-                near.push(inside);
-            }
-        }
-        if near.len() == 1 {
-            found.extend(near.remove(0));
-            return;
-        }
-        let message = format!("nothing of the writer implies that it is {}", describe(to));
-        add(found, "COMBINED_TYPE_SUBSCHEMAS_CHANGED", path, message);
-    }
-
-    /// The reader takes several alternatives, the writer is none: one must take it.
-    fn reader_sum(
-        &mut self,
-        branches: &[Site<'_>],
-        writer: &Site<'_>,
-        from: &Shape<'_>,
-        path: &str,
-        found: &mut Vec<Incompatibility>,
-    ) {
-        let mut near = Vec::new();
-        for branch in branches {
-            if self.pairs.is_spent() {
-                break;
-            }
-            let inside = self.probe(branch, writer, path);
-            if inside.is_empty() {
-                return;
-            }
-            if class(from) == class(&branch.shape()) {
-                near.push(inside);
-            }
-        }
-        if near.len() == 1 {
-            found.extend(near.remove(0));
-            return;
-        }
-        let message = format!("none of the reader's alternatives takes {}", describe(from));
-        add(found, "TYPE_CHANGED", path, message);
-    }
-
-    fn sums(
-        &mut self,
-        (to, readers): (Sum, &[Site<'_>]),
-        (from, writers): (Sum, &[Site<'_>]),
-        path: &str,
-        found: &mut Vec<Incompatibility>,
-    ) {
-        if to == Sum::OneOf && from == Sum::AnyOf {
-            let message =
-                "anyOf becomes oneOf: what holds for two alternatives is no longer taken".to_owned();
-            add(found, "COMBINED_TYPE_CHANGED", path, message);
-            return;
-        }
-        let mut edges = Vec::with_capacity(writers.len());
-        let mut failed = false;
-        for writer in writers {
-            if self.pairs.is_spent() {
-                break;
-            }
-            let path = format!("{path}{}", writer.step);
-            let mut near = Vec::new();
-            let mut fits = Vec::new();
-            for (index, reader) in readers.iter().enumerate() {
-                if self.pairs.is_spent() {
-                    break;
-                }
-                let inside = self.probe(reader, writer, &path);
-                if inside.is_empty() {
-                    fits.push(index);
-                } else if class(&reader.shape()) == class(&writer.shape()) {
-                    near.push(inside);
-                }
-            }
-            if fits.is_empty() {
-                failed = true;
-                self.lost_branch(readers, writers, writer, near, &path, found);
-            }
-            edges.push(fits);
-        }
-        if !failed && to == Sum::OneOf && !matches_all(&edges, readers.len()) {
-            let message = "two of the writer's alternatives fall into one of the reader's".to_owned();
-            add(found, "COMBINED_TYPE_SUBSCHEMAS_CHANGED", path, message);
-        }
-    }
-
-    fn lost_branch(
-        &self,
-        readers: &[Site<'_>],
-        writers: &[Site<'_>],
-        writer: &Site<'_>,
-        mut near: Vec<Vec<Incompatibility>>,
-        path: &str,
-        found: &mut Vec<Incompatibility>,
-    ) {
-        let lost = describe(&writer.shape());
-        if readers.len() < writers.len() {
-            let message = format!("the reader no longer takes {lost}");
-            add(found, "SUM_TYPE_NARROWED", path, message);
-        } else if near.len() == 1 {
-            found.extend(near.remove(0));
-        } else {
-            let message = format!("none of the reader's alternatives takes {lost}");
-            add(found, "COMBINED_TYPE_SUBSCHEMAS_CHANGED", path, message);
-        }
-    }
-
     /// What the reader forbids must have been forbidden already.
     fn negations(&mut self, to: &Site<'_>, from: &Site<'_>, path: &str, found: &mut Vec<Incompatibility>) {
         self.swapped = !self.swapped;
@@ -408,30 +237,6 @@ impl Check {
     }
 }
 
-/// What shapes must have in common to be named against each other in a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Kind(Kind),
-    Values,
-    Not,
-    Condition,
-    All,
-    Sum,
-    Whole,
-}
-
-fn class(shape: &Shape<'_>) -> Class {
-    match shape {
-        Shape::Any | Shape::Never => Class::Whole,
-        Shape::Named(kind, _) | Shape::Implied(kind, _) => Class::Kind(kind.family()),
-        Shape::Values(_) => Class::Values,
-        Shape::Not(_) => Class::Not,
-        Shape::Condition(_) => Class::Condition,
-        Shape::All(_) => Class::All,
-        Shape::Sum(..) => Class::Sum,
-    }
-}
-
 /// A shape in a message.
 fn describe(shape: &Shape<'_>) -> String {
     match shape {
@@ -472,87 +277,4 @@ fn takes_all(kind: Kind, site: &Site<'_>, values: &[&Value]) -> bool {
 /// Does a `not` forbid a type that the writer never writes?
 fn is_other_kind(forbidden: &Site<'_>, written: Kind) -> bool {
     matches!(forbidden.shape(), Shape::Named(kind, _) if kind.family() != written.family())
-}
-
-fn enums(to: &[&Value], from: &[&Value], path: &str, found: &mut Vec<Incompatibility>) {
-    let (readers, writers): (HashSet<&Value>, HashSet<&Value>) =
-        (to.iter().copied().collect(), from.iter().copied().collect());
-    let lost: Vec<String> = from
-        .iter()
-        .filter(|value| !readers.contains(*value))
-        .map(ToString::to_string)
-        .collect();
-    if lost.is_empty() {
-        return;
-    }
-    let narrowed = readers.is_subset(&writers);
-    let kind = if narrowed {
-        "ENUM_ARRAY_NARROWED"
-    } else {
-        "ENUM_ARRAY_CHANGED"
-    };
-    let message = format!("the reader no longer takes {}", lost.join(", "));
-    add(found, kind, &format!("{path}/enum"), message);
-}
-
-fn texts(reader: &Site<'_>, writer: &Site<'_>, path: &str, found: &mut Vec<Incompatibility>) {
-    let lengths = ("maxLength", ["MAX_LENGTH_ADDED", "MAX_LENGTH_DECREASED"]);
-    number::at_most(reader, writer, lengths, path, found);
-    let lengths = ("minLength", ["MIN_LENGTH_ADDED", "MIN_LENGTH_INCREASED"]);
-    number::at_least(reader, writer, lengths, path, found);
-    let get = |site: &Site<'_>, keyword: &str| {
-        site.map()
-            .and_then(|map| map.get(keyword))
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
-    let is_rule = |keyword: &str, text: &str| {
-        keyword == "pattern" || crate::language::validation_options().is_known_format(reader.draft, text)
-    };
-    for (keyword, added, changed) in [
-        ("pattern", "PATTERN_ADDED", "PATTERN_CHANGED"),
-        ("format", "FORMAT_ADDED", "FORMAT_CHANGED"),
-    ] {
-        let Some(to) = get(reader, keyword).filter(|text| is_rule(keyword, text)) else {
-            continue;
-        };
-        let path = format!("{path}/{keyword}");
-        match get(writer, keyword) {
-            Some(from) if from == to => {}
-            Some(from) => {
-                let message = format!("the reader's {keyword} {to:?} is not the writer's {from:?}");
-                add(found, changed, &path, message);
-            }
-            None => add(
-                found,
-                added,
-                &path,
-                format!("the reader asks for the {keyword} {to:?}"),
-            ),
-        }
-    }
-}
-
-/// Can every writer have a reader of its own? (Kuhn's algorithm; `edges` lists the readers that fit.)
-fn matches_all(edges: &[Vec<usize>], readers: usize) -> bool {
-    let mut owner: Vec<Option<usize>> = vec![None; readers];
-    (0..edges.len()).all(|writer| claim(writer, edges, &mut owner, &mut vec![false; readers]))
-}
-
-/// As deep as there are branches at most, and those are bounded by the comparisons.
-fn claim(writer: usize, edges: &[Vec<usize>], owner: &mut [Option<usize>], tried: &mut [bool]) -> bool {
-    for &reader in &edges[writer] {
-        if std::mem::replace(&mut tried[reader], true) {
-            continue;
-        }
-        let free = match owner[reader] {
-            None => true,
-            Some(other) => claim(other, edges, owner, tried),
-        };
-        if free {
-            owner[reader] = Some(writer);
-            return true;
-        }
-    }
-    false
 }
