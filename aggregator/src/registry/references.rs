@@ -7,6 +7,9 @@ use tributary_shared::wire::NamedText;
 use super::error::RegistryError;
 use super::messages::{MAX_REFERENCES, MAX_RESOLVED_BYTES, Reference, StoredSchema};
 
+/// Brings the schema of a subject's version.
+type Find<'a> = dyn FnMut(&str, u32) -> Result<Option<StoredSchema>, RegistryError> + 'a;
+
 /// Gathers the texts behind `references`, each once and after those that it needs itself. `find` brings the
 /// schema of a version, deleted ones too.
 ///
@@ -15,7 +18,7 @@ use super::messages::{MAX_REFERENCES, MAX_RESOLVED_BYTES, Reference, StoredSchem
 pub fn resolve(
     references: &[Reference],
     own_bytes: usize,
-    find: &mut dyn FnMut(&str, u32) -> Result<Option<StoredSchema>, RegistryError>,
+    find: &mut Find<'_>,
 ) -> Result<Vec<NamedText>, RegistryError> {
     let mut walk = Walk {
         find,
@@ -31,7 +34,7 @@ pub fn resolve(
 }
 
 struct Walk<'a> {
-    find: &'a mut dyn FnMut(&str, u32) -> Result<Option<StoredSchema>, RegistryError>,
+    find: &'a mut Find<'a>,
     bytes: usize,
     seen: HashSet<(String, u32, String)>,
     /// Position in `resolved`, by name.
