@@ -46,7 +46,7 @@ async fn windows_and_events_are_tables() {
     .await;
     assert_eq!(
         answer["rows"],
-        json!([[5, "1,2,4,5,6", "2026-01-31T12:00:00.000Z"]]),
+        json!([[5, "1,2,4,5,6", "2026-01-31T12:00:00.001Z"]]),
         "{answer}"
     );
     // an event leads to its path

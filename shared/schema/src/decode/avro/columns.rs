@@ -28,7 +28,7 @@ pub(in super::super) fn columns(schema: &AvroSchema) -> ColumnPlan {
             definitions.insert(id.to_string(), record(schema, fields));
         }
     }
-    if definitions.len() > 1 {
+    if schema.fields().iter().any(|field| refers(schema, field.ty)) {
         root["$defs"] = Value::Object(definitions);
     }
     let kinds = schema.fields().iter();
@@ -57,6 +57,17 @@ fn record(schema: &AvroSchema, fields: &[Field]) -> Value {
         }
     }
     json!({"type": "object", "properties": properties, "required": required})
+}
+
+/// Whether [`of_type`] writes a reference for a type, to a record that may be the root itself. Ends, because only
+/// records have a name to come back by.
+fn refers(schema: &AvroSchema, ty: TypeId) -> bool {
+    match schema.get(ty) {
+        Type::Record { .. } => true,
+        Type::Array(inner) | Type::Map(inner) => refers(schema, *inner),
+        Type::Union(branches) => branches.iter().any(|branch| refers(schema, *branch)),
+        _ => false,
+    }
 }
 
 fn nullable(schema: &AvroSchema, ty: TypeId) -> bool {

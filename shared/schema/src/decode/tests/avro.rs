@@ -197,6 +197,27 @@ fn references_and_recursion() {
 }
 
 #[test]
+fn a_record_whose_only_other_record_is_itself() {
+    let schema = record(&json!([{"name": "v", "type": "int"}, {"name": "next", "type": ["null", "Event"]}]));
+    let schema = StreamSchema::compile(&SchemaInfo {
+        id: 1,
+        version: 1,
+        format: "AVRO".to_owned(),
+        text: schema.to_string(),
+        references: Vec::new(),
+    })
+    .expect("compiles");
+    let body = [long(1), long(1), long(2), long(0)].concat();
+    schema.check(&framed(1, &body)).expect("valid");
+    schema
+        .check(br#"{"v":1,"next":{"v":2,"next":null}}"#)
+        .expect("plain JSON");
+    schema
+        .check(br#"{"v":1,"next":{"next":null}}"#)
+        .expect_err("no v");
+}
+
+#[test]
 fn damage_is_named() {
     let schema = record(&json!([
         {"name": "n", "type": "int"}, {"name": "d", "type": "double"}, {"name": "s", "type": "string"},
