@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest;
 use serde_json::Value;
-use tributary_schema::decode::{SchemaError, check_rules};
+use tributary_schema::decode::{SchemaError, StreamSchema, check_rules};
 use tributary_schema::language::{Dependency, LanguageError, ParsedSchema, SchemaFormat, parse};
-use tributary_shared::wire::NamedText;
+use tributary_shared::wire::{NamedText, SchemaInfo};
 
 use super::messages::Reference;
 
@@ -82,6 +82,33 @@ pub fn read(
         },
     })?;
     Ok(parsed)
+}
+
+/// A rule may name only fields that the schema has, and which those are, a gateway's own reading says.
+///
+/// # Errors
+/// [`LanguageError::Invalid`] at the rule. What else a gateway could not use of a schema is no reason to refuse it:
+/// other programs may keep schemas here, too.
+pub fn check_fields_of_rules(
+    format: SchemaFormat,
+    text: &str,
+    references: &[NamedText],
+) -> Result<(), LanguageError> {
+    // most schemas have none, and to compile one takes about a millisecond
+    if !text.contains("rules") {
+        return Ok(());
+    }
+    let info = SchemaInfo {
+        id: 0,
+        version: 0,
+        format: format.as_str().to_owned(),
+        text: text.to_owned(),
+        references: references.to_vec(),
+    };
+    match StreamSchema::compile(&info) {
+        Err(SchemaError::Rule { path, message }) => Err(LanguageError::Invalid { path, message }),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Parsed schemas by id. Begins anew when it is full.

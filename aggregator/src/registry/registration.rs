@@ -93,6 +93,7 @@ impl Registry {
         if language::is_descriptor(new.format, &text) {
             parsed.canonical().clone_into(&mut text);
         }
+        language::check_fields_of_rules(new.format, &text, &texts)?;
         let key = language::key(
             new.format,
             parsed.canonical(),

@@ -121,6 +121,27 @@ fn a_change_is_announced_once_and_outlives_the_process() {
 }
 
 #[test]
+fn a_rule_that_cannot_hold_is_refused_with_its_place() {
+    let (_dir, registry) = open();
+    let with = |sql: &str| {
+        let rules = serde_json::json!([{"name": "range", "sql": sql}]);
+        let text = serde_json::json!({"properties": {"low": {}, "high": {}}, "x-rules": rules});
+        registry.register("a-value", &json(&text.to_string()), &by())
+    };
+    for sql in ["low <= hight", "low <="] {
+        let error = with(sql).expect_err(sql).to_string();
+        assert!(error.contains("/x-rules/0/sql"), "{error}");
+    }
+    assert!(
+        with("low <= hight")
+            .expect_err("unknown")
+            .to_string()
+            .contains("\"hight\"")
+    );
+    with("low <= high").expect("both are fields");
+}
+
+#[test]
 fn nothing_is_stored_of_a_refused_schema() {
     let (_dir, registry) = open();
     let refused = |subject: &str, text: &str| registry.register(subject, &json(text), &by()).is_err();
