@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
 use super::{ApiError, ApiState};
+use crate::commit::StreamRow;
 use crate::sql::{Catalog, EventTable, SqlError, SqlLimits, Table, ViewTable, run};
 
 /// How long a question waits for one of the places.
@@ -34,11 +35,14 @@ async fn sql(state: web::Data<ApiState>, body: web::Json<SqlBody>) -> Result<Htt
     let (engine, log) = (state.engine.clone(), state.log.clone());
     let answer = web::block(move || {
         let mut catalog = Catalog::default();
+        let query = body.query.to_ascii_lowercase();
         for view in views {
             let table: Arc<dyn Table> = Arc::new(ViewTable::new(engine.clone(), &view));
             catalog.views.insert(view.name, table);
         }
-        for stream in log.streams()? {
+        // its columns are read from the log: not for streams that the query does not even name
+        let named = |stream: &StreamRow| query.contains(&stream.stream.as_str().to_ascii_lowercase());
+        for stream in log.streams()?.into_iter().filter(named) {
             let name = stream.stream.as_str().to_owned();
             let table: Arc<dyn Table> = Arc::new(EventTable::open(log.clone(), stream.stream)?);
             catalog.events.insert(name, table);

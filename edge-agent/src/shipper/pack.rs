@@ -26,10 +26,9 @@ impl Packed {
     }
 }
 
-/// A batch is of one writer: `history` says who numbered the lane.
-///
-/// Packs the blocks' beginning into the largest batch that `limits` allow. `from_seq` is where the lane goes
-/// on; blocks that begin above it leave a hole which is reported as dropped, so that the loss is counted.
+/// Packs the blocks' beginning into the largest batch that `limits` allow, of one writer: `history` says who numbered
+/// the lane. `from_seq` is where the lane goes on; blocks that begin above it leave a hole which is reported as
+/// dropped, so that the loss is counted.
 /// `None` when there is nothing to send.
 #[must_use]
 pub fn pack(

@@ -49,6 +49,8 @@ async fn windows_and_events_are_tables() {
         json!([[5, "1,2,4,5,6", "2026-01-31T12:00:00.001Z"]]),
         "{answer}"
     );
+    let (_, answer) = call(&app, ask("SELECT count(*) FROM EVENTS.Readings")).await;
+    assert_eq!(answer["rows"], json!([[5]]), "names are as in SQLite: {answer}");
     // an event leads to its path
     let (_, answer) = call(
         &app,
