@@ -144,3 +144,14 @@ export function emptyState(sentence, command) {
   if (command) node.append(el("pre", {}, command));
   return node;
 }
+
+/** A control with its words in front. */
+export function labelled(text, control, className = "field") {
+  return el("label", { class: className }, el("span", {}, text), control);
+}
+
+export function button(text, press, attributes = {}) {
+  const node = el("button", { type: "button", ...attributes }, text);
+  node.addEventListener("click", press);
+  return node;
+}
