@@ -140,13 +140,15 @@ impl Engine {
             window_start,
             window_end,
             revision: state.groups.revision(slot),
-            is_final: self.is_final(progress, window_end),
+            changed_at: state.groups.changed_at(slot),
+            overflow: false,
+            is_final: self.is_final(state, progress, window_end),
             completeness: progress.completeness(window_end),
         }
     }
 
-    fn is_final(&self, progress: &Progress, window_end: i64) -> bool {
-        let final_at = window_end.saturating_add(self.config.allowed_lateness);
+    fn is_final(&self, state: &ViewState, progress: &Progress, window_end: i64) -> bool {
+        let final_at = window_end.saturating_add(state.options.allowed_lateness);
         progress
             .watermark()
             .is_some_and(|watermark| watermark >= final_at)
@@ -159,7 +161,7 @@ impl Engine {
             Looked::WindowStart => Scalar::Time(start),
             Looked::WindowEnd => Scalar::Time(state.window_end(start)),
             Looked::Revision => Scalar::Int(state.groups.revision(slot).cast_signed()),
-            Looked::Final => Scalar::Bool(self.is_final(progress, state.window_end(start))),
+            Looked::Final => Scalar::Bool(self.is_final(state, progress, state.window_end(start))),
         }
     }
 }
