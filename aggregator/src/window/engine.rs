@@ -104,7 +104,7 @@ impl Engine {
     /// The time up to which all active lanes of a stream have reported.
     #[must_use]
     pub fn watermark(&self, stream: &StreamName) -> Option<Millis> {
-        self.clocks.progress(stream, &self.config).watermark()
+        self.clocks.progress(stream, &self.config, 0).watermark()
     }
 
     #[must_use]

@@ -297,6 +297,49 @@ impl Groups {
         slot
     }
 
+    /// Adds a group of other cells of the same kinds to the group of this window and key, which is made if it is
+    /// not there. Returns its slot. Revisions add up; the newest change counts.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "of windows that are made of panes or of another view")
+    )]
+    pub(super) fn merge_group(&mut self, window: Millis, key: &[Scalar], source: &Self, from: u32) -> u32 {
+        let slot = self.slot_of(window, key);
+        self.merge_head(slot, source, from);
+        for (cells, other) in self.cells.iter_mut().zip(&source.cells) {
+            cells.merge_from(slot, other, from);
+        }
+        slot
+    }
+
+    /// The same for what a group has beside its cells.
+    pub(super) fn merge_head(&mut self, slot: u32, source: &Self, from: u32) {
+        let other = source.heads[from as usize];
+        let head = &mut self.heads[slot as usize];
+        head.rows += other.rows;
+        head.revision += other.revision;
+        head.changed_at = head.changed_at.max(other.changed_at);
+    }
+
+    /// The slot of a window's group, made if it is not there; without a bound.
+    pub(super) fn slot_of(&mut self, window: Millis, key: &[Scalar]) -> u32 {
+        let mut ids = Vec::with_capacity(key.len());
+        for (interner, value) in self.interners.iter_mut().zip(key) {
+            let value_ref = KeyRef::Scalar(value);
+            ids.push(match interner.find(value_ref) {
+                Some(id) => id,
+                None => {
+                    self.key_bytes += value_ref.heap_bytes();
+                    interner.insert(value.clone())
+                }
+            });
+        }
+        self.find(window, &ids).unwrap_or_else(|| {
+            self.cells.iter_mut().for_each(Cells::push);
+            self.link(window, &ids)
+        })
+    }
+
     fn push_slot(&mut self, window: Millis, key: &[u32]) -> u32 {
         // the bound on groups is far below 2^32
         let slot = self.heads.len() as u32;
