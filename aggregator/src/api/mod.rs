@@ -9,6 +9,7 @@ mod dead_letters;
 mod error;
 mod events;
 mod live;
+mod live_page;
 mod operations;
 mod overview;
 mod proposal;
@@ -43,6 +44,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
             web::scope("/api/v1")
                 .configure(views::configure)
                 .configure(live::configure)
+                .configure(live_page::configure)
                 .configure(books::configure)
                 .configure(events::configure)
                 .configure(dead_letters::configure)

@@ -68,16 +68,17 @@ const LONGEST_RETRY = 10_000;
 const SILENCE = 15_000;
 
 /** Between a change of what is looked at and asking for that, in milliseconds: scrolling changes it all the time. */
-const SETTLE = 1000;
+const SETTLE = 400;
 
 /**
  * Follows `/api/v1/live` for ever, with back-off and full jitter, over one connection. `handlers` maps event names to
- * functions of the parsed data; `onState` hears `connecting`, `live` and `lost`.
+ * functions of the parsed data; `onState` hears `connecting`, `live` and `lost`, `onLook` the views that are followed from now
+ * on and were not before: what changed in them until now was not told.
  */
 export class Live {
-  constructor(handlers, onState) {
-    this.handlers = handlers;
-    this.onState = onState;
+  constructor(handlers, onState, onLook) {
+    Object.assign(this, { handlers, onState, onLook });
+    this.followed = new Set();
     this.retry = FIRST_RETRY;
     this.views = "";
     onState("connecting");
@@ -104,6 +105,7 @@ export class Live {
     this.source.close();
     this.newer?.close();
     this.newer = undefined;
+    this.followed.clear();
     this.onState("lost");
     this.reopening = setTimeout(() => this.#open(), this.retry * (0.5 + Math.random() / 2));
     this.retry = Math.min(this.retry * 2, LONGEST_RETRY);
@@ -112,6 +114,7 @@ export class Live {
   #open() {
     clearTimeout(this.reopening);
     this.newer?.close();
+    const names = this.views.split(",").filter(Boolean);
     const source = new EventSource(`/api/v1/live?views=${encodeURIComponent(this.views)}`);
     this.newer = source;
     this.source ??= source;
@@ -123,6 +126,9 @@ export class Live {
       this.retry = FIRST_RETRY;
       this.#heard();
       this.onState("live");
+      const added = names.filter((name) => !this.followed.has(name));
+      this.followed = new Set(names);
+      if (added.length > 0) this.onLook(added);
     };
     source.onerror = () => {
       if (source === this.source || source === this.newer) this.#again();

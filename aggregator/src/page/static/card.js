@@ -13,8 +13,9 @@ import { measuresOf } from "./kinds.js";
 import { Bars, Legend, newestValue } from "./legend.js";
 import { Remarks, remarksOf } from "./status.js";
 
-/** Rows of one reading, and milliseconds between two drawings. */
+/** Rows of one reading, rows of one group's past, and milliseconds between two drawings. */
 const LIMIT = 1000;
+const PAST = 200;
 const DRAW_EVERY = 500;
 
 export class Card {
@@ -24,16 +25,16 @@ export class Card {
     this.measures = measuresOf(view).map((column) => column.name);
     this.kind = chartsOf(view)[0];
     this.slots = new Slots();
-    this.feed = new Feed(view, { limit: LIMIT, changed: () => this.changed() });
+    this.feed = new Feed(view, { limit: LIMIT, past: PAST, changed: () => this.changed() });
     this.changed = calmly(DRAW_EVERY, () => this.#render());
     this.#build(seen);
   }
 
   #build(seen) {
-    const { name, sql } = this.view;
+    const { name } = this.view;
     this.select = el("select", { "aria-label": `Measure of ${name}`, "data-testid": "measure" });
     this.select.append(...this.measures.map((measure) => el("option", { value: measure }, measure)));
-    this.select.hidden = this.measures.length < 2;
+    this.select.hidden = this.measures.length < 2 || this.kind === "bands";
     this.select.addEventListener("change", () => this.look(this.place));
     this.link = el("a", {}, name);
     this.meta = el("p", { class: "meta" });
@@ -56,8 +57,8 @@ export class Card {
       this.message,
       this.legend.node,
       this.details,
-      el("details", {}, el("summary", {}, "SQL"), el("pre", {}, sql)),
     );
+    this.chart.node.hidden = true;
     this.bars.node.hidden = true;
     this.node.classList.add(`chart-${this.kind}`);
     this.update(this.view);
@@ -95,6 +96,7 @@ export class Card {
   }
 
   #render() {
+    if (!this.inView) return;
     const measure = this.select.value;
     const rows = this.feed.hasRows();
     const some = rows && measure !== "";
@@ -117,17 +119,17 @@ export class Card {
   }
 
   #draw(measure) {
-    const asked = () => ({ view: this.view, rows: this.feed.rows, measure, range: this.feed.range(), now: serverNow(), slots: this.slots });
+    const asked = { view: this.view, rows: this.feed.rows, measure, range: this.feed.range(), now: serverNow(), slots: this.slots };
     if (this.kind === "top") {
-      const { bars, groups } = barFigure(asked());
+      const { bars, groups } = barFigure(asked);
       this.bars.show(bars.slice(0, 8), `${measure} of ${this.view.name}, largest groups`);
       this.#tell(measure, Math.min(8, bars.length), groups);
       return;
     }
     const make = this.kind === "bands" ? bandFigure : lineFigure;
-    const { figure, groups, drawn } = make(asked());
+    const { figure, groups, drawn } = make(asked);
     const lines = figure.band ? [] : figure.lines;
-    this.chart.show(() => make(asked()).figure, `${measure} of view ${this.view.name} over time, ${drawn.length} of ${groups} groups drawn`);
+    this.chart.show(figure, `${measure} of view ${this.view.name} over time, ${drawn.length} of ${groups} groups drawn`);
     this.legend.show(lines.length > 1 ? lines.map((line) => ({ ...line, value: newestValue(line) })) : []);
     this.#tell(figure.band ? figure.band.columns.map((column) => column.name).join(", ") : measure, drawn.length, groups);
   }

@@ -22,20 +22,20 @@ export class Chart {
     this.forget = onThemeChange(() => redraw(this));
   }
 
-  /** Draws what `make()` answers, with the next frame in which the chart is in view. */
-  show(make, label) {
-    this.make = make;
+  /** Draws a figure with the next frame in which the chart is in view. */
+  show(figure, label) {
+    this.figure = figure;
     setAttribute(this.frame, "aria-label", `${label}. Arrow keys read the values; the table below has them all.`);
     redraw(this);
   }
 
   draw() {
     const { width, height } = this.size ?? { width: 0, height: 0 };
-    if (!this.make || width < 1) return;
-    const figure = this.make();
+    const { figure } = this;
+    if (!figure || width < 1) return;
     const { series } = theme();
     for (const line of figure.lines) line.color = series[line.slot];
-    if (figure.band) figure.band = { ...figure.band, color: series[figure.band.slot] };
+    if (figure.band) figure.band.color = series[figure.band.slot];
     this.drawn = figure;
     this.area = plot(this.canvas, width, height, figure);
     this.cursor.refresh();

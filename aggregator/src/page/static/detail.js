@@ -17,8 +17,9 @@ import { Remarks, remarksOf } from "./status.js";
 import { ViewForm } from "./viewform.js";
 import { WhoIsMissing } from "./missing.js";
 
-/** Rows of one reading; milliseconds between two drawings, and between two fillings of the table. */
+/** Rows of one reading, and of one group's past; milliseconds between two drawings, and between two fillings of the table. */
 const LIMIT = 5000;
+const PAST = 1500;
 const DRAW_EVERY = 250;
 const FILL_EVERY = 1000;
 const CHARTS = { lines: "Lines over time", bands: "Percentile band", top: "Largest groups" };
@@ -29,7 +30,7 @@ export class Detail {
     this.view = view;
     this.measures = measuresOf(view).map((column) => column.name);
     this.slots = new Slots();
-    this.feed = new Feed(view, { limit: LIMIT, changed: () => this.#changed() });
+    this.feed = new Feed(view, { limit: LIMIT, past: PAST, changed: () => this.#changed() });
     this.render = calmly(DRAW_EVERY, () => this.#render());
     this.fill = calmly(FILL_EVERY, () => this.#fill());
     this.dialog = new DeleteDialog(view.name, deleted);
@@ -49,6 +50,7 @@ export class Detail {
     this.remarks = new Remarks();
     this.notice = el("p", { class: "notice", role: "status" });
     this.chart = new Chart({ chosen: (from, to) => this.#zoom(from, to) });
+    this.chart.node.hidden = true;
     this.bars = new Bars((bar) => this.#only(bar));
     this.legend = new Legend((line) => this.#only(line));
     this.meta = el("p", { class: "meta", "data-testid": "chart-meta" });
@@ -82,7 +84,8 @@ export class Detail {
       groups: () => this.feed.rows.groups.values(),
       chosen: (where) => this.address.change({ where }, { remember: true }),
     });
-    return el("div", { class: "controls" }, labelled("Chart", this.kind), labelled("Measure", this.measure), this.groupFilter.node);
+    this.controls = el("div", { class: "controls" }, labelled("Chart", this.kind), labelled("Measure", this.measure), this.groupFilter.node);
+    return this.controls;
   }
 
   #rowsPanel() {
@@ -118,7 +121,9 @@ export class Detail {
     const kinds = [...this.kind.options].map((option) => option.value);
     this.kind.value = kinds.includes(place.show) ? place.show : kinds[0];
     this.measure.value = this.measures.includes(place.measure) ? place.measure : (this.measures[0] ?? "");
-    this.measure.parentElement.hidden = this.measures.length < 2;
+    // of percentiles it only chooses whose they are
+    const alone = this.kind.value === "bands" && this.feed.rows.keys.length === 0;
+    this.measure.parentElement.hidden = this.measures.length < 2 || alone;
     this.kind.parentElement.hidden = kinds.length < 2;
     if (document.activeElement !== this.find) this.find.value = place.rows ?? "";
     for (const box of this.columns) box.checked = place.columns.length === 0 || place.columns.includes(box.value);
@@ -215,7 +220,7 @@ export class Detail {
     if (figure.band && groups > 1) which = ` of ${drawn[0].name}, the largest of ${integer(groups)} groups`;
     else if (groups > drawn.length) which = `, the ${drawn.length} largest of ${integer(groups)} groups`;
     setText(this.meta, `${what}${which}, over ${this.view.stream}`);
-    this.chart.show(() => make(this.#asked(measure)).figure, `${what}${which} over time`);
+    this.chart.show(figure, `${what}${which} over time`);
   }
 
   #fill() {

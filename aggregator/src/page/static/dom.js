@@ -65,7 +65,7 @@ export class KeyedTable {
     );
     this.node = el(
       "div",
-      { class: stack ? "scroll stack" : "scroll", tabindex: "0", role: "region", "aria-label": caption },
+      { class: stack ? "scroll stack" : "scroll", tabindex: "0", role: "region", "aria-label": `${caption}, as a table` },
       el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, ...heads)), this.body),
     );
   }

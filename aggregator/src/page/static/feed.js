@@ -3,21 +3,20 @@
 
 import { ApiError, get } from "./api.js";
 import { serverNow } from "./format.js";
-import { NULL_TEXT, Rows, matches, stateOf } from "./rows.js";
+import { NULL_TEXT, Rows, matches } from "./rows.js";
 import { MAX_SERIES, ranked, withinRange } from "./series.js";
 import { rangeOf } from "./address.js";
 
-/** Rows of one group's past that are read when a view has more rows than one answer. */
-const GROUP_ROWS = 1500;
 /** Between two reads that nobody asked for, in milliseconds. */
 const RECHECK = 10_000;
 
 export class Feed {
-  /** `limit`: rows of one answer; `changed()` hears of every change. */
-  constructor(view, { limit, changed }) {
-    this.view = view;
-    this.limit = limit;
-    this.changed = changed;
+  /**
+   * `limit`: rows of one answer; `past`: rows of one group that are read when a view has more than that; `changed()`
+   * hears of every change.
+   */
+  constructor(view, { limit, past, changed }) {
+    Object.assign(this, { view, limit, past, changed });
     this.place = { where: new Map() };
     this.turn = 0;
     this.#empty();
@@ -25,6 +24,8 @@ export class Feed {
 
   #empty() {
     this.rows = new Rows(this.view, 2 * this.limit);
+    /** Groups whose past is here. */
+    this.known = new Set();
     /** `loading`, `ready`, `failed` (with `error`) or `deleted`. */
     this.state = "loading";
     this.truncated = false;
@@ -59,6 +60,12 @@ export class Feed {
   }
 
   async load() {
+    this.known.clear();
+    await this.refresh();
+  }
+
+  /** Reads the newest rows again; the past of groups that is here stays. */
+  async refresh() {
     const turn = (this.turn += 1);
     this.readAt = Date.now();
     try {
@@ -86,12 +93,15 @@ export class Feed {
   async #loadPast(turn) {
     const range = this.range();
     const groups = ranked(this.rows.groups.values(), this.measure, withinRange(range)).slice(0, MAX_SERIES);
-    const named = groups.filter(({ overflow, values }) => !overflow && Object.values(values).every((value) => value !== null));
-    if (this.rows.keys.length === 0) return;
+    // a group without a name cannot be asked for
+    const named = ({ overflow, values }) => !overflow && Object.values(values).every((value) => value !== null);
+    const wanted = groups.filter((group) => named(group) && !this.known.has(group.key));
+    if (this.rows.keys.length === 0 || wanted.length === 0) return;
     const answers = await Promise.all(
-      named.map(({ values }) => this.#read({ limit: GROUP_ROWS, ...this.#bounds(range.from, range.to), ...values })),
+      wanted.map(({ values }) => this.#read({ limit: this.past, ...this.#bounds(range.from, range.to), ...values })),
     );
     if (turn !== this.turn) return;
+    for (const { key } of wanted) this.known.add(key);
     for (const answer of answers) for (const row of answer.rows) this.#put(row);
   }
 
@@ -118,9 +128,10 @@ export class Feed {
     this.rows.put(row);
   }
 
-  take(row) {
+  /** Rows that have just changed. */
+  take(rows) {
     if (this.state !== "ready") return;
-    this.#put(row);
+    for (const row of rows) this.#put(row);
     this.changed();
   }
 
@@ -132,11 +143,11 @@ export class Feed {
   /** How complete a window is changes without an event of its own: reads again while there is one that is not. */
   recheck() {
     if (this.readAt === undefined || Date.now() - this.readAt < RECHECK) return;
-    if (this.state === "failed" || this.#unsettled()) this.load();
+    if (this.state === "failed" || this.#unsettled()) this.refresh();
   }
 
   #unsettled() {
-    for (const { row } of this.rows.points()) if (stateOf(row) === "open") return true;
+    for (const { state } of this.rows.points()) if (state === "open") return true;
     return false;
   }
 }

@@ -42,11 +42,6 @@ function spanOf(range, windows, now) {
   return [from, to];
 }
 
-/** All windows of these groups in a range. */
-function allWindows(groups, within) {
-  return windowsOf(groups.map((group) => lineOf(group, "", within)));
-}
-
 /** Lines over time: {figure, groups: how many there are, drawn: their groups}. */
 export function lineFigure({ view, rows, measure, range, now, slots }) {
   const within = withinRange(range);
@@ -54,7 +49,7 @@ export function lineFigure({ view, rows, measure, range, now, slots }) {
   const drawn = groups.slice(0, MAX_SERIES).sort(byName);
   const lines = drawn.map((group) => lineOf(group, measure, within));
   slots.assign(lines);
-  return { figure: figureOf({ view, lines, windows: allWindows(groups, within), range, now }), groups: groups.length, drawn };
+  return { figure: figureOf({ view, lines, windows: windowsOf(groups, within), range, now }), groups: groups.length, drawn };
 }
 
 /** Percentiles of one group: the named one, else the one that has most of the measure. */
@@ -66,7 +61,7 @@ export function bandFigure({ view, rows, measure, range, now, slots, group }) {
   if (!chosen) return { figure: figureOf({ view, lines: [], windows: [], range, now }), groups: 0, drawn: [] };
   const band = { ...bandOf(chosen, columns, within), columns };
   slots.assign([band]);
-  const figure = figureOf({ view, lines: [], windows: windowsOf([band]), range, now });
+  const figure = figureOf({ view, lines: [], windows: windowsOf([chosen], within), range, now });
   return { figure: { ...figure, band, values: extent([band]) }, groups: groups.length, drawn: [chosen] };
 }
 

@@ -72,7 +72,7 @@ export class Bars {
       if (this.choose) name.onclick = () => this.choose(bar);
       track.firstElementChild.style.width = `${((Math.abs(bar.value) / most) * 100).toFixed(2)}%`;
       setText(value, measure(bar.value));
-      setAttribute(item, "data-state", bar.state);
+      setAttribute(item, "data-state", bar.end === 0 ? "running" : bar.state);
     });
   }
 

@@ -26,7 +26,6 @@ const spark = new Spark(byId("spark"));
 const throughput = new Map();
 let known = [];
 let live;
-let wasLost = false;
 let paused = false;
 
 function takeBuckets(buckets) {
@@ -84,8 +83,6 @@ function takeState(state) {
   const node = byId("link-state");
   setText(node, STATES[state]);
   setAttribute(node, "data-state", state);
-  if (state === "live" && wasLost && !paused) views.reload();
-  wasLost = state === "lost" || (wasLost && state !== "live");
 }
 
 /** Nothing moves while it is paused; afterwards everything is as it is then. */
@@ -111,9 +108,10 @@ const unlessPaused = (handler) => (message) => {
 live = new Live(
   {
     overview: takeOverview,
-    window: unlessPaused((message) => views.take(message)),
+    windows: unlessPaused((batch) => views.take(batch)),
     gone: unlessPaused((message) => views.gone(message)),
-    missed: unlessPaused(() => views.missed()),
+    missed: unlessPaused((message) => views.missed(message)),
   },
   takeState,
+  unlessPaused((names) => views.catchUp(names)),
 );

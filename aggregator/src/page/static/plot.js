@@ -49,14 +49,15 @@ export function plot(canvas, width, height, figure) {
   drawAxes(pen, area, figure, marks, labels, colors);
   pen.save();
   pen.beginPath();
-  pen.rect(left, 0, right - left, height);
+  // a dot at the edge is whole
+  pen.rect(left - 5, 0, right - left + 10, height);
   pen.clip();
   if (figure.band) drawBand(pen, area, figure, colors);
   for (const line of figure.lines) {
     if (figure.kind === "session") drawSessions(pen, area, line, colors);
     else drawLine(pen, area, line, figure.hop, colors);
   }
-  drawStrip(pen, area, figure.windows, colors);
+  drawStrip(pen, area, figure, colors);
   pen.restore();
   return area;
 }
@@ -94,7 +95,7 @@ function stroke(pen, x1, y1, x2, y2) {
 
 /** Where no window is: slanted lines, which no data looks like. */
 function drawGaps(pen, area, { gaps }, colors) {
-  pen.strokeStyle = colors.line;
+  pen.strokeStyle = colors.hatch;
   pen.lineWidth = 1;
   for (const { start, end } of gaps) {
     const [x1, x2] = [Math.max(area.left, area.x(start)), Math.min(area.right, area.x(end))];
@@ -239,12 +240,13 @@ function drawBand(pen, area, { band, hop }, colors) {
 }
 
 /** Below the chart, a window each: settled for good, complete for now, or still open; a diamond where it was amended. */
-function drawStrip(pen, area, windows, colors) {
+function drawStrip(pen, area, { windows, hop }, colors) {
   const top = area.bottom + 3;
   let drawn = -Infinity;
   for (const { start, end, state } of windows) {
     const x1 = Math.max(area.x(start), drawn);
-    const x2 = area.x(end);
+    // of windows that overlap, each has the part up to the next one
+    const x2 = area.x(hop === undefined ? end : start + hop);
     if (x2 - x1 < 0.5) continue;
     drawn = x2;
     const gap = x2 - x1 > 4 ? 1 : 0;
@@ -253,6 +255,6 @@ function drawStrip(pen, area, windows, colors) {
     else for (let x = x1; x < x2 - gap; x += 4) pen.fillRect(x, top, Math.min(2, x2 - gap - x), 4);
   }
   for (const { start, end, amended } of windows) {
-    if (amended) diamond(pen, (area.x(start) + area.x(end)) / 2, top + 2, 5, colors.warn, colors.card);
+    if (amended) diamond(pen, (area.x(start) + area.x(hop === undefined ? end : start + hop)) / 2, top + 2, 5, colors.warn, colors.card);
   }
 }

@@ -22,7 +22,7 @@ export function keyText(value) {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-/** A group: `name` for people, `points` by time: [{start, end, row, amended}]. */
+/** Groups: `name` for people, `points` by time: [{start, end, row, state, amended}]. */
 export class Rows {
   constructor(view, bound) {
     this.keys = keysOf(view).map((column) => column.name);
@@ -39,7 +39,7 @@ export class Rows {
   put(row) {
     const group = this.#group(row);
     const start = timeOf(row.window_start);
-    const point = { start, end: timeOf(row.window_end), row, amended: false };
+    const point = { start, end: timeOf(row.window_end), row, state: stateOf(row), amended: false };
     const at = place(group.points, start);
     const known = group.points[at];
     if (known?.start !== start) {
@@ -49,7 +49,7 @@ export class Rows {
       if (known.row.revision > row.revision) return;
       const grew = row.revision > known.row.revision;
       // it was told to be complete, and then something late came
-      point.amended = known.amended || (grew && stateOf(known.row) !== "open");
+      point.amended = known.amended || (grew && known.state !== "open");
       group.points[at] = point;
     }
     this.version += 1;
@@ -71,11 +71,16 @@ export class Rows {
 
   /** Leaves out rows that the server no longer has: those of windows that it answered for, which it did not name. */
   keepOnly(rows, from) {
-    const named = new Set(rows.map((row) => `${row.window_start} ${groupKey(row, this.keys)}`));
+    const named = new Map();
+    for (const row of rows) {
+      const key = groupKey(row, this.keys);
+      if (!named.has(key)) named.set(key, new Set());
+      named.get(key).add(timeOf(row.window_start));
+    }
     for (const [key, group] of this.groups) {
-      for (const { start, row } of [...group.points]) {
-        if (start >= from && !named.has(`${row.window_start} ${key}`)) this.remove(row);
-      }
+      const starts = named.get(key);
+      const gone = group.points.filter(({ start }) => start >= from && !starts?.has(start));
+      for (const { row } of gone) this.remove(row);
     }
   }
 

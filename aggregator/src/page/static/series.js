@@ -1,7 +1,5 @@
 // From rows to what is drawn: which groups, their points, where nothing is. Pure.
 
-import { stateOf } from "./rows.js";
-
 /** More lines than this cannot be told apart. */
 export const MAX_SERIES = 8;
 /** Two windows of a hopping view follow one another when they are at most so many steps apart. */
@@ -44,7 +42,7 @@ export function lineOf(group, column, within) {
     start: point.start,
     end: point.end,
     value: numberOf(point.row, column),
-    state: stateOf(point.row),
+    state: point.state,
     amended: point.amended,
     overflow: group.overflow,
   }));
@@ -57,28 +55,31 @@ export function bandOf(group, columns, within) {
     start: point.start,
     end: point.end,
     values: columns.map((column) => numberOf(point.row, column.name)),
-    state: stateOf(point.row),
+    state: point.state,
     amended: point.amended,
   }));
   return { name: group.name, key: group.key, points };
 }
 
+const OPENNESS = { final: 0, complete: 1, open: 2 };
+
 /**
- * The windows of some lines, oldest first: {start, end, state, amended}. A window is as open as its most open group.
+ * The windows of some groups, oldest first: {start, end, state, amended}. A window is as open as its most open group.
  */
-export function windowsOf(lines) {
-  const order = ["open", "complete", "final"];
+export function windowsOf(groups, within) {
   const windows = new Map();
-  for (const { points } of lines) {
-    for (const { start, end, state, amended } of points) {
+  for (const { points } of groups) {
+    for (const point of points) {
+      if (!within(point)) continue;
+      const { start, end, state, amended } = point;
       const known = windows.get(start);
       if (!known) {
         windows.set(start, { start, end, state, amended });
         continue;
       }
-      known.end = Math.max(known.end, end);
+      if (end > known.end) known.end = end;
       known.amended ||= amended;
-      if (order.indexOf(state) < order.indexOf(known.state)) known.state = state;
+      if (OPENNESS[state] > OPENNESS[known.state]) known.state = state;
     }
   }
   return [...windows.values()].sort((a, b) => a.start - b.start);
@@ -116,7 +117,7 @@ export function newestOf(groups, column, within) {
     for (const point of group.points) {
       if (!within(point)) continue;
       newest = Math.max(newest, point.start);
-      if (stateOf(point.row) !== "open") newestComplete = Math.max(newestComplete, point.start);
+      if (point.state !== "open") newestComplete = Math.max(newestComplete, point.start);
     }
   }
   const start = Number.isFinite(newestComplete) ? newestComplete : newest;
@@ -126,7 +127,7 @@ export function newestOf(groups, column, within) {
     const value = point && numberOf(point.row, column);
     if (value === undefined || value === null) continue;
     const { end, amended } = point;
-    bars.push({ name: group.name || column, key: group.key, overflow: group.overflow, value, start, end, state: stateOf(point.row), amended });
+    bars.push({ name: group.name || column, key: group.key, overflow: group.overflow, value, start, end, state: point.state, amended });
   }
   return bars.sort((a, b) => b.value - a.value || (a.name < b.name ? -1 : 1));
 }

@@ -1,6 +1,6 @@
 // Colours for canvases, from the style sheet's custom properties. Read once for each colour scheme.
 
-const NAMES = ["ink", "muted", "line", "grid", "card", "accent", "accent-soft", "warn", "final"];
+const NAMES = ["ink", "muted", "line", "grid", "card", "accent", "accent-soft", "warn", "final", "hatch"];
 const SERIES = 8;
 
 const dark = matchMedia("(prefers-color-scheme: dark)");

@@ -45,7 +45,7 @@ export class ViewForm {
       el("label", { for: "view-sql", class: "field-label" }, "SQL"),
       this.sql.node,
       this.error,
-      el("details", { class: "view-options" }, el("summary", {}, "Options"), el("div", { class: "form-row" }, ...this.options.map(({ label }) => label))),
+      el("details", { class: "view-options" }, el("summary", {}, "Options"), el("div", { class: "form-row" }, ...this.options.map(({ node }) => node))),
       el("div", { class: "actions" }, this.save, button("Cancel", () => this.#leave())),
     );
     form.addEventListener("submit", (event) => {
@@ -59,7 +59,7 @@ export class ViewForm {
     const id = `view-${option.name.replace("_", "-")}`;
     const input = el("input", { type: "text", id, placeholder: option.usual, inputmode: option.number ? "numeric" : null, "aria-describedby": `${id}-hint`, "data-testid": id });
     const hint = el("span", { class: "quiet hint", id: `${id}-hint` }, option.hint);
-    return { ...option, input, label: el("div", {}, labelled(option.label, input), hint) };
+    return { ...option, input, node: el("div", {}, labelled(option.label, input), hint) };
   }
 
   /** Opens for a new view, or for the one that is given. */
@@ -71,7 +71,7 @@ export class ViewForm {
     this.startField.hidden = view !== undefined;
     this.stream.replaceChildren(el("option", { value: "" }, "choose …"), ...this.streams().map((name) => el("option", { value: name }, name)));
     this.sql.value = view?.sql ?? template(this.streams()[0] ?? "demo");
-    for (const { name, input } of this.options) input.value = view?.options?.[name] ?? view?.[name] ?? "";
+    for (const { name, input } of this.options) input.value = view?.[name] ?? "";
     this.#calm();
     setText(this.nameError, "");
     this.save.disabled = false;
@@ -97,7 +97,7 @@ export class ViewForm {
     const body = { sql: this.sql.value };
     for (const { name, input, number } of this.options) {
       const text = input.value.trim();
-      if (text) body[name] = number && /^\d+$/.test(text) ? Number(text) : text;
+      if (text) body[name] = number ? Number(text) : text;
     }
     return body;
   }
@@ -121,6 +121,12 @@ export class ViewForm {
     }
     this.#calm();
     this.sql.clear();
+    const notNumber = this.options.find(({ number, input }) => number && !/^\d*$/.test(input.value.trim()));
+    if (notNumber) {
+      this.error.replaceChildren(el("p", {}, `${notNumber.label} is a whole number, as ${notNumber.usual}.`));
+      this.#wrongOption(notNumber.name).focus();
+      return;
+    }
     this.save.disabled = true;
     try {
       const made = await put(`/api/v1/views/${encodeURIComponent(name)}`, this.#body());
@@ -135,7 +141,7 @@ export class ViewForm {
 
   /** Says what is wrong, where it is. */
   #tell(error) {
-    const { line, column, hint } = error instanceof ApiError ? error.detail : {};
+    const { line, column, hint, option } = error instanceof ApiError ? error.detail : {};
     const placed = typeof line === "number" && typeof column === "number";
     const where = placed ? `Line ${line}, column ${column}: ` : "";
     const kept = error instanceof ApiError ? "" : ". What you wrote is still here: save it again in a moment";
@@ -144,7 +150,15 @@ export class ViewForm {
       ...(hint ? [el("p", { class: "hint" }, "Hint: ", el("code", {}, hint))] : []),
     );
     if (placed) this.sql.mark(line, column);
-    else this.save.focus();
+    else (this.#wrongOption(option) ?? this.save).focus();
+  }
+
+  /** The field of an option that was refused, marked and in sight. */
+  #wrongOption(option) {
+    for (const { name, input } of this.options) setAttribute(input, "aria-invalid", String(name === option));
+    const wrong = this.options.find(({ name }) => name === option)?.input;
+    if (wrong) wrong.closest("details").open = true;
+    return wrong;
   }
 
   /** The address of this form for a view. */

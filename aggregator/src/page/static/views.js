@@ -20,10 +20,14 @@ export class Views {
     this.looks = looks;
     this.list = [];
     this.listed = false;
+    /** Views of which rows were missed; undefined stands for all. */
+    this.behind = new Set();
     this.refresher = new Refresher(() => this.#read());
     this.browse = new Browse(address, () => this.#look());
     this.form = new ViewForm(address, { known: () => this.list, streams, saved: (view) => this.#take(view) });
     this.detailPlace = byId("view-detail");
+    this.range = byId("range");
+    this.head = byId("view-new").parentElement;
     address.listen((place, before, travelled) => this.#show(place, before, travelled));
     setInterval(() => this.#tick(), WHILE_READING);
   }
@@ -94,6 +98,7 @@ export class Views {
       this.#dropDetail();
       this.detail = new Detail(this.address, view, { deleted: () => this.#deleted(view.name) });
       this.detailPlace.replaceChildren(this.detail.node);
+      this.detail.controls.prepend(this.range);
     }
     this.detail.show(place);
     if (travelled) this.detail.focus();
@@ -113,6 +118,8 @@ export class Views {
   }
 
   #dropDetail() {
+    // there is one choice of time, which goes along
+    if (this.range.parentElement !== this.head) this.head.insertBefore(this.range, this.head.lastElementChild);
     this.detail?.remove();
     this.detail = undefined;
     this.detailPlace.replaceChildren();
@@ -138,24 +145,39 @@ export class Views {
     return this.detail?.view.name === name ? this.detail.feed : this.browse.feedOf(name);
   }
 
-  take({ view, row }) {
-    this.#feedOf(view)?.take(row);
+  /** Rows of any views: [{view, row}]. */
+  take(batch) {
+    const byView = new Map();
+    for (const { view, row } of batch) {
+      const rows = byView.get(view);
+      if (rows) rows.push(row);
+      else byView.set(view, [row]);
+    }
+    for (const [view, rows] of byView) this.#feedOf(view)?.take(rows);
   }
 
   gone({ view, row }) {
     this.#feedOf(view)?.gone(row);
   }
 
-  /** After a lost connection, what is shown may be behind. */
+  /** What is shown may be behind. */
   reload() {
     for (const feed of this.#feeds()) feed.load();
   }
 
+  /** These views are followed from now on: what changed in them since they were read was not told. */
+  catchUp(names) {
+    for (const feed of this.#feeds()) if (names.includes(feed.view.name)) feed.refresh();
+  }
+
   /** Rows were missed because there are too many: reads them now, or soon when that was done a moment ago. */
-  missed() {
-    this.catchUp ??= setTimeout(() => {
-      this.catchUp = undefined;
-      this.reload();
+  missed({ view }) {
+    this.behind.add(view);
+    this.later ??= setTimeout(() => {
+      this.later = undefined;
+      const all = this.behind.has(undefined);
+      for (const feed of this.#feeds()) if (all || this.behind.has(feed.view.name)) feed.load();
+      this.behind.clear();
     }, CATCH_UP_AFTER);
   }
 }
