@@ -119,7 +119,7 @@ export class Card {
   }
 
   #draw(measure) {
-    const asked = { view: this.view, rows: this.feed.rows, measure, range: this.feed.range(), now: serverNow(), slots: this.slots };
+    const asked = { view: this.view, rows: this.feed.rows, since: this.feed.since, measure, range: this.feed.range(), now: serverNow(), slots: this.slots };
     if (this.kind === "top") {
       const { bars, groups } = barFigure(asked);
       this.bars.show(bars.slice(0, 8), `${measure} of ${this.view.name}, largest groups`);

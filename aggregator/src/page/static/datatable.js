@@ -19,6 +19,7 @@ export function tableColumns(view) {
     label: column.name,
     note: errorNote(column),
     numeric: !keys.has(column.name) && (column.type === "integer" || column.type === "number"),
+    untyped: !keys.has(column.name) && column.type === "any",
     value: ({ row }) => row[column.name],
     text: ({ row }) => cellText(row, column.name, keys.has(column.name)),
   }));
@@ -101,12 +102,25 @@ export class DataTable {
 
   /** `points` is taken over and sorted; `columns`: names of the view's columns to show, all when there is none. */
   show(points, { sort, find = "", columns = [] } = {}) {
+    this.#learnTypes(points);
     this.#setColumns(columns, sort);
     const wanted = find.trim().toLowerCase();
     const hits = wanted ? points.filter((point) => this.columns.some((one) => one.text(point).toLowerCase().includes(wanted))) : points;
     this.points = sorted(hits, this.all, sort);
     this.of = points.length;
     this.#fill();
+  }
+
+  /** What a column without a declared type holds shows with the first value. */
+  #learnTypes(points) {
+    for (const column of this.all) {
+      if (!column.untyped) continue;
+      const value = points.map((point) => column.value(point)).find((one) => one !== null && one !== undefined);
+      if (value === undefined) continue;
+      column.untyped = false;
+      column.numeric = typeof value === "number";
+      this.columns = [];
+    }
   }
 
   #setColumns(chosen, sort) {

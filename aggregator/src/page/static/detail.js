@@ -131,7 +131,6 @@ export class Detail {
     this.edit.href = ViewForm.linkTo(place, this.view.name);
     this.groupFilter.show(place.where);
     this.feed.aim(place, this.measure.value);
-    this.chart.cursor.hide();
     this.#changed();
   }
 
@@ -181,6 +180,7 @@ export class Detail {
     else if (state === "failed") text = `Cannot be read at present: ${error}. What is shown may be old; it is tried again.`;
     else if (truncated) text = `There are more rows than are shown: the newest ${integer(this.feed.rows.size)} are here, and the past of the groups that are drawn. Choose groups or a shorter time to see all of them.`;
     setText(this.notice, text);
+    setAttribute(this.notice, "data-level", state === "ready" ? "info" : "warn");
     this.notice.hidden = text === "";
     setAttribute(this.node, "data-state", state);
   }
@@ -201,7 +201,7 @@ export class Detail {
   }
 
   #asked(measure) {
-    return { view: this.view, rows: this.feed.rows, measure, range: this.feed.range(), now: serverNow(), slots: this.slots };
+    return { view: this.view, rows: this.feed.rows, since: this.feed.since, measure, range: this.feed.range(), now: serverNow(), slots: this.slots };
   }
 
   #showBars(measure) {

@@ -29,6 +29,8 @@ export class Feed {
     /** `loading`, `ready`, `failed` (with `error`) or `deleted`. */
     this.state = "loading";
     this.truncated = false;
+    /** Windows from here on were read with all of their groups. */
+    this.since = -Infinity;
     this.readAt = undefined;
   }
 
@@ -75,7 +77,8 @@ export class Feed {
       this.truncated = answer.truncated === true || Boolean(answer.next);
       if (!this.truncated) this.rows.keepOnly(answer.rows, from ?? -Infinity);
       for (const row of answer.rows) this.#put(row);
-      this.approximate = answer.columns;
+      this.since = this.truncated ? Date.parse(answer.rows.at(-1)?.window_start) : -Infinity;
+      this.columns = answer.columns;
       this.windows = answer.windows ?? [];
       this.state = "ready";
       this.error = undefined;

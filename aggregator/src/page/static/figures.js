@@ -43,13 +43,13 @@ function spanOf(range, windows, now) {
 }
 
 /** Lines over time: {figure, groups: how many there are, drawn: their groups}. */
-export function lineFigure({ view, rows, measure, range, now, slots }) {
+export function lineFigure({ view, rows, since, measure, range, now, slots }) {
   const within = withinRange(range);
   const groups = ranked(rows.groups.values(), measure, within);
   const drawn = groups.slice(0, MAX_SERIES).sort(byName);
   const lines = drawn.map((group) => lineOf(group, measure, within));
   slots.assign(lines);
-  return { figure: figureOf({ view, lines, windows: windowsOf(groups, within), range, now }), groups: groups.length, drawn };
+  return { figure: figureOf({ view, lines, windows: windowsOf(groups, within), since, range, now }), groups: groups.length, drawn };
 }
 
 /** Percentiles of one group: the named one, else the one that has most of the measure. */
@@ -65,11 +65,11 @@ export function bandFigure({ view, rows, measure, range, now, slots, group }) {
   return { figure: { ...figure, band, values: extent([band]) }, groups: groups.length, drawn: [chosen] };
 }
 
-function figureOf({ view, lines, windows, range, now }) {
+function figureOf({ view, lines, windows, since = -Infinity, range, now }) {
   const kind = windowKind(view);
   const hop = hopOf(kind, windows);
-  // between sessions there is nothing by their nature
-  const gaps = kind === "session" ? [] : gapsOf(windows, hop);
+  // between sessions there is nothing by their nature, and of what was not read nobody knows
+  const gaps = kind === "session" ? [] : gapsOf(windows, hop).filter((gap) => gap.start >= since);
   return { kind, hop, lines, windows, gaps, time: spanOf(range, windows, now), values: extent(lines) };
 }
 
