@@ -35,7 +35,8 @@ mod tests;
 pub use actor::{EngineOptions, EngineThread, start};
 pub use engine::Engine;
 pub use handle::{
-    EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, ViewInfo, WindowsError,
+    EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, TimedPage, ViewInfo,
+    WindowsError,
 };
 pub use live::LiveEvent;
 pub use load::VIEWS_FILE;
