@@ -20,6 +20,7 @@ mod codec;
 #[cfg(test)]
 mod crash_tests;
 mod engine;
+mod filter;
 mod gather;
 mod groups;
 mod handle;
@@ -27,6 +28,7 @@ mod keys;
 mod live;
 mod load;
 mod messages;
+mod place;
 mod read;
 mod row;
 mod state;
@@ -42,6 +44,7 @@ pub use handle::{
 };
 pub use live::LiveEvent;
 pub use load::VIEWS_FILE;
+pub use place::PagePlace;
 pub use messages::{
     AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, QueryError, ScanPage, ScanPlace,
     Snapshot, StateError, ViewCounters, ViewSnapshot, ViewStats, WindowChange, WindowHit, WindowPage,
