@@ -12,7 +12,8 @@ use super::{ApiError, ApiState};
 use crate::commit::StreamRow;
 use crate::export::{Format, Sheet};
 use crate::sql::{
-    Catalog, Deadline, EventTable, MAX_TIME, SqlAnswer, SqlError, SqlLimits, Table, ViewTable, on_own_thread, run,
+    Catalog, Deadline, EventTable, MAX_TIME, SqlAnswer, SqlError, SqlLimits, Table, ViewTable, on_own_thread,
+    run,
 };
 
 /// How long a question waits for one of the places.
@@ -49,7 +50,9 @@ async fn sql(
     };
     if format == Format::Json {
         let answer = ask(&state, body.query, limits).await?;
-        return Ok(HttpResponse::Ok().insert_header((header::VARY, "accept")).json(answer));
+        return Ok(HttpResponse::Ok()
+            .insert_header((header::VARY, "accept"))
+            .json(answer));
     }
     let place = export::place(&state).await?;
     let SqlAnswer {
@@ -74,7 +77,8 @@ fn rows(wanted: Option<usize>, format: Format) -> Result<usize, ApiError> {
     if (1..=max).contains(&wanted) {
         return Ok(wanted);
     }
-    let message = format!("limit {wanted} is not a number from 1 to {max}, which is the most for this format");
+    let message =
+        format!("limit {wanted} is not a number from 1 to {max}, which is the most for this format");
     Err(ApiError::bad_request("invalid_query", message).with("parameter", "limit"))
 }
 

@@ -89,7 +89,9 @@ async fn windows(
     if format == Format::Json {
         let query = window_query(pairs, DEFAULT_LIMIT, MAX_LIMIT)?;
         let page = state.engine.windows(name, query).await?;
-        return Ok(HttpResponse::Ok().insert_header((header::VARY, "accept")).json(page));
+        return Ok(HttpResponse::Ok()
+            .insert_header((header::VARY, "accept"))
+            .json(page));
     }
     let query = window_query(pairs, export::MAX_ROWS, export::MAX_ROWS)?;
     let place = export::place(&state).await?;

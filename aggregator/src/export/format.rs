@@ -139,7 +139,10 @@ mod tests {
             assert_eq!(Format::choose(None, Some(accept)), Ok(format), "{accept}");
         }
         assert_eq!(Format::choose(None, None), Ok(Format::Json));
-        assert_eq!(Format::choose(Some("parquet"), Some("text/csv")), Ok(Format::Parquet));
+        assert_eq!(
+            Format::choose(Some("parquet"), Some("text/csv")),
+            Ok(Format::Parquet)
+        );
         assert!(matches!(
             Format::choose(None, Some("image/png")),
             Err(FormatError::NotAcceptable(_))

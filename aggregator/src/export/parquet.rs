@@ -134,10 +134,12 @@ fn write(
     at: usize,
 ) -> Result<()> {
     match kind {
-        ColumnType::Timestamp | ColumnType::Integer => put::<Int64Type>(column, rows, at, |value| match value {
-            Scalar::Int(value) | Scalar::Time(value) => Some(*value),
-            _ => None,
-        }),
+        ColumnType::Timestamp | ColumnType::Integer => {
+            put::<Int64Type>(column, rows, at, |value| match value {
+                Scalar::Int(value) | Scalar::Time(value) => Some(*value),
+                _ => None,
+            })
+        }
         ColumnType::Number => put::<DoubleType>(column, rows, at, Scalar::as_f64),
         ColumnType::Boolean => put::<BoolType>(column, rows, at, |value| match value {
             Scalar::Bool(value) => Some(*value),

@@ -32,11 +32,21 @@ fn csv_tells_null_from_the_empty_text_and_quotes_what_needs_it() {
             column("ok", ColumnType::Boolean),
         ],
         rows: vec![
-            vec!["x,y".into(), Scalar::Float(2.0), Scalar::Time(NOON), Scalar::Bool(true)],
+            vec![
+                "x,y".into(),
+                Scalar::Float(2.0),
+                Scalar::Time(NOON),
+                Scalar::Bool(true),
+            ],
             vec!["two\nlines".into(), Scalar::Int(-3), Scalar::Null, Scalar::Null],
             vec!["".into(), Scalar::Float(1e300), Scalar::Null, Scalar::Null],
             vec![Scalar::Null, Scalar::Null, Scalar::Null, Scalar::Null],
-            vec!["say \"hi\"".into(), Scalar::Float(0.1), Scalar::Null, Scalar::Null],
+            vec![
+                "say \"hi\"".into(),
+                Scalar::Float(0.1),
+                Scalar::Null,
+                Scalar::Null,
+            ],
         ],
     };
     assert_eq!(
@@ -69,7 +79,11 @@ fn parquet_has_the_types_of_the_values_and_nulls_over_several_row_groups() {
                     Scalar::Time(NOON + row),
                     if row % 3 == 0 { Scalar::Null } else { "a".into() },
                     Scalar::Int(row),
-                    if row == 15_000 { Scalar::Float(0.5) } else { Scalar::Int(row) },
+                    if row == 15_000 {
+                        Scalar::Float(0.5)
+                    } else {
+                        Scalar::Int(row)
+                    },
                     if row == 7 { "text".into() } else { Scalar::Int(row) },
                     Scalar::Bool(row == 1),
                     Scalar::Null,
@@ -96,12 +110,20 @@ fn parquet_has_the_types_of_the_values_and_nulls_over_several_row_groups() {
         let fields: Vec<Field> = row.get_column_iter().map(|(_, field)| field.clone()).collect();
         let number = i64::try_from(number).expect("small");
         assert_eq!(fields[0], Field::TimestampMillis(NOON + number));
-        let site = if number % 3 == 0 { Field::Null } else { Field::Str("a".to_owned()) };
+        let site = if number % 3 == 0 {
+            Field::Null
+        } else {
+            Field::Str("a".to_owned())
+        };
         assert_eq!(fields[1], site);
         assert_eq!(fields[2], Field::Long(number));
         let widened = if number == 15_000 { 0.5 } else { number as f64 };
         assert_eq!(fields[3], Field::Double(widened));
-        let mixed = if number == 7 { "text".to_owned() } else { number.to_string() };
+        let mixed = if number == 7 {
+            "text".to_owned()
+        } else {
+            number.to_string()
+        };
         assert_eq!(fields[4], Field::Str(mixed));
         assert_eq!(fields[5], Field::Bool(number == 1));
         assert_eq!(fields[6], Field::Null);

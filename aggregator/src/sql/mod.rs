@@ -14,9 +14,9 @@ mod messages;
 mod module;
 mod run;
 mod table;
-mod thread;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod views;
 
 pub use events::EventTable;

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use super::messages::{Deadline, MAX_QUERY, SqlAnswer, SqlError, SqlLimits};
+use super::module;
+use super::table::Catalog;
+use crate::view::{Column, ColumnType, Scalar};
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Connection, ErrorCode, Statement};
 use tributary_shared::time::parse_rfc3339;
-use super::messages::{Deadline, MAX_QUERY, SqlAnswer, SqlError, SqlLimits};
-use super::module;
-use super::table::Catalog;
-use crate::view::{Column, ColumnType, Scalar};
 
 /// Steps of SQLite's machine between two looks at the clock: well under a millisecond.
 const STEPS_A_LOOK: i32 = 10_000;

@@ -144,7 +144,9 @@ impl<'a> Wanted<'a> {
             ColumnType::Boolean if text != "true" && text != "false" => {
                 Some(format!("{text:?} is no boolean; write true or false"))
             }
-            ColumnType::Integer | ColumnType::Number | ColumnType::Timestamp if operator == Operator::Prefix => {
+            ColumnType::Integer | ColumnType::Number | ColumnType::Timestamp
+                if operator == Operator::Prefix =>
+            {
                 Some("looks for the beginning of a text, and the column has none".to_owned())
             }
             ColumnType::Integer | ColumnType::Number if self.number.is_none() => {

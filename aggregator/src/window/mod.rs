@@ -44,12 +44,12 @@ pub use handle::{
 };
 pub use live::LiveEvent;
 pub use load::VIEWS_FILE;
-pub use place::PagePlace;
 pub use messages::{
     AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, QueryError, ScanPage, ScanPlace,
     Snapshot, StateError, ViewCounters, ViewSnapshot, ViewStats, WindowChange, WindowHit, WindowPage,
     WindowQuery, WindowRow, WindowScan,
 };
+pub use place::PagePlace;
 pub use store::{LoadReport, StoreError, ViewFacts, ViewStore, inspect};
 
 /// Rows of one page of windows when the reader names no limit.

@@ -41,7 +41,7 @@ impl PagePlace {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let mut reader = Reader::new(&bytes).ok()?;
+        let (mut reader, _) = Reader::new(&bytes, &[KEY_FORMAT]).ok()?;
         let definition = u32::try_from(reader.u64().ok()?).ok()?;
         let window_start = reader.u64().ok()?.cast_signed();
         let keys = reader.u64().ok().filter(|keys| *keys <= MAX_KEYS as u64)?;
@@ -69,13 +69,29 @@ mod tests {
     fn a_place_survives_its_text_and_nonsense_is_none() {
         let place = PagePlace {
             window_start: -60_000,
-            key: vec!["käse/…".into(), Scalar::Null, Scalar::Int(-1), Scalar::Float(0.5), Scalar::Bool(true)],
+            key: vec![
+                "käse/…".into(),
+                Scalar::Null,
+                Scalar::Int(-1),
+                Scalar::Float(0.5),
+                Scalar::Bool(true),
+            ],
             definition: definition("SELECT 1"),
         };
         let text = place.to_text();
-        assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+        assert!(
+            text.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        );
         assert_eq!(PagePlace::parse(&text), Some(place));
-        for nonsense in ["", "AA", "?", "AQ", &text[..text.len() - 4], &format!("{text}AAAA")] {
+        for nonsense in [
+            "",
+            "AA",
+            "?",
+            "AQ",
+            &text[..text.len() - 4],
+            &format!("{text}AAAA"),
+        ] {
             assert_eq!(PagePlace::parse(nonsense), None, "{nonsense}");
         }
     }

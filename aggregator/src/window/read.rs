@@ -51,7 +51,9 @@ impl Engine {
         let behind = after.map(|place| place.window_start.saturating_add(1));
         let to = [query.to, behind].into_iter().flatten().min();
         let is_behind = |row: &RowRef<'_>| {
-            after.is_none_or(|place| row.window_start() < place.window_start || row.compare_key(&place.key).is_gt())
+            after.is_none_or(|place| {
+                row.window_start() < place.window_start || row.compare_key(&place.key).is_gt()
+            })
         };
         let (mut rows, mut next, mut truncated) = (Vec::new(), None, false);
         for start in self.window_starts(state, query.from, to).rev() {
