@@ -15,6 +15,7 @@ mod kills;
 mod kills_at_work;
 mod namespaces;
 mod offline;
+mod page_modules;
 mod raw_agent;
 mod registry_clients;
 mod replay;

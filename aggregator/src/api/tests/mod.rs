@@ -21,6 +21,7 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tributary_shared::ids::{AgentId, Epoch, GatewayId, LaneKey, LaneNo, LineageId, Seq, StreamName};
+use tributary_shared::time::{now_millis, parse_rfc3339};
 use tributary_shared::wire::batch::EVENT_TIME_COLUMN;
 use tributary_shared::wire::frame::checksum;
 use tributary_shared::wire::{
@@ -253,6 +254,21 @@ async fn a_view_is_made_read_filtered_and_removed() {
     assert_eq!(none["rows"], json!([]));
     let (_, none) = call(&app, get("/api/v1/views/r/windows?n=4")).await;
     assert_eq!(none["rows"], json!([]));
+    let (_, changed) = call(&app, get("/api/v1/views/r/windows?changes=true")).await;
+    assert_eq!(
+        (&changed["rows"], &changed["truncated"]),
+        (&page["rows"], &json!(false))
+    );
+    let at = changed["changed_at"][0]
+        .as_str()
+        .and_then(parse_rfc3339)
+        .expect("a time");
+    assert!((now_millis() - at).abs() < 600_000, "{changed}");
+    let (status, error) = call(&app, get("/api/v1/views/r/windows?changes=1")).await;
+    assert_eq!(
+        (status, &error["error"]["parameter"]),
+        (StatusCode::BAD_REQUEST, &json!("changes"))
+    );
     assert_eq!(
         call(&app, TestRequest::delete().uri("/api/v1/views/r")).await.0,
         StatusCode::NO_CONTENT
@@ -350,7 +366,7 @@ async fn the_books_agree() {
     );
     let (_, lanes) = call(&app, get("/api/v1/lanes")).await;
     assert_eq!(lanes["lanes"][0]["mark"], json!(4));
-    let soon = tributary_shared::time::now_millis() + 1_000;
+    let soon = now_millis() + 1_000;
     let counted: u64 = mesh
         .state
         .throughput
@@ -539,7 +555,12 @@ async fn the_pages_stream_has_the_rows_of_the_views_that_it_names() {
     let mut seen = Vec::new();
     while seen.len() < 2 {
         let rows = next_event(&mut two, "windows").await;
-        seen.extend(rows.as_array().expect("rows").iter().map(|one| one["view"].to_string()));
+        seen.extend(
+            rows.as_array()
+                .expect("rows")
+                .iter()
+                .map(|one| one["view"].to_string()),
+        );
     }
     seen.sort();
     assert_eq!(seen, [r#""r""#, r#""t""#], "and nothing of s between them");
@@ -550,7 +571,10 @@ async fn the_pages_stream_has_the_rows_of_the_views_that_it_names() {
     assert_eq!(next_event(&mut later, "windows").await[0]["view"], json!("late"));
 
     let (status, error) = call(&app, get("/api/v1/live?view=r")).await;
-    assert_eq!((status, &error["error"]["parameter"]), (StatusCode::BAD_REQUEST, &json!("view")));
+    assert_eq!(
+        (status, &error["error"]["parameter"]),
+        (StatusCode::BAD_REQUEST, &json!("view"))
+    );
     drop((two, later));
     mesh.close().await;
 }
