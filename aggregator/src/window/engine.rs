@@ -12,9 +12,9 @@ use super::messages::{
     AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, Snapshot, StateError, ViewCounters,
     ViewStats, WindowChange, WindowHit,
 };
-use super::state::ViewState;
+use super::state::{Applied, ViewState};
 use crate::commit::LogPos;
-use crate::view::ViewPlan;
+use crate::view::{ViewOptions, ViewPlan, WindowKind};
 
 /// All views with their windows, and the clocks of all lanes. Pure: the state after a sequence of entries
 /// depends on nothing but the entries.
@@ -55,15 +55,20 @@ impl Engine {
     /// Adds a view, or replaces one whose SQL differs; one with equal SQL stays as it is. Returns whether the
     /// view began anew.
     pub fn put_view(&mut self, plan: Arc<ViewPlan>) -> bool {
-        if self
-            .views
-            .get(plan.name())
-            .is_some_and(|known| known.plan.sql == plan.sql)
+        self.put_view_with(plan, self.config.options)
+    }
+
+    /// The same with the view's own options. A change of nothing but the allowed lateness keeps the windows.
+    pub fn put_view_with(&mut self, plan: Arc<ViewPlan>, options: ViewOptions) -> bool {
+        if let Some(known) = self.views.get_mut(plan.name())
+            && known.plan.sql == plan.sql
+            && known.options.same_windows(&options)
         {
+            known.options = options;
             return false;
         }
         self.generations += 1;
-        let mut state = ViewState::new(Arc::clone(&plan), self.generations);
+        let mut state = ViewState::new(Arc::clone(&plan), options, self.generations);
         state.live = self.position == LogPos(0);
         self.views.insert(Arc::clone(&plan.name), state);
         true
@@ -99,7 +104,7 @@ impl Engine {
     /// The time up to which all active lanes of a stream have reported.
     #[must_use]
     pub fn watermark(&self, stream: &StreamName) -> Option<Millis> {
-        self.clocks.progress(stream, &self.config).watermark()
+        self.clocks.progress(stream, &self.config, 0).watermark()
     }
 
     #[must_use]
@@ -169,7 +174,7 @@ impl Engine {
         }
         let event = records.slice(row, 1);
         let reading = self.views.values().filter(|state| state.plan.stream == *stream);
-        reading.filter_map(|state| state.locate(&event)).collect()
+        reading.flat_map(|state| state.locate(&event)).collect()
     }
 
     /// What changed since the last snapshot.
@@ -214,21 +219,27 @@ impl Engine {
     pub fn reset_view(&mut self, view: &str) {
         self.generations += 1;
         if let Some(state) = self.views.get_mut(view) {
-            *state = ViewState::new(Arc::clone(&state.plan), self.generations);
+            *state = ViewState::new(Arc::clone(&state.plan), state.options, self.generations);
             state.live = self.position == LogPos(0);
         }
     }
 }
 
 fn change(state: &mut ViewState, batch: &AppliedBatch<'_>, config: &EngineConfig) -> Option<WindowChange> {
-    let slots = state.apply(batch, config);
-    if slots.is_empty() {
+    let Applied { slots, gone } = state.apply(batch, config);
+    if slots.is_empty() && gone.is_empty() {
         return None;
     }
-    let groups = slots.into_iter().map(GroupId).collect();
+    let merged = matches!(state.plan.window, WindowKind::Hop { .. });
+    let panes = slots.iter().filter(|_| merged).map(|slot| state.groups.window(*slot));
+    let windows = Engine::windows_over_panes(&state.plan, panes.collect());
+    let groups = slots.into_iter().filter(|_| !merged).map(GroupId).collect();
     Some(WindowChange {
         view: Arc::clone(&state.plan.name),
         groups,
+        windows,
+        since: batch.pos,
+        gone,
         generation: state.generation,
     })
 }

@@ -4,6 +4,8 @@
 //! gets its slot, then each aggregate runs over its column once. Slot 0 belongs to no group: it takes the rows
 //! that would need one group more than the bound allows, so that the inner loops need no test for them.
 
+mod sessions;
+
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 
@@ -11,14 +13,21 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use tributary_shared::time::Millis;
 
 use super::cells::Cells;
-use super::codec::{FORMAT, Reader, put_scalar, put_u64};
+use super::codec::{KEY_FORMAT, Reader, STATE_FORMAT, STATE_FORMAT_1, put_scalar, put_u64};
 use super::keys::{Interner, KeyCodes, KeyRef};
-use super::messages::{EngineConfig, GroupState, StateError};
-use crate::view::{CellSpec, Mode, Scalar, Vector};
+use super::messages::{GoneRow, GroupName, GroupState, StateError};
+use super::panes::pane_codes;
+use crate::commit::LogPos;
+use crate::view::{CellSpec, Mode, Scalar, Vector, WindowKind};
+
+pub(super) use sessions::SessionRules;
+use sessions::Sessions;
 
 /// The slot of rows that found no room.
 const OVERFLOW: u32 = 0;
 const UNKNOWN: u32 = u32::MAX;
+/// The window of a slot that no group has.
+const FREE: Millis = Millis::MIN;
 /// A batch's groups are looked up in a plain array while it has at most so many places per row.
 const DIRECT_PER_ROW: usize = 8;
 const DIRECT_MIN: usize = 4096;
@@ -36,11 +45,26 @@ pub(super) struct Groups {
     ids: Vec<u32>,
     unsaved_slots: Vec<u32>,
     cells: Vec<Cells>,
-    batches: u64,
+    /// The entry that is being folded.
+    pos: LogPos,
     /// Slots that the present batch changed.
     touched: Vec<u32>,
     /// A stored key was written in another form than ours: all groups must be stored anew.
     rekeyed: bool,
+    sessions: Sessions,
+    /// Rows that the present batch ended.
+    gone: Vec<GoneRow>,
+    /// Stored groups that are no more.
+    removed: Vec<GroupName>,
+}
+
+/// What a view may hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Groups of one window.
+    pub groups: usize,
+    /// Bytes of key texts.
+    pub key_bytes: usize,
 }
 
 /// What every group has, together because it changes together.
@@ -49,8 +73,8 @@ struct Head {
     window: Millis,
     rows: u64,
     revision: u64,
-    /// The batch that changed the group last.
-    stamp: u64,
+    /// The log position of the entry that changed the group last.
+    changed_at: LogPos,
     unsaved: bool,
 }
 
@@ -73,9 +97,12 @@ impl Groups {
             ids: Vec::new(),
             unsaved_slots: Vec::new(),
             cells: specs.iter().map(|spec| Cells::new(spec.kind)).collect(),
-            batches: 0,
+            pos: LogPos(0),
             touched: Vec::new(),
             rekeyed: false,
+            sessions: Sessions::default(),
+            gone: Vec::new(),
+            removed: Vec::new(),
         };
         groups.cells.iter_mut().for_each(Cells::push);
         groups.push_slot(0, &vec![0; keys]);
@@ -84,7 +111,7 @@ impl Groups {
 
     /// Groups, without the overflow.
     pub(super) fn len(&self) -> usize {
-        self.heads.len() - 1
+        self.heads.len() - 1 - self.sessions.free()
     }
 
     pub(super) fn window_count(&self) -> usize {
@@ -105,7 +132,8 @@ impl Groups {
     }
 
     pub(super) fn contains(&self, slot: u32) -> bool {
-        slot != OVERFLOW && (slot as usize) < self.heads.len()
+        let head = self.heads.get(slot as usize);
+        slot != OVERFLOW && head.is_some_and(|head| head.window != FREE)
     }
 
     pub(super) fn window(&self, slot: u32) -> Millis {
@@ -114,6 +142,11 @@ impl Groups {
 
     pub(super) fn revision(&self, slot: u32) -> u64 {
         self.heads[slot as usize].revision
+    }
+
+    /// The log position of the group's last change.
+    pub(super) fn changed_at(&self, slot: u32) -> LogPos {
+        self.heads[slot as usize].changed_at
     }
 
     pub(super) fn row_count(&self, slot: u32) -> u64 {
@@ -134,13 +167,15 @@ impl Groups {
     pub(super) fn assign(
         &mut self,
         times: &[Millis],
-        size: Millis,
+        window: &WindowKind,
         columns: &[KeyCodes],
-        config: &EngineConfig,
+        pos: LogPos,
+        bounds: &Bounds,
     ) -> (Vec<u32>, u64) {
-        self.batches += 1;
+        self.pos = pos;
         self.touched.clear();
-        let (window_codes, windows) = window_codes(times, size);
+        self.gone.clear();
+        let (window_codes, windows) = pane_codes(times, window);
         let ids = columns
             .iter()
             .map(|column| vec![UNKNOWN; column.radix()])
@@ -167,7 +202,7 @@ impl Groups {
                     if known != UNKNOWN {
                         return known;
                     }
-                    let slot = self.slot(windows[*place as usize / stride], row, &mut lookup, config);
+                    let slot = self.slot(windows[*place as usize / stride], row, &mut lookup, bounds);
                     direct[*place as usize] = slot;
                     slot
                 };
@@ -176,7 +211,7 @@ impl Groups {
             None => window_codes
                 .iter()
                 .enumerate()
-                .map(|(row, code)| self.slot(windows[*code as usize], row, &mut lookup, config))
+                .map(|(row, code)| self.slot(windows[*code as usize], row, &mut lookup, bounds))
                 .collect(),
         };
         for slot in &slots {
@@ -186,9 +221,23 @@ impl Groups {
         (slots, overflowed)
     }
 
+    fn groups_of(&self, window: Millis) -> usize {
+        self.by_window.get(&window).map_or(0, Vec::len)
+    }
+
     /// Folds a column into an aggregate.
     pub(super) fn update(&mut self, cell: usize, slots: &[u32], values: &Vector, mode: Mode) {
         self.cells[cell].update(slots, values, mode);
+    }
+
+    /// The key values of a slot.
+    pub(super) fn keys(&self, slot: u32) -> Vec<Scalar> {
+        (0..self.interners.len()).map(|at| self.key(slot, at).clone()).collect()
+    }
+
+    /// Rows that the last batch ended.
+    pub(super) fn take_gone(&mut self) -> Vec<GoneRow> {
+        std::mem::take(&mut self.gone)
     }
 
     /// Slots that the last batch changed, each once.
@@ -197,7 +246,7 @@ impl Groups {
     }
 
     /// The slot of a row, made if there is room.
-    fn slot(&mut self, window: Millis, row: usize, lookup: &mut Lookup<'_>, config: &EngineConfig) -> u32 {
+    fn slot(&mut self, window: Millis, row: usize, lookup: &mut Lookup<'_>, bounds: &Bounds) -> u32 {
         let mut key = [0u32; crate::view::MAX_KEYS];
         let key = &mut key[..lookup.columns.len()];
         let mut known = true;
@@ -212,7 +261,7 @@ impl Groups {
         }
         let found = if known { self.find(window, key) } else { None };
         let slot = found
-            .or_else(|| self.insert(window, row, key, lookup, config))
+            .or_else(|| self.insert(window, row, key, lookup, bounds))
             .unwrap_or(OVERFLOW);
         self.touch(slot);
         slot
@@ -239,7 +288,7 @@ impl Groups {
         row: usize,
         key: &mut [u32],
         lookup: &mut Lookup<'_>,
-        config: &EngineConfig,
+        bounds: &Bounds,
     ) -> Option<u32> {
         let new_bytes = |at: usize| match key[at] {
             UNKNOWN => lookup.columns[at]
@@ -248,7 +297,7 @@ impl Groups {
             _ => 0,
         };
         let bytes: usize = (0..key.len()).map(new_bytes).sum();
-        if self.len() >= config.max_groups || self.key_bytes + bytes > config.max_key_bytes {
+        if self.groups_of(window) >= bounds.groups || self.key_bytes + bytes > bounds.key_bytes {
             return None;
         }
         self.key_bytes += bytes;
@@ -276,6 +325,42 @@ impl Groups {
         slot
     }
 
+    /// Adds a group of other cells of the same kinds to a slot. Revisions add up; the newest change counts.
+    pub(super) fn merge_slot(&mut self, slot: u32, source: &Self, from: u32) {
+        self.merge_head(slot, source, from);
+        for (cells, other) in self.cells.iter_mut().zip(&source.cells) {
+            cells.merge_from(slot, other, from);
+        }
+    }
+
+    /// The same for what a group has beside its cells.
+    pub(super) fn merge_head(&mut self, slot: u32, source: &Self, from: u32) {
+        let other = source.heads[from as usize];
+        let head = &mut self.heads[slot as usize];
+        head.rows += other.rows;
+        head.revision += other.revision;
+        head.changed_at = head.changed_at.max(other.changed_at);
+    }
+
+    /// The slot of a window's group, made if it is not there; without a bound.
+    pub(super) fn slot_of(&mut self, window: Millis, key: &[Scalar]) -> u32 {
+        let mut ids = Vec::with_capacity(key.len());
+        for (interner, value) in self.interners.iter_mut().zip(key) {
+            let value_ref = KeyRef::Scalar(value);
+            ids.push(match interner.find(value_ref) {
+                Some(id) => id,
+                None => {
+                    self.key_bytes += value_ref.heap_bytes();
+                    interner.insert(value.clone())
+                }
+            });
+        }
+        self.find(window, &ids).unwrap_or_else(|| {
+            self.cells.iter_mut().for_each(Cells::push);
+            self.link(window, &ids)
+        })
+    }
+
     fn push_slot(&mut self, window: Millis, key: &[u32]) -> u32 {
         // the bound on groups is far below 2^32
         let slot = self.heads.len() as u32;
@@ -283,7 +368,7 @@ impl Groups {
             window,
             rows: 0,
             revision: 0,
-            stamp: 0,
+            changed_at: LogPos(0),
             unsaved: false,
         });
         self.ids.extend_from_slice(key);
@@ -292,10 +377,10 @@ impl Groups {
 
     fn touch(&mut self, slot: u32) {
         let head = &mut self.heads[slot as usize];
-        if slot == OVERFLOW || head.stamp == self.batches {
+        if slot == OVERFLOW || head.changed_at == self.pos {
             return;
         }
-        head.stamp = self.batches;
+        head.changed_at = self.pos;
         head.revision += 1;
         self.touched.push(slot);
         if !head.unsaved {
@@ -307,21 +392,28 @@ impl Groups {
     /// The groups that changed since the last call, in stored form.
     pub(super) fn take_unsaved(&mut self) -> Vec<GroupState> {
         let slots = std::mem::take(&mut self.unsaved_slots);
-        slots
-            .into_iter()
-            .map(|slot| {
-                self.heads[slot as usize].unsaved = false;
-                self.encode(slot)
-            })
-            .collect()
+        let unsaved = |slot: &u32| std::mem::take(&mut self.heads[*slot as usize].unsaved);
+        let slots: Vec<u32> = slots.into_iter().filter(unsaved).collect();
+        slots.into_iter().map(|slot| self.encode(slot)).collect()
+    }
+
+    /// The stored groups that ended since the last call.
+    pub(super) fn take_removed(&mut self) -> Vec<GroupName> {
+        std::mem::take(&mut self.removed)
+    }
+
+    fn stored_key(&self, slot: u32) -> Vec<u8> {
+        let mut key = vec![KEY_FORMAT];
+        (0..self.interners.len()).for_each(|at| put_scalar(&mut key, self.key(slot, at)));
+        key
     }
 
     fn encode(&self, slot: u32) -> GroupState {
-        let mut key = vec![FORMAT];
-        (0..self.interners.len()).for_each(|at| put_scalar(&mut key, self.key(slot, at)));
-        let mut state = vec![FORMAT];
+        let key = self.stored_key(slot);
+        let mut state = vec![STATE_FORMAT];
         put_u64(&mut state, self.row_count(slot));
         put_u64(&mut state, self.revision(slot));
+        put_u64(&mut state, self.changed_at(slot).0);
         self.cells.iter().for_each(|cells| cells.encode(slot, &mut state));
         GroupState {
             window_start: self.window(slot),
@@ -336,7 +428,7 @@ impl Groups {
     /// # Errors
     /// When the bytes are not of this view. The groups are then in disorder and must be thrown away.
     pub(super) fn restore(&mut self, group: &GroupState) -> Result<(), StateError> {
-        let mut reader = Reader::new(&group.key)?;
+        let (mut reader, _) = Reader::new(&group.key, &[KEY_FORMAT])?;
         let mut key = Vec::with_capacity(self.interners.len());
         for interner in &mut self.interners {
             let stored = reader.scalar()?;
@@ -355,8 +447,13 @@ impl Groups {
         if known.is_some() && !self.rekeyed {
             return Err(StateError::Malformed);
         }
-        let mut reader = Reader::new(&group.state)?;
+        let (mut reader, format) = Reader::new(&group.state, &[STATE_FORMAT, STATE_FORMAT_1])?;
         let (rows, revision) = (reader.u64()?, reader.u64()?);
+        let changed_at = match format {
+            // nobody noted it: before anything that a reader may have seen
+            STATE_FORMAT_1 => LogPos(0),
+            _ => LogPos(reader.u64()?),
+        };
         for cells in &mut self.cells {
             cells.push_encoded(&mut reader)?;
         }
@@ -371,6 +468,7 @@ impl Groups {
         let head = &mut self.heads[slot as usize];
         head.rows += rows;
         head.revision += revision;
+        head.changed_at = head.changed_at.max(changed_at);
         Ok(())
     }
 
@@ -391,26 +489,4 @@ fn hash_group(hasher: &DefaultHashBuilder, window: Millis, key: &[u32]) -> u64 {
     state.write_i64(window);
     key.iter().for_each(|id| state.write_u32(*id));
     state.finish()
-}
-
-/// The start of each row's window, as a number, and the starts.
-fn window_codes(times: &[Millis], size: Millis) -> (Vec<u32>, Vec<Millis>) {
-    let mut starts: Vec<Millis> = Vec::new();
-    let mut known = hashbrown::HashMap::new();
-    // most rows fall into the window of the row before
-    let (mut start, mut code) = (Millis::MAX, 0);
-    let codes = times
-        .iter()
-        .map(|time| {
-            if !(start..start.saturating_add(size)).contains(time) {
-                start = time - time.rem_euclid(size);
-                code = *known.entry(start).or_insert_with(|| {
-                    starts.push(start);
-                    (starts.len() - 1) as u32
-                });
-            }
-            code
-        })
-        .collect();
-    (codes, starts)
 }

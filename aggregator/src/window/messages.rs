@@ -9,35 +9,29 @@ use tributary_shared::ids::{AgentId, LaneNo, StreamName};
 use tributary_shared::time::{Millis, to_rfc3339};
 
 use crate::commit::LogPos;
-use crate::view::{Column, Scalar};
+use crate::view::{Column, Scalar, ViewOptions};
 
 /// How the engine treats time and bounds its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineConfig {
-    /// A window is final when its stream's watermark is this far past its end, in ms.
-    pub allowed_lateness: Millis,
+    /// The options of views that are put without any.
+    pub options: ViewOptions,
     /// How far an event's time may run ahead of its commit before it stops to move the watermark, in ms.
     pub future_tolerance: Millis,
     /// A lane that committed nothing for this long (against the newest commit of its stream) holds no
     /// watermark back, in ms.
     pub idle_after: Millis,
-    /// Groups (rows of all windows) that one view may hold. Events for further groups are counted as
-    /// overflowed.
-    pub max_groups: usize,
-    /// Bytes of group key texts that one view may hold, bounded in the same way.
+    /// Bytes of group key texts that one view may hold. Events for further groups are counted as overflowed.
     pub max_key_bytes: usize,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
-            // devices are offline for days, and a weekend is 60 hours
-            allowed_lateness: 72 * 3_600_000,
+            options: ViewOptions::default(),
             // more than NTP ever corrects, less than the smallest window that people chart
             future_tolerance: 60_000,
             idle_after: 300_000,
-            // about 150 bytes each
-            max_groups: 1_000_000,
             max_key_bytes: 256 * 1024 * 1024,
         }
     }
@@ -64,13 +58,29 @@ pub struct GroupId(pub(crate) u32);
 
 /// The rows of one view that one batch changed. Read them with [`super::Engine::rows`], at leisure: what is
 /// read is the newest state.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WindowChange {
     pub view: Arc<str>,
-    /// Each row once.
+    /// Each row once. Empty for views whose windows are made from others' when they are read.
     pub groups: Vec<GroupId>,
+    /// For those views: the starts of windows with changed rows, each once.
+    pub windows: Vec<Millis>,
+    /// The first log position of the changes: rows that changed there or later are meant.
+    pub since: LogPos,
+    /// Rows that are no more, because they became part of another or begin at another time now.
+    pub gone: Vec<GoneRow>,
     /// Which version of the view they belong to.
     pub(crate) generation: u64,
+}
+
+/// The name of a row that is no more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GoneRow {
+    pub window_start: Millis,
+    /// As it was.
+    pub window_end: Millis,
+    /// In the order of the view's keys.
+    pub key: Vec<Scalar>,
 }
 
 /// Which windows to read.
@@ -111,17 +121,22 @@ pub struct WindowPage {
 }
 
 /// One group of one window. Serialized as one object: the view's columns in SELECT order, then
-/// `window_start`, `window_end`, `revision`, `final` and `completeness`.
+/// `window_start`, `window_end`, `revision`, `final` and `completeness`, and `overflow` where it is true.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WindowRow {
     pub columns: Arc<[Column]>,
     /// In the order of `columns`.
     pub values: Vec<Scalar>,
-    pub window_start: Millis,
+    /// `None` in views without windows.
+    pub window_start: Option<Millis>,
     /// Exclusive.
-    pub window_end: Millis,
+    pub window_end: Option<Millis>,
     /// 1 at first, then 1 more for each batch that changed the row.
     pub revision: u64,
+    /// The log position of the row's last change.
+    pub changed_at: LogPos,
+    /// The row stands for all groups that its window had no room for.
+    pub overflow: bool,
     /// No lane is expected to change the row any more. Data that comes still does.
     pub is_final: bool,
     /// Share of the stream's active lanes whose watermark passed the window's end, 0 to 1.
@@ -145,11 +160,14 @@ impl Serialize for WindowRow {
                 map.serialize_entry(&column.name, value)?;
             }
         }
-        map.serialize_entry("window_start", &to_rfc3339(self.window_start))?;
-        map.serialize_entry("window_end", &to_rfc3339(self.window_end))?;
+        map.serialize_entry("window_start", &self.window_start.map(to_rfc3339))?;
+        map.serialize_entry("window_end", &self.window_end.map(to_rfc3339))?;
         map.serialize_entry("revision", &self.revision)?;
         map.serialize_entry("final", &self.is_final)?;
         map.serialize_entry("completeness", &self.completeness)?;
+        if self.overflow {
+            map.serialize_entry("overflow", &true)?;
+        }
         map.end()
     }
 }
@@ -206,10 +224,11 @@ pub struct ScanPage {
 pub struct WindowHit {
     #[serde(serialize_with = "shared")]
     pub view: Arc<str>,
-    #[serde(with = "tributary_shared::time::rfc3339")]
-    pub window_start: Millis,
-    #[serde(with = "tributary_shared::time::rfc3339")]
-    pub window_end: Millis,
+    /// `None` in views without windows.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub window_start: Option<Millis>,
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub window_end: Option<Millis>,
     /// The group key by column.
     pub group: serde_json::Map<String, serde_json::Value>,
 }
@@ -270,11 +289,21 @@ pub struct ViewSnapshot {
     pub view: Arc<str>,
     /// The definition that the state belongs to: state of another definition is not stored.
     pub sql: Arc<str>,
+    pub options: ViewOptions,
     /// Forget what was stored: the state began anew.
     pub reset: bool,
     pub position: LogPos,
     pub counters: ViewCounters,
+    /// Groups that are no more. To be deleted before `groups` are put, of which one may have the name again.
+    pub removed: Vec<GroupName>,
     pub groups: Vec<GroupState>,
+}
+
+/// What a stored group is found by, within its view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupName {
+    pub window_start: Millis,
+    pub key: Vec<u8>,
 }
 
 /// One group in stored form.
@@ -294,6 +323,11 @@ pub enum StateError {
     Malformed,
     #[error("there is no such view")]
     UnknownView,
+}
+
+#[expect(clippy::ref_option, reason = "serde passes a reference")]
+fn rfc3339_or_null<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(to_rfc3339).serialize(serializer)
 }
 
 fn shared<T: ?Sized + Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {

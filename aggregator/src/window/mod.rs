@@ -27,6 +27,7 @@ mod keys;
 mod live;
 mod load;
 mod messages;
+mod panes;
 mod read;
 mod row;
 mod state;
@@ -42,7 +43,7 @@ pub use handle::{
 pub use live::LiveEvent;
 pub use load::VIEWS_FILE;
 pub use messages::{
-    AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, QueryError, ScanPage, ScanPlace,
+    AppliedBatch, EngineConfig, GoneRow, GroupId, GroupName, GroupState, LaneWatermark, QueryError, ScanPage, ScanPlace,
     Snapshot, StateError, ViewCounters, ViewSnapshot, ViewStats, WindowChange, WindowHit, WindowPage,
     WindowQuery, WindowRow, WindowScan,
 };

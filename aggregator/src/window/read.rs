@@ -7,9 +7,10 @@ use super::engine::Engine;
 use super::messages::{
     QueryError, ScanPage, ScanPlace, WindowChange, WindowPage, WindowQuery, WindowRow, WindowScan,
 };
-use super::row::RowRef;
+use super::gather::Wanted;
+use super::row::{RowRef, time};
 use super::state::ViewState;
-use crate::view::{Column, ColumnType, Scalar, ViewPlan};
+use crate::view::{Column, ColumnType, Expr, Leaf, Scalar, ViewPlan};
 
 /// What a filter of a query looks at.
 #[derive(Debug, Clone, Copy)]
@@ -23,9 +24,10 @@ enum Looked {
 
 /// The filters of a query, with what the rows' clocks say.
 struct Sieve<'a> {
-    engine: &'a Engine,
     progress: Progress,
     filters: Vec<(Looked, &'a str)>,
+    /// As much of the filters as can be told before a row is made.
+    wanted: Wanted<'a>,
 }
 
 impl Sieve<'_> {
@@ -38,10 +40,10 @@ impl Sieve<'_> {
     fn looked_at(&self, looked: Looked, row: &RowRef<'_>) -> Scalar {
         match looked {
             Looked::Output(column) => row.output(column),
-            Looked::WindowStart => Scalar::Time(row.window_start()),
-            Looked::WindowEnd => Scalar::Time(row.window_end()),
+            Looked::WindowStart => time(row.window_start()),
+            Looked::WindowEnd => time(row.window_end()),
             Looked::Revision => Scalar::Int(row.revision().cast_signed()),
-            Looked::Final => Scalar::Bool(self.engine.is_final(&self.progress, row.window_end())),
+            Looked::Final => Scalar::Bool(row.window_end().is_some_and(|end| self.progress.is_final(end))),
         }
     }
 }
@@ -57,7 +59,7 @@ impl Engine {
         let mut rows = Vec::new();
         let mut truncated = false;
         for start in self.window_starts(state, query.from, query.to).rev() {
-            let window = self.window_rows(state, start);
+            let window = self.window_rows(state, start, &sieve.wanted);
             let mut found: Vec<RowRef<'_>> = window.rows().filter(|row| sieve.keeps(row)).collect();
             found.sort_unstable_by(RowRef::compare);
             let room = query.limit - rows.len();
@@ -95,7 +97,7 @@ impl Engine {
         let mut room = scan.limit;
         let mut rows = Vec::new();
         for window_start in self.window_starts(state, from, scan.to) {
-            let window = self.window_rows(state, window_start);
+            let window = self.window_rows(state, window_start, &sieve.wanted);
             // a window's rows are only ever added to
             let mut left = window.rows().skip(skip);
             let mut looked = 0;
@@ -138,9 +140,18 @@ impl Engine {
             .map(|group| group.0)
             .filter(|slot| state.groups.contains(*slot));
         let (plan, groups) = (state.plan.as_ref(), &state.groups);
-        slots
+        let mut rows: Vec<WindowRow> = slots
             .map(|slot| self.row(&progress, &RowRef { plan, groups, slot }))
-            .collect()
+            .collect();
+        let wanted = Wanted {
+            since: Some(change.since),
+            ..Wanted::default()
+        };
+        for start in &change.windows {
+            let window = self.window_rows(state, *start, &wanted);
+            rows.extend(window.rows().map(|row| self.row(&progress, &row)));
+        }
+        rows
     }
 
     fn state(&self, view: &str) -> Result<&ViewState, QueryError> {
@@ -149,7 +160,8 @@ impl Engine {
     }
 
     fn progress(&self, state: &ViewState) -> Progress {
-        self.clocks.progress(&state.plan.stream, &self.config)
+        self.clocks
+            .progress(&state.plan.stream, &self.config, state.options.allowed_lateness)
     }
 
     fn sieve<'a>(
@@ -157,10 +169,21 @@ impl Engine {
         state: &ViewState,
         asked: &'a [(String, String)],
     ) -> Result<Sieve<'a>, QueryError> {
+        let filters = filters(&state.plan, asked)?;
+        let key = |(looked, text): &(Looked, &'a str)| match looked {
+            Looked::Output(column) => match state.plan.outputs[*column] {
+                Expr::Leaf(Leaf::Key(key)) => Some((key, *text)),
+                _ => None,
+            },
+            _ => None,
+        };
         Ok(Sieve {
-            engine: self,
             progress: self.progress(state),
-            filters: filters(&state.plan, asked)?,
+            wanted: Wanted {
+                keys: filters.iter().filter_map(key).collect(),
+                since: None,
+            },
+            filters,
         })
     }
 
@@ -173,16 +196,11 @@ impl Engine {
             window_start: row.window_start(),
             window_end,
             revision: row.revision(),
-            is_final: self.is_final(progress, window_end),
-            completeness: progress.completeness(window_end),
+            changed_at: row.changed_at(),
+            overflow: false,
+            is_final: window_end.is_some_and(|end| progress.is_final(end)),
+            completeness: window_end.map_or(1.0, |end| progress.completeness(end)),
         }
-    }
-
-    fn is_final(&self, progress: &Progress, window_end: i64) -> bool {
-        let final_at = window_end.saturating_add(self.config.allowed_lateness);
-        progress
-            .watermark()
-            .is_some_and(|watermark| watermark >= final_at)
     }
 }
 

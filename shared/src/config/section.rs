@@ -274,7 +274,7 @@ impl Section {
     pub(super) fn finish(mut self) -> Vec<Problem> {
         let unknown: Vec<(String, Value)> = std::mem::take(&mut self.rest).into_iter().collect();
         for (key, value) in unknown {
-            let hint = match nearest(self.known.iter().copied(), &key) {
+            let hint = match nearest(self.known.iter().map(String::as_str), &key) {
                 Some(known) => format!("did you mean {known}?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };

@@ -179,7 +179,10 @@ fn without_a_schema_an_integral_float_is_the_integer() {
 #[test]
 fn groups_beyond_the_bound_are_counted_and_known_groups_go_on() {
     let config = EngineConfig {
-        max_groups: 2,
+        options: crate::view::ViewOptions {
+            max_groups: 2,
+            ..crate::view::ViewOptions::default()
+        },
         ..EngineConfig::default()
     };
     let mut bench = Bench::with(config, &[&view("i, count(*) AS n", "GROUP BY i")]);
@@ -220,7 +223,7 @@ fn queries_filter_limit_and_refuse_unknown_names() {
     bench.commit(1, 400_000, &record_batch(&events, Layout::Typed));
     let ask = |query: WindowQuery| {
         let page = bench.engine.windows("v0", &query).expect("answers");
-        let found: Vec<_> = page.rows.iter().map(|row| row.window_start / 60_000).collect();
+        let found: Vec<_> = page.rows.iter().map(|row| row.window_start.expect("a window") / 60_000).collect();
         (found, page.truncated)
     };
     let filter = |column: &str, text: &str| vec![(column.to_owned(), text.to_owned())];
