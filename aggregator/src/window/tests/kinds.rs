@@ -286,7 +286,8 @@ fn queries_reach_every_kind_by_range_filter_and_page() {
             inside && json!(row.value("s")) == json!("a")
         });
         assert_eq!(some, wanted.cloned().collect::<Vec<_>>(), "{}", views[view]);
-        assert!(!some.is_empty(), "{}", views[view]);
+        let one_session = view == 2;
+        assert_eq!(some.is_empty(), one_session, "{}", views[view]);
         let mut scan = crate::window::WindowScan {
             limit: 3,
             ..crate::window::WindowScan::default()
