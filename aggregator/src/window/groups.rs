@@ -334,6 +334,7 @@ impl Groups {
     }
 
     /// The same for what a group has beside its cells.
+    #[allow(dead_code, reason = "of windows that are made of panes or of another view")]
     pub(super) fn merge_head(&mut self, slot: u32, source: &Self, from: u32) {
         let other = source.heads[from as usize];
         let head = &mut self.heads[slot as usize];
@@ -343,6 +344,7 @@ impl Groups {
     }
 
     /// The slot of a window's group, made if it is not there; without a bound.
+    #[allow(dead_code, reason = "of windows that are made of panes or of another view")]
     pub(super) fn slot_of(&mut self, window: Millis, key: &[Scalar]) -> u32 {
         let mut ids = Vec::with_capacity(key.len());
         for (interner, value) in self.interners.iter_mut().zip(key) {
