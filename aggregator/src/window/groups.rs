@@ -232,7 +232,9 @@ impl Groups {
 
     /// The key values of a slot.
     pub(super) fn keys(&self, slot: u32) -> Vec<Scalar> {
-        (0..self.interners.len()).map(|at| self.key(slot, at).clone()).collect()
+        (0..self.interners.len())
+            .map(|at| self.key(slot, at).clone())
+            .collect()
     }
 
     /// Rows that the last batch ended.

@@ -7,6 +7,7 @@ use tributary_shared::time::Millis;
 
 use super::groups::{Bounds, Groups, SessionRules};
 use super::keys::KeyCodes;
+use super::late::LateLines;
 use super::messages::{AppliedBatch, EngineConfig, GoneRow, ViewCounters, ViewSnapshot, WindowHit};
 use crate::commit::LogPos;
 use crate::view::{Evaluator, Expr, Frame, Scalar, Vector, ViewOptions, ViewPlan, WindowKind};
@@ -17,6 +18,7 @@ pub(super) struct ViewState {
     pub(super) options: ViewOptions,
     pub(super) groups: Groups,
     pub(super) counters: ViewCounters,
+    pub(super) late: LateLines,
     /// The groups cover the log up to here.
     pub(super) position: LogPos,
     /// Position equals the engine's: the view takes new entries as they come.
@@ -50,6 +52,7 @@ impl ViewState {
             options,
             groups,
             counters,
+            late: LateLines::default(),
             position,
             live: false,
             generation,
@@ -64,7 +67,7 @@ impl ViewState {
         self.position = batch.pos;
         match batch.records {
             Some(records) if *batch.stream == self.plan.stream && records.num_rows() > 0 => {
-                self.fold(batch.pos, records, config)
+                self.fold(batch, records, config)
             }
             _ => Applied::default(),
         }
@@ -79,7 +82,8 @@ impl ViewState {
         }
     }
 
-    fn fold(&mut self, pos: LogPos, records: &RecordBatch, config: &EngineConfig) -> Applied {
+    fn fold(&mut self, batch: &AppliedBatch<'_>, records: &RecordBatch, config: &EngineConfig) -> Applied {
+        let pos = batch.pos;
         let plan = Arc::clone(&self.plan);
         let frame = Frame::bind(&plan, records);
         let (mode, evaluator) = (frame.mode, Evaluator::new(frame.mode));
@@ -89,6 +93,7 @@ impl ViewState {
             without_time,
         } = admit(&plan, frame, &evaluator);
         self.counters.without_time += without_time;
+        let (frame, times) = self.timely(batch, frame, times);
         if frame.rows == 0 {
             self.counters.arithmetic += evaluator.failures();
             return Applied::default();
@@ -145,7 +150,25 @@ impl ViewState {
             Some(rules) => self.groups.session_at(*time, &keys, rules).into_iter().collect(),
             None => windows_of(plan, *time),
         };
-        windows.into_iter().map(|window| hit(plan, &keys, window)).collect()
+        windows
+            .into_iter()
+            .map(|window| hit(plan, &keys, window))
+            .collect()
+    }
+
+    /// Leaves out what is older than the retention, and counts it. What counts as old follows from the entry alone.
+    fn timely(&mut self, batch: &AppliedBatch<'_>, frame: Frame, times: Int64Array) -> (Frame, Int64Array) {
+        let horizon = batch.committed_at.saturating_sub(self.options.retention);
+        let late = times.values().iter().filter(|time| **time < horizon).count() as u64;
+        if late == 0 || self.plan.window == WindowKind::None {
+            return (frame, times);
+        }
+        self.counters.too_late += late;
+        self.late.add(batch.lane, batch.range, late);
+        let timely: BooleanArray = times.values().iter().map(|time| Some(*time >= horizon)).collect();
+        let frame = frame.filter(&timely);
+        let times = frame.times();
+        (frame, times)
     }
 
     fn session_rules(&self) -> Option<SessionRules> {
@@ -163,6 +186,7 @@ impl ViewState {
             reset: std::mem::take(&mut self.reset),
             position: self.position,
             counters: self.counters,
+            late: self.late.take_unsaved(),
             removed: self.groups.take_removed(),
             groups: self.groups.take_unsaved(),
         }

@@ -329,7 +329,11 @@ fn zone(arg: &FunctionArg, fallback: (u64, u64)) -> Refused<Placed> {
                 [] => "use an IANA name, like 'Europe/Berlin'".to_owned(),
                 near => format!("did you mean '{}'?", near.join("', '")),
             };
-            Err(ViewError::new(place, format!("there is no time zone '{text}'"), hint))
+            Err(ViewError::new(
+                place,
+                format!("there is no time zone '{text}'"),
+                hint,
+            ))
         }
     }
 }

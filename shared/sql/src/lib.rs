@@ -43,8 +43,8 @@ mod zone;
 
 pub use aggregate::{Aggregate, CellKind, CellSpec};
 pub use bind::{Frame, Mode, Picked, Texts, Vector};
-pub use from::Origin;
 pub use expr::{ArithOp, CastType, CompareOp, Expr, Leaf, ScalarFn};
+pub use from::Origin;
 pub use messages::{Column, ColumnType, MAX_SQL, MAX_VIEW_NAME, ViewError};
 pub use plan::{MAX_KEYS, ViewPlan};
 pub use predicate::Predicate;

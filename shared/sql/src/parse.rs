@@ -1,8 +1,6 @@
 //! From SQL text to one SELECT over one window function, with everything else refused by place.
 
-use sqlparser::ast::{
-    Expr as Sql, ObjectName, ObjectNamePart, Query, Select, SetExpr, Spanned, Statement,
-};
+use sqlparser::ast::{Expr as Sql, ObjectName, ObjectNamePart, Query, Select, SetExpr, Spanned, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, TokenizerError};

@@ -51,7 +51,13 @@ fn the_usual_spellings_are_accepted() {
     let sql = "SELECT count(*) FROM TUMBLE(\"plant-7.readings\", \"event.at\", INTERVAL '10' SECOND)";
     let plan = ViewPlan::compile("v", sql).expect("quoted names");
     assert_eq!(plan.stream().as_str(), "plant-7.readings");
-    assert_eq!(*plan.window(), WindowKind::Tumble { size: 10_000, zone: None });
+    assert_eq!(
+        *plan.window(),
+        WindowKind::Tumble {
+            size: 10_000,
+            zone: None
+        }
+    );
 }
 
 #[test]

@@ -220,7 +220,11 @@ mod tests {
                 };
                 let end = kind.end(start).expect("on a grid");
                 assert!(start <= time && time < end, "{kind:?} {start} {time} {end}");
-                assert_eq!(kind.windows_of(end).last(), Some(&end), "{kind:?} {start} {time} {end}");
+                assert_eq!(
+                    kind.windows_of(end).last(),
+                    Some(&end),
+                    "{kind:?} {start} {time} {end}"
+                );
                 assert_eq!(kind.windows_of(end - 1), [start], "{kind:?} {start} {time} {end}");
             }
             time += 977 * DAY / 13 + 1;

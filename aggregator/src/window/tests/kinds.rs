@@ -192,7 +192,12 @@ fn follow(
 ) {
     for change in changes {
         let view: usize = change.view[1..].parse().expect("a number");
-        for GoneRow { window_start, window_end, key } in &change.gone {
+        for GoneRow {
+            window_start,
+            window_end,
+            key,
+        } in &change.gone
+        {
             let key = json!(key[0]).as_str().unwrap_or("NULL").to_owned();
             let name = (Some(*window_start), Some(*window_end), key);
             told.remove(&(view, name));
@@ -268,7 +273,12 @@ fn queries_reach_every_kind_by_range_filter_and_page() {
     let sql: Vec<&str> = views.iter().map(String::as_str).collect();
     let mut bench = Bench::new(&sql);
     let events: Vec<Event> = (-20..20)
-        .map(|i| event(i * SECOND, json!({"s": if i % 2 == 0 { "a" } else { "b" }, "i": i})))
+        .map(|i| {
+            event(
+                i * SECOND,
+                json!({"s": if i % 2 == 0 { "a" } else { "b" }, "i": i}),
+            )
+        })
         .collect();
     bench.commit(1, 0, &record_batch(&events, Layout::Typed));
     for view in 0..views.len() {
@@ -282,7 +292,9 @@ fn queries_reach_every_kind_by_range_filter_and_page() {
         };
         let some = bench.engine.windows(&name, &query).expect("answers").rows;
         let wanted = all.iter().filter(|row| {
-            let inside = row.window_start.is_none_or(|start| (-8 * SECOND..4 * SECOND).contains(&start));
+            let inside = row
+                .window_start
+                .is_none_or(|start| (-8 * SECOND..4 * SECOND).contains(&start));
             inside && json!(row.value("s")) == json!("a")
         });
         assert_eq!(some, wanted.cloned().collect::<Vec<_>>(), "{}", views[view]);
@@ -308,7 +320,10 @@ fn queries_reach_every_kind_by_range_filter_and_page() {
         assert_eq!(scanned, all, "{}", views[view]);
     }
     let running = json!(bench.page("v3").rows[0]);
-    assert_eq!((&running["window_start"], &running["final"]), (&Value::Null, &json!(false)));
+    assert_eq!(
+        (&running["window_start"], &running["final"]),
+        (&Value::Null, &json!(false))
+    );
 }
 
 #[test]
