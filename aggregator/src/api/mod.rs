@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod export;
 mod live;
+mod live_page;
 mod operations;
 mod overview;
 mod proposal;
@@ -44,6 +45,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
             web::scope("/api/v1")
                 .configure(views::configure)
                 .configure(live::configure)
+                .configure(live_page::configure)
                 .configure(books::configure)
                 .configure(events::configure)
                 .configure(dead_letters::configure)
