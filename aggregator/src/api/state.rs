@@ -23,6 +23,7 @@ const MAX_QUERIES: usize = 1;
 #[derive(Debug, Clone)]
 pub struct ApiState {
     pub log: LogReader,
+    pub commit: CommitHandle,
     pub engine: EngineHandle,
     pub agents: Arc<AgentDirectory>,
     pub throughput: Arc<Throughput>,
@@ -33,6 +34,7 @@ pub struct ApiState {
     pub(super) overview: Arc<Overview>,
     pub(super) live_slots: Arc<Semaphore>,
     pub(super) sql_places: Arc<Semaphore>,
+    pub(super) export_place: Arc<Semaphore>,
 }
 
 impl ApiState {
@@ -48,9 +50,10 @@ impl ApiState {
     ) -> Self {
         let (overview, live_slots) = (Arc::default(), Arc::new(Semaphore::new(MAX_LIVE)));
         let sql_places = Arc::new(Semaphore::new(MAX_QUERIES));
-        let replayer = Replayer::new(log.clone(), commit, schemas.clone());
+        let replayer = Replayer::new(log.clone(), commit.clone(), schemas.clone());
         Self {
             log,
+            commit,
             engine,
             agents,
             throughput,
@@ -60,6 +63,7 @@ impl ApiState {
             overview,
             live_slots,
             sql_places,
+            export_place: Arc::new(Semaphore::new(1)),
         }
     }
 

@@ -189,6 +189,14 @@ enum Waiting {
         reply: Reply<SettleAnswer>,
         answer: SettleAnswer,
     },
+    /// The group's n-th act.
+    Act {
+        reply: Reply<u64>,
+        nth: usize,
+    },
+    Head {
+        reply: Reply<()>,
+    },
 }
 
 impl Committer {
@@ -254,6 +262,15 @@ impl Committer {
                         this.judge_discard(&mut group, request)
                     });
                 }
+                Command::Record { act, reply } => {
+                    let nth = group.acts.len();
+                    group.acts.push(act);
+                    waiting.push(Waiting::Act { reply, nth });
+                }
+                Command::Sign { reply } => {
+                    group.sign = true;
+                    waiting.push(Waiting::Head { reply });
+                }
                 Command::Attach { feed, reply } => self.attach(feed, reply),
                 Command::Covered(pos) => self.trimmer.covered(pos),
                 Command::Stop => {}
@@ -261,10 +278,10 @@ impl Committer {
         }
         group.close(&self.book, now_millis());
         match self.write(&group) {
-            Ok(()) => {
+            Ok(leaves) => {
                 self.book.keep();
                 self.newest = group.newest().unwrap_or(self.newest);
-                self.answer(waiting);
+                self.answer(waiting, &leaves);
                 self.publish(group);
                 self.checkpoint_if_due();
             }
@@ -374,23 +391,24 @@ impl Committer {
         let _ = reply.send(Ok(self.newest));
     }
 
-    fn write(&mut self, group: &Group) -> Result<(), CommitError> {
+    /// Returns the leaves of the group's acts.
+    fn write(&mut self, group: &Group) -> Result<Vec<u64>, CommitError> {
         if group.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let Some(store) = &mut self.store else {
             return Err(CommitError::Stopped);
         };
         let started = Instant::now();
-        store.write(group)?;
+        let leaves = store.write(group)?;
         self.gauges.seconds.observe(started.elapsed().as_secs_f64());
         let entries = group.entries.len() + group.replays.len() + group.discards.len();
         self.unmoved += group.stored_bytes() + entries * PAGES_PER_ENTRY;
-        Ok(())
+        Ok(leaves)
     }
 
     /// A receiver that is gone does not want its answer any more; the commit stands all the same.
-    fn answer(&self, waiting: Vec<Waiting>) {
+    fn answer(&self, waiting: Vec<Waiting>, leaves: &[u64]) {
         for waiting in waiting {
             match waiting {
                 Waiting::Lane { reply, key } => {
@@ -408,6 +426,13 @@ impl Committer {
                 Waiting::Letters { reply, answer } => {
                     let _ = reply.send(Ok(answer));
                 }
+                Waiting::Act { reply, nth } => {
+                    // one for each act
+                    let _ = reply.send(leaves.get(nth).copied().ok_or(CommitError::Stopped));
+                }
+                Waiting::Head { reply } => {
+                    let _ = reply.send(Ok(()));
+                }
             }
         }
     }
@@ -420,6 +445,12 @@ impl Committer {
                     let _ = reply.send(Err(CommitError::Unavailable(reason.to_owned())));
                 }
                 Waiting::Letters { reply, .. } => {
+                    let _ = reply.send(Err(CommitError::Unavailable(reason.to_owned())));
+                }
+                Waiting::Act { reply, .. } => {
+                    let _ = reply.send(Err(CommitError::Unavailable(reason.to_owned())));
+                }
+                Waiting::Head { reply } => {
                     let _ = reply.send(Err(CommitError::Unavailable(reason.to_owned())));
                 }
                 Waiting::Batch { reply, key, .. } => {
@@ -456,6 +487,8 @@ impl Committer {
                     let answer = SettleAnswer::default();
                     waiting.push(Waiting::Letters { reply, answer });
                 }
+                Command::Record { reply, .. } => waiting.push(Waiting::Act { reply, nth: 0 }),
+                Command::Sign { reply } => waiting.push(Waiting::Head { reply }),
                 Command::Attach { feed, reply } => self.attach(feed, reply),
                 Command::Covered(pos) => self.trimmer.covered(pos),
                 Command::Stop => {}
@@ -554,6 +587,8 @@ fn gather(first: Command, queue: &mut mpsc::Receiver<Command>) -> (Vec<Command>,
             Command::Commit { batch, .. } => bytes += batch.stored_bytes(),
             Command::Replay { batch, .. } => bytes += batch.memory(),
             Command::Discard { .. }
+            | Command::Record { .. }
+            | Command::Sign { .. }
             | Command::OpenLane { .. }
             | Command::Attach { .. }
             | Command::Covered(_) => {}

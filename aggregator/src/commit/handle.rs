@@ -10,6 +10,7 @@ use tributary_shared::ids::{LaneKey, Seq};
 
 use super::letters::{DiscardRequest, PreparedReplay, SettleAnswer};
 use super::messages::{CommitAnswer, CommitError, Committed, LaneState, LogPos, Prepared};
+use crate::audit::Act;
 
 /// Commands that wait for the commit thread. Two full groups: while one is written, the next one gathers.
 pub(super) const QUEUE: usize = 128;
@@ -45,6 +46,15 @@ pub(super) enum Command {
     Attach {
         feed: Feed,
         reply: Reply<LogPos>,
+    },
+    /// Makes a leaf of the audit, and signs a head that covers it.
+    Record {
+        act: Act,
+        reply: Reply<u64>,
+    },
+    /// Signs a head of the audit, if there are leaves that none covers.
+    Sign {
+        reply: Reply<()>,
     },
     /// Entries up to here are needed for no view's recovery.
     Covered(LogPos),
@@ -159,6 +169,26 @@ impl CommitHandle {
     pub async fn discard(&self, request: DiscardRequest) -> Result<SettleAnswer, CommitError> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Discard { request, reply }).await?;
+        answer.await.unwrap_or(Err(CommitError::Stopped))
+    }
+
+    /// Records an act in the audit. The answer, the leaf's index, comes after the fsync: an act is done after it.
+    ///
+    /// # Errors
+    /// [`CommitError::Unavailable`] when nothing can be stored just now, [`CommitError::Stopped`].
+    pub async fn record(&self, act: Act) -> Result<u64, CommitError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Record { act, reply }).await?;
+        answer.await.unwrap_or(Err(CommitError::Stopped))
+    }
+
+    /// Signs a head of the audit that covers all that is recorded by now.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub async fn sign(&self) -> Result<(), CommitError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Sign { reply }).await?;
         answer.await.unwrap_or(Err(CommitError::Stopped))
     }
 

@@ -71,6 +71,20 @@ impl Export {
         }
     }
 
+    /// A head that somebody has kept, learned later than the others.
+    pub fn kept(&mut self, head: SignedHead) {
+        match &mut self.walk {
+            Some(walk) => walk.signed_head(head),
+            None => self.kept.push(head),
+        }
+    }
+
+    /// Leaves that were checked so far.
+    #[must_use]
+    pub fn leaves(&self) -> u64 {
+        self.walk.as_ref().map_or(0, Walk::size)
+    }
+
     /// The next line.
     ///
     /// # Errors

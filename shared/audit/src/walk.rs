@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::hash::Hash;
 use crate::tree::{BLOCK_LEVEL, Node, Tree, fold};
-use crate::{AuditError, Leaf, PublicKey, SignedHead};
+use crate::{AuditError, Leaf, PublicKey, SignedHead, time_text};
 
 /// Findings that are kept; the others are counted.
 const MAX_FINDINGS: usize = 100;
@@ -64,6 +64,36 @@ impl Outcome {
     #[must_use]
     pub fn unsigned(&self) -> u64 {
         self.size - self.newest.as_ref().map_or(0, |head| head.head.size)
+    }
+}
+
+/// In plain words, findings first.
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for finding in &self.findings {
+            writeln!(f, "WRONG: {finding}")?;
+        }
+        if self.more > 0 {
+            writeln!(f, "and {} more", self.more)?;
+        }
+        let verdict = if self.is_sound() { "RIGHT" } else { "Of this tree" };
+        let newest = self.newest.as_ref().map_or_else(
+            || "no head fits it".to_owned(),
+            |head| {
+                format!(
+                    "the newest head is of {} leaves, {}",
+                    head.head.size,
+                    time_text(head.head.at)
+                )
+            },
+        );
+        write!(
+            f,
+            "{verdict}: {} leaves, {} signed heads fit; {newest}; {} leaves are not signed yet",
+            self.size,
+            self.heads,
+            self.unsigned()
+        )
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::process::ExitCode;
 
 use tributary_audit::{
-    AuditError, ConsistencyProof, Export, InclusionProof, Outcome, PublicKey, Receipt, SignedHead, time_text,
+    AuditError, ConsistencyProof, Export, InclusionProof, PublicKey, Receipt, SignedHead, time_text,
 };
 
 const USAGE: &str = "\
@@ -115,7 +115,7 @@ fn check(given: &Given) -> Result<(String, bool), Failed> {
         export.line(&line.map_err(unreadable)?)?;
     }
     let (outcome, key) = export.finish()?;
-    let mut said = describe(&outcome);
+    let mut said = outcome.to_string();
     if given.keys.is_empty() {
         said.push_str(&format!(
             "\nNo key was given: the file was checked by the key {} that it names itself, which anybody could have put \
@@ -124,38 +124,6 @@ fn check(given: &Given) -> Result<(String, bool), Failed> {
         ));
     }
     Ok((said, outcome.is_sound()))
-}
-
-fn describe(outcome: &Outcome) -> String {
-    let Outcome { size, heads, .. } = outcome;
-    let mut lines: Vec<String> = outcome
-        .findings
-        .iter()
-        .map(|finding| format!("WRONG: {finding}"))
-        .collect();
-    if outcome.more > 0 {
-        lines.push(format!("and {} more", outcome.more));
-    }
-    let verdict = if outcome.is_sound() {
-        "RIGHT"
-    } else {
-        "Of this tree"
-    };
-    let newest = outcome.newest.as_ref().map_or_else(
-        || "no head fits it".to_owned(),
-        |head| {
-            format!(
-                "the newest head is of {} leaves, {}",
-                head.head.size,
-                time_text(head.head.at)
-            )
-        },
-    );
-    lines.push(format!(
-        "{verdict}: {size} leaves, {heads} signed heads fit; {newest}; {} leaves are not signed yet",
-        outcome.unsigned()
-    ));
-    lines.join("\n")
 }
 
 fn proof(given: &Given, text: &str) -> Result<(String, bool), Failed> {
