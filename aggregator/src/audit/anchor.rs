@@ -1,6 +1,7 @@
 //! The growing end of the tree: what the commit thread appends to, within its transactions.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::{Connection, TransactionBehavior};
 use serde_json::{Value, json};
@@ -38,6 +39,8 @@ pub struct Anchor {
     signed: Signed,
     /// Up to where a leaf says that retention has deleted.
     floor: LogPos,
+    /// The newest head.
+    head: Option<Arc<str>>,
 }
 
 impl Anchor {
@@ -63,6 +66,7 @@ impl Anchor {
         let mut anchor = Self {
             signed: Signed { size: 0, at: 0 },
             floor: recorded_floor(&transaction)?,
+            head: newest.as_deref().map(Arc::from),
             tree,
             key,
             origin,
@@ -165,6 +169,12 @@ impl Anchor {
         Ok(())
     }
 
+    /// The text of the newest head, durable or about to be.
+    #[must_use]
+    pub fn head(&self) -> Option<&Arc<str>> {
+        self.head.as_ref()
+    }
+
     /// Bytes that the tree takes in log.db, about.
     #[must_use]
     pub fn stored_bytes(&self) -> u64 {
@@ -244,7 +254,9 @@ impl Anchor {
             root: self.tree.root(),
             at: now,
         };
-        stored::put_head(db, &head.sign(&self.key))?;
+        let head = head.sign(&self.key);
+        stored::put_head(db, &head)?;
+        self.head = Some(head.to_string().into());
         self.signed = Signed { size, at: now };
         Ok(())
     }

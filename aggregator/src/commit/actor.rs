@@ -10,6 +10,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -113,6 +114,7 @@ pub fn open_with_retention(
     let reader = LogReader::open(&options.dir, health_watch)?;
     let (commands, queue) = mpsc::channel(QUEUE);
     let (committed, watcher) = watch::channel(loaded.newest);
+    let (head, head_watch) = watch::channel(store.audit.head().cloned());
     let gauges = Gauges::new(loaded.newest, loaded.open_letters);
     gauges.floor.set(loaded.floor.0 as f64);
     let committer = Committer {
@@ -126,6 +128,7 @@ pub fn open_with_retention(
         schemas,
         committed,
         health,
+        head,
         failed_bytes: 0,
         trimmer: Trimmer::new(keep),
         gauges,
@@ -135,7 +138,7 @@ pub fn open_with_retention(
         .name("commit".to_owned())
         .spawn(move || committer.run(queue))?;
     Ok((
-        CommitHandle::new(commands, watcher),
+        CommitHandle::new(commands, watcher, head_watch),
         reader,
         CommitThread { thread },
     ))
@@ -167,6 +170,8 @@ pub(super) struct Committer {
     schemas: SchemaCache,
     committed: watch::Sender<LogPos>,
     health: watch::Sender<LogHealth>,
+    /// The newest head of the audit, for who hands it on.
+    head: watch::Sender<Option<Arc<str>>>,
     /// What the write that failed last would have stored, about.
     failed_bytes: usize,
     pub(super) trimmer: Trimmer,
@@ -279,6 +284,7 @@ impl Committer {
         group.close(&self.book, now_millis());
         match self.write(&group) {
             Ok(leaves) => {
+                self.tell_head();
                 self.book.keep();
                 self.newest = group.newest().unwrap_or(self.newest);
                 self.answer(waiting, &leaves);
@@ -292,6 +298,14 @@ impl Committer {
             }
         }
         Ok(())
+    }
+
+    /// What is signed is durable by now.
+    fn tell_head(&self) {
+        let newest = self.store.as_ref().and_then(|store| store.audit.head());
+        if newest != self.head.borrow().as_ref() {
+            self.head.send_replace(newest.cloned());
+        }
     }
 
     /// open → failed.

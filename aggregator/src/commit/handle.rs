@@ -67,6 +67,7 @@ pub struct CommitHandle {
     commands: mpsc::Sender<Command>,
     room: Arc<Semaphore>,
     committed: watch::Receiver<LogPos>,
+    head: watch::Receiver<Option<Arc<str>>>,
 }
 
 /// An answer that is still to come. Dropping it does not take the batch back.
@@ -84,11 +85,16 @@ impl Future for PendingAnswer {
 }
 
 impl CommitHandle {
-    pub(super) fn new(commands: mpsc::Sender<Command>, committed: watch::Receiver<LogPos>) -> Self {
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        committed: watch::Receiver<LogPos>,
+        head: watch::Receiver<Option<Arc<str>>>,
+    ) -> Self {
         Self {
             commands,
             room: Arc::new(Semaphore::new(QUEUE_KIB as usize)),
             committed,
+            head,
         }
     }
 
@@ -190,6 +196,12 @@ impl CommitHandle {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Sign { reply }).await?;
         answer.await.unwrap_or(Err(CommitError::Stopped))
+    }
+
+    /// The newest signed head of the audit.
+    #[must_use]
+    pub fn audit_head(&self) -> Option<Arc<str>> {
+        self.head.borrow().clone()
     }
 
     /// The newest committed position, as it rises.

@@ -226,6 +226,9 @@ impl Actor for Session {
         actix::spawn(submit(queue, commit, registry, ctx.address()));
         ctx.run_interval(TICK_EVERY, |actor, ctx| {
             let now = actor.setup.clock.tick();
+            if let Some(head) = actor.setup.shared.commit.audit_head() {
+                actor.setup.link.audit_head(&head);
+            }
             actor.setup.link.tick(now, now_millis());
             actor.pump(ctx);
         });

@@ -70,7 +70,10 @@ impl World {
                         .forgotten_and_taken(no, from, epoch, agent.of, &mut self.oracle);
                     agent.spool.sync(&mut self.oracle);
                 }
-                AgentOutput::Connected { .. } | AgentOutput::Refused { .. } | AgentOutput::Schema { .. } => {}
+                AgentOutput::Connected { .. }
+                | AgentOutput::Refused { .. }
+                | AgentOutput::Schema { .. }
+                | AgentOutput::AuditHead(_) => {}
                 AgentOutput::Close {
                     retry_after, code, ..
                 } => self.closed(at, retry_after, code),

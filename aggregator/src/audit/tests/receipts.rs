@@ -74,7 +74,10 @@ async fn a_receipt_of_an_entry_that_was_edited_or_of_another_event_is_refused() 
             "UPDATE log SET body = zeroblob(length(body)) WHERE pos = 2",
             "columns",
         ),
-        ("UPDATE dead_letters SET payload = 'x' WHERE seq = 13", "a letter"),
+        (
+            "UPDATE dead_letters SET payload = x'78' WHERE seq = 13",
+            "a letter",
+        ),
     ] {
         let copy = tempfile::tempdir().expect("dir");
         for name in [LOG_FILE, KEY_FILE, PUBLIC_KEY_FILE] {
