@@ -10,6 +10,7 @@ pub mod audit;
 pub mod backup;
 pub mod commit;
 pub mod config;
+pub mod export;
 pub mod page;
 pub mod registry;
 pub mod replay;

@@ -230,7 +230,7 @@ impl std::io::Write for Answer {
 
 /// The whole audit, as `tributary-audit-verify` reads it. One at a time: each reads all of it.
 async fn export(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
-    let place = state.export_place.clone().try_acquire_owned().map_err(|_| {
+    let place = state.audit_export.clone().try_acquire_owned().map_err(|_| {
         let message = "the audit is being exported for somebody else; try again when that is done";
         ApiError::new(StatusCode::TOO_MANY_REQUESTS, "busy", message)
     })?;

@@ -335,7 +335,9 @@ impl World {
                     self.faults.sessions_superseded += 1;
                 }
             }
-            UpstreamOutput::Schema { .. } | UpstreamOutput::SchemaById { .. } => {}
+            UpstreamOutput::Schema { .. }
+            | UpstreamOutput::SchemaById { .. }
+            | UpstreamOutput::AuditHead(_) => {}
             UpstreamOutput::Close { .. } => self.cut_upstream(gateway),
         }
     }
