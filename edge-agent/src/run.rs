@@ -74,7 +74,7 @@ pub async fn run(
         connection,
         max_request: config.intake.max_request,
         checks,
-        heads,
+        heads: heads.clone(),
     };
     let outcome = tokio::select! {
         () = intake::serve(listener, context, shutdown) => Ok(()),
@@ -86,6 +86,7 @@ pub async fn run(
         // an actor that is gone has taken its leave
         let _ = addr.send(Stop).await;
     }
+    heads.save().await;
     spool.shutdown().await?;
     outcome
 }

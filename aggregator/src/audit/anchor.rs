@@ -137,6 +137,7 @@ impl Anchor {
                 "removed tail: a head of {size} leaves was signed, there are {}",
                 self.tree.size()
             ));
+            stored::void_heads(db, self.tree.size(), now_millis())?;
         } else if root_at(&mut Stored(db), size)? != root {
             alarms.push(format!(
                 "the first {size} leaves are not those that the newest head was signed for"

@@ -67,7 +67,8 @@ pub fn page(db: &Connection, query: AuditQuery) -> Result<AuditPage, CommitError
 /// # Errors
 /// Those of SQLite.
 pub fn newest_head(db: &Connection) -> Result<Option<String>, CommitError> {
-    let mut select = db.prepare_cached("SELECT head FROM audit_heads ORDER BY size DESC LIMIT 1")?;
+    let mut select =
+        db.prepare_cached("SELECT head FROM audit_heads WHERE void = 0 ORDER BY size DESC LIMIT 1")?;
     Ok(select.query_row([], |row| row.get(0)).optional()?)
 }
 
@@ -76,7 +77,7 @@ pub fn newest_head(db: &Connection) -> Result<Option<String>, CommitError> {
 /// # Errors
 /// Those of SQLite.
 pub fn head_at(db: &Connection, size: u64) -> Result<Option<String>, CommitError> {
-    let mut select = db.prepare_cached("SELECT head FROM audit_heads WHERE size = ?1")?;
+    let mut select = db.prepare_cached("SELECT head FROM audit_heads WHERE size = ?1 AND void = 0")?;
     Ok(select.query_row([size], |row| row.get(0)).optional()?)
 }
 
@@ -85,8 +86,9 @@ pub fn head_at(db: &Connection, size: u64) -> Result<Option<String>, CommitError
 /// # Errors
 /// Those of SQLite.
 pub fn heads(db: &Connection, after: u64, limit: usize) -> Result<Vec<(u64, String)>, CommitError> {
-    let mut select =
-        db.prepare_cached("SELECT size, head FROM audit_heads WHERE size > ?1 ORDER BY size LIMIT ?2")?;
+    let mut select = db.prepare_cached(
+        "SELECT size, head FROM audit_heads WHERE size > ?1 AND void = 0 ORDER BY size LIMIT ?2",
+    )?;
     let rows = select.query_map(rusqlite::params![after, limit], |row| {
         Ok((row.get(0)?, row.get(1)?))
     })?;
@@ -104,8 +106,16 @@ fn needed_head(db: &Connection, size: u64) -> Result<String, NotProved> {
     }
     Err(NotProved::NoHead {
         size,
-        below: nearest(db, "SELECT max(size) FROM audit_heads WHERE size < ?1", size)?,
-        above: nearest(db, "SELECT min(size) FROM audit_heads WHERE size > ?1", size)?,
+        below: nearest(
+            db,
+            "SELECT max(size) FROM audit_heads WHERE size < ?1 AND void = 0",
+            size,
+        )?,
+        above: nearest(
+            db,
+            "SELECT min(size) FROM audit_heads WHERE size > ?1 AND void = 0",
+            size,
+        )?,
     })
 }
 
@@ -113,7 +123,7 @@ fn needed_head(db: &Connection, size: u64) -> Result<String, NotProved> {
 fn newest_size(db: &Connection) -> Result<u64, NotProved> {
     Ok(nearest(
         db,
-        "SELECT coalesce(max(size), 0) FROM audit_heads WHERE size > ?1",
+        "SELECT coalesce(max(size), 0) FROM audit_heads WHERE size > ?1 AND void = 0",
         0,
     )?
     .unwrap_or(0))
@@ -143,7 +153,11 @@ pub fn consistency(db: &Connection, from: u64, to: Option<u64>) -> Result<Consis
     }
     let later = needed_head(db, to)?;
     if from == 0 {
-        let above = nearest(db, "SELECT min(size) FROM audit_heads WHERE size > ?1", 0)?;
+        let above = nearest(
+            db,
+            "SELECT min(size) FROM audit_heads WHERE size > ?1 AND void = 0",
+            0,
+        )?;
         return Err(NotProved::NoHead {
             size: 0,
             below: None,

@@ -26,10 +26,14 @@ pub fn receipt(db: &Connection, lane: &LaneRow, seq: Seq) -> Result<ReceiptAnswe
     }
     let pos = position(db, lane.lane_no, seq)?.ok_or(NotProved::Forgotten)?;
     let (index, record, at) = leaf_of(db, pos)?.ok_or(NotProved::BeforeAudit { pos })?;
-    let signed: u64 = db.query_row("SELECT coalesce(max(size), 0) FROM audit_heads", [], |row| {
-        // whatever somebody has made of it
-        Ok(row.get_ref(0)?.as_bytes()?.to_vec())
-    })?;
+    let signed: u64 = db.query_row(
+        "SELECT coalesce(max(size), 0) FROM audit_heads WHERE void = 0",
+        [],
+        |row| {
+            // whatever somebody has made of it
+            Ok(row.get_ref(0)?.as_bytes()?.to_vec())
+        },
+    )?;
     if index >= signed || newest_head(db)?.is_none() {
         return Ok(ReceiptAnswer::NotSigned);
     }

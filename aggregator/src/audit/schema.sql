@@ -18,11 +18,14 @@ CREATE TABLE audit_nodes (
     PRIMARY KEY (level, idx)
 ) WITHOUT ROWID;
 
+-- void: 0, or when the aggregator found that there are fewer leaves than this head was signed for. Kept all the same.
 CREATE TABLE audit_heads (
-    size INTEGER PRIMARY KEY,
+    size INTEGER NOT NULL,
+    void INTEGER NOT NULL DEFAULT 0,
     at   INTEGER NOT NULL,
-    head TEXT NOT NULL
-);
+    head TEXT NOT NULL,
+    PRIMARY KEY (size, void)
+) WITHOUT ROWID;
 
 -- Of log entries that retention has deleted: which seqs were at which position.
 CREATE TABLE passed_entries (

@@ -74,6 +74,15 @@ pub(super) fn put_nodes(db: &Connection, nodes: &[Node]) -> Result<(), CommitErr
     Ok(())
 }
 
+/// Heads of more leaves than there are prove nothing of this tree any more; they stay, for who checks it.
+pub(super) fn void_heads(db: &Connection, size: u64, now: i64) -> Result<(), CommitError> {
+    db.execute(
+        "UPDATE audit_heads SET void = ?2 WHERE size > ?1 AND void = 0",
+        params![size, now],
+    )?;
+    Ok(())
+}
+
 pub(super) fn put_head(db: &Connection, head: &SignedHead) -> Result<(), CommitError> {
     db.prepare_cached("INSERT OR REPLACE INTO audit_heads (size, at, head) VALUES (?1, ?2, ?3)")?
         .execute(params![head.head.size, head.head.at, head.to_string()])?;

@@ -29,6 +29,20 @@ struct State {
     report: HeadsReport,
     newest: Option<Told>,
     kept_at: Millis,
+    /// There is more in memory than on disk.
+    unkept: bool,
+}
+
+impl State {
+    /// As it is stored, from now on.
+    fn stored(&mut self) -> InputPosition {
+        self.unkept = false;
+        InputPosition {
+            key: KEY.to_owned(),
+            // texts always serialize
+            value: serde_json::to_vec(&self.report).unwrap_or_default(),
+        }
+    }
 }
 
 /// Cheap to clone.
@@ -74,8 +88,23 @@ impl Heads {
         let Some(position) = self.take(&text, now_millis()) else {
             return;
         };
+        self.write(position).await;
+    }
+
+    /// Writes what is not on disk yet; for an orderly stop.
+    pub async fn save(&self) {
+        let position = {
+            let mut state = self.state();
+            state.unkept.then(|| state.stored())
+        };
+        if let Some(position) = position {
+            self.write(position).await;
+        }
+    }
+
+    async fn write(&self, position: InputPosition) {
         if let Err(error) = self.spool.append_position(position).await {
-            tracing::warn!(%error, "a head of the audit cannot be kept: it is known until the agent ends");
+            tracing::warn!(%error, "heads of the audit cannot be kept: they are known until the agent ends");
         }
     }
 
@@ -99,15 +128,12 @@ impl Heads {
         thin(&mut state.report.heads, MAX_HEADS);
         state.report.heads.push(told.text.clone());
         state.newest = Some(told);
+        state.unkept = true;
         if !odd && now.abs_diff(state.kept_at) < KEEP_EVERY.unsigned_abs() {
             return None;
         }
         state.kept_at = now;
-        Some(InputPosition {
-            key: KEY.to_owned(),
-            // texts always serialize
-            value: serde_json::to_vec(&state.report).unwrap_or_default(),
-        })
+        Some(state.stored())
     }
 
     /// What is kept.
@@ -156,13 +182,17 @@ mod tests {
         // from there on the shorter tree is what is compared with
         heads.told(head(13, 4)).await;
         assert_eq!(heads.report().warnings.len(), 1);
+        heads.save().await;
         spool.shutdown().await.expect("stops");
 
         let spool = open(dir.path());
         let again = Heads::new(spool.clone());
         again.load().await;
         assert_eq!(again.report().warnings, heads.report().warnings);
-        assert_eq!(again.report().heads, [head(10, 1), head(20, 2), head(12, 3)]);
+        assert_eq!(
+            again.report().heads,
+            [head(10, 1), head(20, 2), head(12, 3), head(13, 4)]
+        );
         spool.shutdown().await.expect("stops");
     }
 }

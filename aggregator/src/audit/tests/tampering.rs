@@ -214,6 +214,22 @@ async fn an_aggregator_that_starts_on_a_tampered_tree_says_so_in_the_tree() {
         let log = Log::open(copy.path());
         let alarm = log.reader.with(|db| newest_of(db, Kind::Alarm)).expect("reads");
         assert!(alarm.is_some(), "{sql}");
+        // and goes on: what comes now is signed and proved
+        let head = newest(&log.reader).head.size;
+        let proof = log
+            .reader
+            .with(|db| inclusion(db, head - 1, None))
+            .expect("proved");
+        assert!(
+            proof
+                .verify(None, &[read_public(copy.path()).expect("key")])
+                .is_ok(),
+            "{sql}"
+        );
         log.close().await;
+        let again = Log::open(copy.path());
+        let alarms = kinds_of(&again.reader, Kinds::One(Kind::Alarm)).len();
+        assert_eq!(alarms, 1, "it is said once: {sql}");
+        again.close().await;
     }
 }
