@@ -1,5 +1,6 @@
 //! The API over a real log, a real registry and a real engine in a temporary directory.
 
+mod audit;
 mod dead_letters;
 mod disk_full;
 mod reading;
