@@ -1,5 +1,6 @@
 //! The API over a real log, a real registry and a real engine in a temporary directory.
 
+mod audit;
 mod dead_letters;
 mod disk_full;
 mod reading;
@@ -400,6 +401,7 @@ async fn the_ledger_tells_what_agents_still_hold() {
         held_bytes: 400,
     };
     let report = NodeReport {
+        skew_ms: None,
         now: 1_000,
         spool_bytes: 4096,
         spool_limit: 8192,
