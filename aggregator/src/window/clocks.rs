@@ -97,6 +97,11 @@ impl Clocks {
         stream.newest_commit = stream.newest_commit.max(mark.last_commit);
     }
 
+    /// When the newest entry of a stream was committed.
+    pub(super) fn newest_commit(&self, stream: &StreamName) -> Option<Millis> {
+        self.streams.get(stream).map(|clock| clock.newest_commit)
+    }
+
     pub(super) fn progress(
         &self,
         stream: &StreamName,

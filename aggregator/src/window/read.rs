@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tributary_shared::time::Millis;
+
 use super::clocks::Progress;
 use super::engine::Engine;
 use super::messages::{
@@ -55,8 +57,10 @@ impl Engine {
         let sieve = self.sieve(state, &query.filters)?;
         let mut rows = Vec::new();
         let mut truncated = false;
-        for start in self.window_starts(state, query.from, query.to).rev() {
-            let window = self.window_rows(state, start);
+        let (from, mut to) = bounds(query.from, query.to);
+        while let Some(start) = self.last_start(state, from, to)? {
+            to = start;
+            let window = self.window_rows(state, start)?;
             let mut found: Vec<RowRef<'_>> = window.rows().filter(|row| sieve.keeps(row)).collect();
             found.sort_unstable_by(RowRef::compare);
             let room = query.limit - rows.len();
@@ -82,32 +86,36 @@ impl Engine {
     /// [`QueryError`] when there is no such view or column, or the view is another one than in the page before.
     pub fn scan(&self, view: &str, scan: &WindowScan) -> Result<ScanPage, QueryError> {
         let state = self.state(view)?;
-        if scan
-            .after
-            .is_some_and(|place| place.generation != state.generation)
-        {
+        let after = scan.after.as_ref();
+        if after.is_some_and(|place| place.generation != state.generation) {
             return Err(QueryError::Replaced(view.to_owned()));
         }
         let sieve = self.sieve(state, &scan.filters)?;
-        let from = scan.after.map_or(scan.from, |place| Some(place.window_start));
-        let mut skip = scan.after.map_or(0, |place| place.rows);
+        let (from, to) = bounds(scan.from, scan.to);
+        let mut from = after.map_or(from, |place| place.window_start);
         let mut room = scan.limit;
         let mut rows = Vec::new();
-        for window_start in self.window_starts(state, from, scan.to) {
-            let window = self.window_rows(state, window_start);
-            // a window's rows are only ever added to
-            let mut left = window.rows().skip(skip);
-            let mut looked = 0;
-            for row in left.by_ref().take(room) {
-                looked += 1;
-                if sieve.keeps(&row) {
-                    rows.push(self.row(&sieve.progress, &row));
-                }
-            }
-            if left.next().is_some() {
+        while let Some(window_start) = self.first_start(state, from, to)? {
+            let behind = after
+                .filter(|place| place.window_start == window_start)
+                .map(|place| &*place.key);
+            let window = self.window_rows_behind(state, window_start, behind, room)?;
+            let (found, more) = window.page(behind, room);
+            rows.extend(
+                found
+                    .iter()
+                    .filter(|(_, row)| sieve.keeps(row))
+                    .map(|(_, row)| self.row(&sieve.progress, row)),
+            );
+            if more {
+                // before every key there is the empty one
+                let last = found
+                    .last()
+                    .map_or(behind.unwrap_or_default(), |(key, _)| key.as_slice());
+                let key = Arc::from(last);
                 let place = ScanPlace {
                     window_start,
-                    rows: skip + looked,
+                    key,
                     generation: state.generation,
                 };
                 return Ok(ScanPage {
@@ -115,7 +123,7 @@ impl Engine {
                     next: Some(place),
                 });
             }
-            (skip, room) = (0, room - looked);
+            (from, room) = (window_start.saturating_add(1), room - found.len());
         }
         Ok(ScanPage { rows, next: None })
     }
@@ -173,11 +181,16 @@ impl Engine {
             window_end,
             revision: row.revision(),
             changed_at: row.groups.changed_at(row.slot),
-            overflow: false,
+            overflow: row.groups.is_overflow(row.slot),
             is_final: progress.is_final(window_end),
             completeness: progress.completeness(window_end),
         }
     }
+}
+
+fn bounds(from: Option<Millis>, to: Option<Millis>) -> (Millis, Millis) {
+    let from = from.unwrap_or(Millis::MIN);
+    (from, to.unwrap_or(Millis::MAX).max(from))
 }
 
 fn filters<'a>(

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch};
 use tributary_shared::time::Millis;
 
-use super::groups::{Bounds, Groups};
+use super::cold::ColdView;
+use super::groups::{Bounds, Cut, Groups, RowWindows};
 use super::keys::KeyCodes;
 use super::messages::{AppliedBatch, EngineConfig, ViewCounters, ViewSnapshot, WindowHit};
 use crate::commit::LogPos;
@@ -22,8 +23,14 @@ pub(super) struct ViewState {
     /// Position equals the engine's: the view takes new entries as they come.
     pub(super) live: bool,
     pub(super) generation: u64,
+    /// Windows beyond the retention, which the next snapshot deletes.
+    pub(super) expired: Vec<Millis>,
+    /// The same of the snapshot that was begun.
+    pub(super) expired_taken: Vec<Millis>,
     /// What was stored before belongs to another definition or is unusable.
     pub(super) reset: bool,
+    /// The same of the snapshot that was begun.
+    pub(super) reset_taken: bool,
 }
 
 /// The rows of a batch that count, with their times.
@@ -44,19 +51,27 @@ impl ViewState {
             counters,
             position,
             live: false,
+            expired: Vec::new(),
+            expired_taken: Vec::new(),
             generation,
             reset: true,
+            reset_taken: false,
         }
     }
 
     /// Folds one log entry into the windows. Returns the changed slots.
-    pub(super) fn apply(&mut self, batch: &AppliedBatch<'_>, config: &EngineConfig) -> Vec<u32> {
+    pub(super) fn apply(
+        &mut self,
+        batch: &AppliedBatch<'_>,
+        config: &EngineConfig,
+        cold: &ColdView<'_>,
+    ) -> Vec<u32> {
         // positions have no holes: what lies between was deleted before the view could see it
         self.miss_until(LogPos(batch.pos.0.saturating_sub(1)));
         self.position = batch.pos;
         match batch.records {
             Some(records) if *batch.stream == self.plan.stream && records.num_rows() > 0 => {
-                self.fold(batch.pos, records, config)
+                self.fold(batch, records, config, cold)
             }
             _ => Vec::new(),
         }
@@ -71,7 +86,13 @@ impl ViewState {
         }
     }
 
-    fn fold(&mut self, pos: LogPos, records: &RecordBatch, config: &EngineConfig) -> Vec<u32> {
+    fn fold(
+        &mut self,
+        batch: &AppliedBatch<'_>,
+        records: &RecordBatch,
+        config: &EngineConfig,
+        cold: &ColdView<'_>,
+    ) -> Vec<u32> {
         let plan = Arc::clone(&self.plan);
         let frame = Frame::bind(&plan, records);
         let (mode, evaluator) = (frame.mode, Evaluator::new(frame.mode));
@@ -87,14 +108,16 @@ impl ViewState {
         }
         let keys = key_codes(&plan, &frame, &evaluator);
         let bounds = Bounds {
-            groups: usize::try_from(self.options.max_groups).unwrap_or(usize::MAX),
+            groups: self.options.max_groups,
             key_bytes: config.max_key_bytes,
         };
-        let (slots, overflowed) = self
-            .groups
-            .assign(times.values(), window_size(&plan), &keys, pos, &bounds);
+        let windows = RowWindows::tumbling(times.values(), window_size(&plan));
+        let (slots, overflowed) = self.groups.assign(windows, &keys, batch.pos, &bounds, cold);
         self.counters.overflowed += overflowed;
-        self.counters.applied += slots.len() as u64 - overflowed;
+        if overflowed > 0 {
+            self.counters.overflowed_since.get_or_insert(batch.committed_at);
+        }
+        self.counters.applied += slots.len() as u64;
         let inputs: Vec<Vector> = plan
             .inputs
             .iter()
@@ -105,6 +128,11 @@ impl ViewState {
         }
         self.counters.arithmetic += evaluator.failures();
         self.groups.touched().to_vec()
+    }
+
+    /// Whether groups may leave memory: not while what is stored is of another state.
+    pub(super) fn may_leave(&self) -> bool {
+        !self.reset && !self.reset_taken && self.groups.may_leave()
     }
 
     /// The row that one event went into.
@@ -131,15 +159,23 @@ impl ViewState {
         })
     }
 
-    pub(super) fn take_snapshot(&mut self) -> ViewSnapshot {
+    /// Begins a snapshot: its groups are fetched later.
+    pub(super) fn cut(&mut self) -> ViewSnapshot {
+        let Cut { windows, removed } = self.groups.cut();
+        self.reset_taken = std::mem::take(&mut self.reset);
+        self.expired_taken = std::mem::take(&mut self.expired);
         ViewSnapshot {
             view: Arc::clone(&self.plan.name),
             sql: Arc::clone(&self.plan.sql),
             options: self.options,
-            reset: std::mem::take(&mut self.reset),
+            reset: self.reset_taken,
             position: self.position,
             counters: self.counters,
-            groups: self.groups.take_unsaved(),
+            generation: self.generation,
+            windows,
+            expired: self.expired_taken.clone(),
+            removed,
+            groups: Vec::new(),
         }
     }
 }
