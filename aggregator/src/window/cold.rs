@@ -48,17 +48,17 @@ pub trait ColdGroups: Debug + Send {
     /// When it cannot be read.
     fn window(&self, view: u64, window: Millis) -> Result<Option<WindowFacts>, ColdError>;
 
-    /// The oldest stored window that starts within `[from, to)`.
+    /// Starts of stored windows within `[from, to)`, in order, at most so many.
     ///
     /// # Errors
-    /// When it cannot be read.
-    fn first(&self, view: u64, from: Millis, to: Millis) -> Result<Option<Millis>, ColdError>;
-
-    /// The newest stored window that starts within `[from, to)`.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn last(&self, view: u64, from: Millis, to: Millis) -> Result<Option<Millis>, ColdError>;
+    /// When they cannot be read.
+    fn starts(
+        &self,
+        view: u64,
+        bounds: (Millis, Millis),
+        newest_first: bool,
+        limit: usize,
+    ) -> Result<Vec<Millis>, ColdError>;
 
     /// Stored groups of a window behind a key, in the order of the keys' bytes.
     ///
@@ -86,12 +86,8 @@ impl ColdGroups for NothingCold {
         Ok(None)
     }
 
-    fn first(&self, _: u64, _: Millis, _: Millis) -> Result<Option<Millis>, ColdError> {
-        Ok(None)
-    }
-
-    fn last(&self, _: u64, _: Millis, _: Millis) -> Result<Option<Millis>, ColdError> {
-        Ok(None)
+    fn starts(&self, _: u64, _: (Millis, Millis), _: bool, _: usize) -> Result<Vec<Millis>, ColdError> {
+        Ok(Vec::new())
     }
 
     fn groups(&self, _: u64, _: Millis, _: Option<&[u8]>, _: usize) -> Result<Vec<GroupState>, ColdError> {

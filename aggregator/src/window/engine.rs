@@ -1,5 +1,6 @@
 //! The window engine: every view's windows as a function of the log.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,9 +11,9 @@ use tributary_shared::time::Millis;
 use super::clocks::Clocks;
 use super::cold::{ColdError, ColdGroups, ColdView, NothingCold};
 use super::messages::{AppliedBatch, EngineConfig, GroupId, ViewStats, WindowChange, WindowHit};
-use super::state::ViewState;
+use super::state::{Applied, ViewState};
 use crate::commit::LogPos;
-use crate::view::{ViewOptions, ViewPlan};
+use crate::view::{ViewOptions, ViewPlan, WindowKind};
 
 /// All views with their windows, and the clocks of all lanes. Pure: the state after a sequence of entries
 /// depends on nothing but the entries.
@@ -33,6 +34,8 @@ pub struct Engine {
     pub(super) clocks: Clocks,
     pub(super) cold: Box<dyn ColdGroups>,
     pub(super) failure: Option<ColdError>,
+    /// Why a reader did not get all rows.
+    pub(super) unread: RefCell<Option<ColdError>>,
     generations: u64,
     pub(super) saving: super::saving::Progress,
 }
@@ -50,6 +53,7 @@ impl Engine {
             clocks,
             cold: Box::new(NothingCold),
             failure: None,
+            unread: RefCell::new(None),
             generations: 0,
             saving: super::saving::Progress::default(),
         }
@@ -320,7 +324,7 @@ impl Engine {
         }
         let event = records.slice(row, 1);
         let reading = self.views.values().filter(|state| state.plan.stream == *stream);
-        reading.filter_map(|state| state.locate(&event)).collect()
+        reading.flat_map(|state| state.locate(&event)).collect()
     }
 }
 
@@ -332,17 +336,26 @@ fn change(
     failure: &mut Option<ColdError>,
 ) -> Option<WindowChange> {
     let cold = ColdView::new(cold, state.generation);
-    let slots = state.apply(batch, config, &cold);
+    let Applied { slots, gone } = state.apply(batch, config, &cold);
     if let Some(error) = cold.into_failure() {
         failure.get_or_insert(error);
     }
-    if slots.is_empty() {
+    if slots.is_empty() && gone.is_empty() {
         return None;
     }
-    let groups = slots.into_iter().map(GroupId).collect();
+    let merged = matches!(state.plan.window, WindowKind::Hop { .. });
+    let panes = slots
+        .iter()
+        .filter(|_| merged)
+        .map(|slot| state.groups.window(*slot));
+    let windows = Engine::windows_over_panes(&state.plan, panes.collect());
+    let groups = slots.into_iter().filter(|_| !merged).map(GroupId).collect();
     Some(WindowChange {
         view: Arc::clone(&state.plan.name),
         groups,
+        windows,
+        since: batch.pos,
+        gone,
         generation: state.generation,
     })
 }

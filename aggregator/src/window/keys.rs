@@ -286,6 +286,11 @@ impl Interner {
         self.free.push(id);
     }
 
+    /// Bytes of texts.
+    pub(super) fn heap(&self) -> usize {
+        self.heap
+    }
+
     /// Bytes in memory.
     pub(super) fn bytes(&self) -> usize {
         let value = size_of::<Scalar>() + size_of::<u32>() + PLACE_BYTES;

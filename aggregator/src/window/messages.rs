@@ -63,13 +63,29 @@ pub struct GroupId(pub(crate) u32);
 
 /// The rows of one view that one batch changed. Read them with [`super::Engine::rows`], at leisure: what is
 /// read is the newest state.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WindowChange {
     pub view: Arc<str>,
-    /// Each row once.
+    /// Each row once. Empty for views whose windows are made from others' when they are read.
     pub groups: Vec<GroupId>,
+    /// For those views: the starts of windows with changed rows, each once.
+    pub windows: Vec<Millis>,
+    /// The first log position of the changes: rows that changed there or later are meant.
+    pub since: LogPos,
+    /// Rows that are no more, because they became part of another or begin at another time now.
+    pub gone: Vec<GoneRow>,
     /// Which version of the view they belong to.
     pub(crate) generation: u64,
+}
+
+/// The name of a row that is no more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GoneRow {
+    pub window_start: Millis,
+    /// As it was.
+    pub window_end: Millis,
+    /// In the order of the view's keys.
+    pub key: Vec<Scalar>,
 }
 
 /// Which windows to read.
@@ -116,9 +132,10 @@ pub struct WindowRow {
     pub columns: Arc<[Column]>,
     /// In the order of `columns`.
     pub values: Vec<Scalar>,
-    pub window_start: Millis,
+    /// `None` in views without windows.
+    pub window_start: Option<Millis>,
     /// Exclusive.
-    pub window_end: Millis,
+    pub window_end: Option<Millis>,
     /// 1 at first, then 1 more for each batch that changed the row.
     pub revision: u64,
     /// The log position of the row's last change.
@@ -148,8 +165,8 @@ impl Serialize for WindowRow {
                 map.serialize_entry(&column.name, value)?;
             }
         }
-        map.serialize_entry("window_start", &to_rfc3339(self.window_start))?;
-        map.serialize_entry("window_end", &to_rfc3339(self.window_end))?;
+        map.serialize_entry("window_start", &self.window_start.map(to_rfc3339))?;
+        map.serialize_entry("window_end", &self.window_end.map(to_rfc3339))?;
         map.serialize_entry("revision", &self.revision)?;
         map.serialize_entry("final", &self.is_final)?;
         map.serialize_entry("completeness", &self.completeness)?;
@@ -214,10 +231,11 @@ pub struct ScanPage {
 pub struct WindowHit {
     #[serde(serialize_with = "shared")]
     pub view: Arc<str>,
-    #[serde(with = "tributary_shared::time::rfc3339")]
-    pub window_start: Millis,
-    #[serde(with = "tributary_shared::time::rfc3339")]
-    pub window_end: Millis,
+    /// `None` in views without windows.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub window_start: Option<Millis>,
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub window_end: Option<Millis>,
     /// The group key by column.
     pub group: serde_json::Map<String, serde_json::Value>,
 }
@@ -291,6 +309,8 @@ pub struct ViewSnapshot {
     pub generation: u64,
     /// Windows that have other groups than before.
     pub windows: Vec<(Millis, WindowFacts)>,
+    /// Windows that have no groups any more, to be deleted before `windows` are put, of which one may have some again.
+    pub emptied: Vec<Millis>,
     /// Windows that are older than the view's retention, to be deleted with their groups.
     pub expired: Vec<Millis>,
     /// Groups that are no more. To be deleted before `groups` are put, of which one may have the name again.
@@ -339,6 +359,11 @@ mod maybe_time {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Millis>, D::Error> {
         Ok(Option::<Time>::deserialize(deserializer)?.map(|time| time.0))
     }
+}
+
+#[expect(clippy::ref_option, reason = "serde passes a reference")]
+fn rfc3339_or_null<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(to_rfc3339).serialize(serializer)
 }
 
 fn shared<T: ?Sized + Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {

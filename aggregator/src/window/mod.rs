@@ -30,6 +30,7 @@ mod keys;
 mod live;
 mod load;
 mod messages;
+mod panes;
 mod read;
 mod restore;
 mod row;
@@ -51,7 +52,7 @@ pub use handle::{
 pub use live::LiveEvent;
 pub use load::VIEWS_FILE;
 pub use messages::{
-    AppliedBatch, EngineConfig, GroupId, GroupName, GroupState, LaneWatermark, QueryError, ScanPage,
+    AppliedBatch, EngineConfig, GoneRow, GroupId, GroupName, GroupState, LaneWatermark, QueryError, ScanPage,
     ScanPlace, Snapshot, StateError, ViewCounters, ViewSnapshot, ViewStats, WindowChange, WindowHit,
     WindowPage, WindowQuery, WindowRow, WindowScan,
 };

@@ -6,12 +6,13 @@ use tributary_shared::time::Millis;
 
 use super::clocks::Progress;
 use super::engine::Engine;
+use super::gather::Wanted;
 use super::messages::{
     QueryError, ScanPage, ScanPlace, WindowChange, WindowPage, WindowQuery, WindowRow, WindowScan,
 };
-use super::row::RowRef;
+use super::row::{RowRef, time};
 use super::state::ViewState;
-use crate::view::{Column, ColumnType, Scalar, ViewPlan};
+use crate::view::{Column, ColumnType, Expr, Leaf, Scalar, ViewPlan};
 
 /// What a filter of a query looks at.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +28,8 @@ enum Looked {
 struct Sieve<'a> {
     progress: Progress,
     filters: Vec<(Looked, &'a str)>,
+    /// As much of the filters as can be told before a row is made.
+    wanted: Wanted<'a>,
 }
 
 impl Sieve<'_> {
@@ -39,10 +42,10 @@ impl Sieve<'_> {
     fn looked_at(&self, looked: Looked, row: &RowRef<'_>) -> Scalar {
         match looked {
             Looked::Output(column) => row.output(column),
-            Looked::WindowStart => Scalar::Time(row.window_start()),
-            Looked::WindowEnd => Scalar::Time(row.window_end()),
+            Looked::WindowStart => time(row.window_start()),
+            Looked::WindowEnd => time(row.window_end()),
             Looked::Revision => Scalar::Int(row.revision().cast_signed()),
-            Looked::Final => Scalar::Bool(self.progress.is_final(row.window_end())),
+            Looked::Final => Scalar::Bool(row.window_end().is_some_and(|end| self.progress.is_final(end))),
         }
     }
 }
@@ -57,10 +60,8 @@ impl Engine {
         let sieve = self.sieve(state, &query.filters)?;
         let mut rows = Vec::new();
         let mut truncated = false;
-        let (from, mut to) = bounds(query.from, query.to);
-        while let Some(start) = self.last_start(state, from, to)? {
-            to = start;
-            let window = self.window_rows(state, start)?;
+        for start in self.window_starts(state, query.from, query.to).rev() {
+            let window = self.window_rows(state, start, &sieve.wanted);
             let mut found: Vec<RowRef<'_>> = window.rows().filter(|row| sieve.keeps(row)).collect();
             found.sort_unstable_by(RowRef::compare);
             let room = query.limit - rows.len();
@@ -70,6 +71,7 @@ impl Engine {
                 break;
             }
         }
+        self.check_read()?;
         let columns = typed(&state.plan.shown, &rows);
         Ok(WindowPage {
             view: Arc::clone(&state.plan.name),
@@ -92,14 +94,20 @@ impl Engine {
         }
         let sieve = self.sieve(state, &scan.filters)?;
         let (from, to) = bounds(scan.from, scan.to);
-        let mut from = after.map_or(from, |place| place.window_start);
+        let from = after.map_or(from, |place| place.window_start);
         let mut room = scan.limit;
         let mut rows = Vec::new();
-        while let Some(window_start) = self.first_start(state, from, to)? {
+        for window_start in self.window_starts(state, Some(from), Some(to)) {
             let behind = after
                 .filter(|place| place.window_start == window_start)
                 .map(|place| &*place.key);
-            let window = self.window_rows_behind(state, window_start, behind, room)?;
+            let wanted = Wanted {
+                keys: sieve.wanted.keys.clone(),
+                behind,
+                most: Some(room),
+                ..Wanted::default()
+            };
+            let window = self.window_rows(state, window_start, &wanted);
             let (found, more) = window.page(behind, room);
             rows.extend(
                 found
@@ -107,6 +115,7 @@ impl Engine {
                     .filter(|(_, row)| sieve.keeps(row))
                     .map(|(_, row)| self.row(&sieve.progress, row)),
             );
+            self.check_read()?;
             if more {
                 // before every key there is the empty one
                 let last = found
@@ -123,8 +132,9 @@ impl Engine {
                     next: Some(place),
                 });
             }
-            (from, room) = (window_start.saturating_add(1), room - found.len());
+            room -= found.len();
         }
+        self.check_read()?;
         Ok(ScanPage { rows, next: None })
     }
 
@@ -145,9 +155,18 @@ impl Engine {
             .map(|group| group.0)
             .filter(|slot| state.groups.contains(*slot));
         let (plan, groups) = (state.plan.as_ref(), &state.groups);
-        slots
+        let mut rows: Vec<WindowRow> = slots
             .map(|slot| self.row(&progress, &RowRef { plan, groups, slot }))
-            .collect()
+            .collect();
+        let wanted = Wanted {
+            since: Some(change.since),
+            ..Wanted::default()
+        };
+        for start in &change.windows {
+            let window = self.window_rows(state, *start, &wanted);
+            rows.extend(window.rows().map(|row| self.row(&progress, &row)));
+        }
+        rows
     }
 
     fn state(&self, view: &str) -> Result<&ViewState, QueryError> {
@@ -165,9 +184,21 @@ impl Engine {
         state: &ViewState,
         asked: &'a [(String, String)],
     ) -> Result<Sieve<'a>, QueryError> {
+        let filters = filters(&state.plan, asked)?;
+        let key = |(looked, text): &(Looked, &'a str)| match looked {
+            Looked::Output(column) => match state.plan.outputs[*column] {
+                Expr::Leaf(Leaf::Key(key)) => Some((key, *text)),
+                _ => None,
+            },
+            _ => None,
+        };
         Ok(Sieve {
             progress: self.progress(state),
-            filters: filters(&state.plan, asked)?,
+            wanted: Wanted {
+                keys: filters.iter().filter_map(key).collect(),
+                since: None,
+            },
+            filters,
         })
     }
 
@@ -180,10 +211,10 @@ impl Engine {
             window_start: row.window_start(),
             window_end,
             revision: row.revision(),
-            changed_at: row.groups.changed_at(row.slot),
+            changed_at: row.changed_at(),
             overflow: row.groups.is_overflow(row.slot),
-            is_final: progress.is_final(window_end),
-            completeness: progress.completeness(window_end),
+            is_final: window_end.is_some_and(|end| progress.is_final(end)),
+            completeness: window_end.map_or(1.0, |end| progress.completeness(end)),
         }
     }
 }

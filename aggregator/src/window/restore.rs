@@ -44,7 +44,7 @@ impl Engine {
     pub fn is_half_full(&self, generation: u64) -> bool {
         let leaves = self
             .states()
-            .any(|state| state.generation == generation && state.groups.may_leave());
+            .any(|state| state.generation == generation && state.may_be_cold());
         leaves && self.hot_bytes() > self.config.hot_bytes / 2
     }
 

@@ -10,7 +10,6 @@ use tributary_shared::time::Millis;
 
 use super::engine::Engine;
 use super::messages::{GroupState, LaneWatermark, Snapshot};
-use super::row::window_end;
 use super::state::ViewState;
 
 /// Groups of windows beyond the retention that one snapshot deletes; at least one window.
@@ -190,11 +189,15 @@ impl Engine {
             .map_or(Millis::MIN, |window| window.saturating_add(1));
         let cold = match state.groups.has_cold() {
             // what cannot be read now is deleted later
-            true => self.cold.first(generation, behind, Millis::MAX).ok()?,
+            true => self
+                .cold
+                .starts(generation, (behind, Millis::MAX), false, 1)
+                .ok()?
+                .pop(),
             false => None,
         };
         let oldest = hot.into_iter().chain(cold).min()?;
-        if window_end(&state.plan, oldest) > horizon {
+        if !state.is_beyond(oldest, horizon) {
             return None;
         }
         let cold = match hot == Some(oldest) {

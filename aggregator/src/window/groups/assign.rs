@@ -40,43 +40,13 @@ impl Lookup<'_> {
     }
 }
 
-/// The window of each row of a batch, as a number, and where each window starts.
-#[derive(Debug)]
-pub(in super::super) struct RowWindows {
-    pub codes: Vec<u32>,
-    pub starts: Vec<Millis>,
-}
-
-impl RowWindows {
-    /// Windows of one size, aligned to the Unix epoch.
-    pub fn tumbling(times: &[Millis], size: Millis) -> Self {
-        let mut starts: Vec<Millis> = Vec::new();
-        let mut known = hashbrown::HashMap::new();
-        // most rows fall into the window of the row before
-        let (mut start, mut code) = (Millis::MAX, 0);
-        let codes = times
-            .iter()
-            .map(|time| {
-                if !(start..start.saturating_add(size)).contains(time) {
-                    start = time - time.rem_euclid(size);
-                    code = *known.entry(start).or_insert_with(|| {
-                        starts.push(start);
-                        (starts.len() - 1) as u32
-                    });
-                }
-                code
-            })
-            .collect();
-        Self { codes, starts }
-    }
-}
-
 impl Groups {
-    /// Gives each row its slot, and marks the slots as changed. Returns the slots, and how many rows went to
+    /// Gives each row its slot, and marks the slots as changed. `windows` has the window of each row as a number, and
+    /// where each window starts. Returns the slots, and how many rows went to
     /// overflow groups.
     pub(in super::super) fn assign(
         &mut self,
-        windows: RowWindows,
+        windows: (Vec<u32>, Vec<Millis>),
         columns: &[KeyCodes],
         pos: LogPos,
         bounds: &Bounds,
@@ -84,7 +54,8 @@ impl Groups {
     ) -> (Vec<u32>, u64) {
         self.pos = pos;
         self.touched.clear();
-        let RowWindows { codes, starts } = windows;
+        self.gone.clear();
+        let (codes, starts) = windows;
         let ids = columns
             .iter()
             .map(|column| vec![UNKNOWN; column.radix()])
@@ -188,11 +159,7 @@ impl Groups {
             }
         }
         let slot = self.make(window, key);
-        if let Some(pane) = self.panes.get_mut(&window) {
-            pane.facts.groups += 1;
-            pane.facts.key_bytes += bytes;
-        }
-        self.note_window(window);
+        self.join_window(window, slot);
         slot
     }
 
@@ -231,7 +198,7 @@ impl Groups {
         }
     }
 
-    fn touch(&mut self, slot: u32) {
+    pub(super) fn touch(&mut self, slot: u32) {
         if self.heads[slot as usize].changed_at == self.pos {
             return;
         }

@@ -5,12 +5,6 @@ use tributary_shared::time::Millis;
 use super::{Groups, Head, hash_group};
 
 impl Groups {
-    /// Whether groups may leave memory when they are stored.
-    #[expect(clippy::unused_self, reason = "sessions may not")]
-    pub(in super::super) fn may_leave(&self) -> bool {
-        true
-    }
-
     /// The oldest window after another that has groups in memory.
     pub(in super::super) fn window_after(&self, window: Option<Millis>) -> Option<Millis> {
         use std::ops::Bound::{Excluded, Unbounded};
@@ -49,45 +43,59 @@ impl Groups {
     }
 
     /// Takes a group away for good.
-    #[allow(dead_code, reason = "of sessions that became one with another")]
     pub(in super::super) fn remove(&mut self, slot: u32) {
         // a snapshot that is being taken may need it
         self.note(slot);
         let (window, key) = (self.window(slot), self.encoded_key(slot));
-        let bytes: u64 = key_bytes(self, slot);
-        self.leave_window(window, slot, bytes);
+        self.leave_window(window, slot);
         self.note_removed(window, key);
         self.unlist(slot);
     }
 
     /// Lets a group begin at another time: its old name is no more.
-    #[allow(dead_code, reason = "of sessions that begin earlier than was known")]
     pub(in super::super) fn rename(&mut self, slot: u32, window: Millis) {
         self.note(slot);
-        let (old, key, bytes) = (self.window(slot), self.encoded_key(slot), key_bytes(self, slot));
+        let (old, key) = (self.window(slot), self.encoded_key(slot));
         let ids = self.key_ids(slot).to_vec();
         let hash = hash_group(&self.hasher, old, &ids);
         if let Ok(entry) = self.table.find_entry(hash, |other| *other == slot) {
             entry.remove();
         }
-        self.leave_window(old, slot, bytes);
+        self.leave_window(old, slot);
         self.note_removed(old, key);
         self.heads[slot as usize].window = window;
         self.enlist(window, &ids, slot);
+        self.join_window(window, slot);
+    }
+
+    /// Counts a new group of a window.
+    pub(super) fn join_window(&mut self, window: Millis, slot: u32) {
+        let (overflow, bytes) = (self.is_overflow(slot), key_bytes(self, slot));
         if let Some(pane) = self.panes.get_mut(&window) {
-            pane.facts.groups += 1;
+            pane.facts.overflow |= overflow;
+            pane.facts.groups += u64::from(!overflow);
             pane.facts.key_bytes += bytes;
         }
         self.note_window(window);
     }
 
-    fn leave_window(&mut self, window: Millis, slot: u32, key_bytes: u64) {
+    fn leave_window(&mut self, window: Millis, slot: u32) {
+        let (overflow, bytes) = (self.is_overflow(slot), key_bytes(self, slot));
         if let Some(pane) = self.panes.get_mut(&window) {
             pane.slots.retain(|other| *other != slot);
-            pane.facts.groups = pane.facts.groups.saturating_sub(1);
-            pane.facts.key_bytes = pane.facts.key_bytes.saturating_sub(key_bytes);
+            pane.facts.overflow &= !overflow;
+            pane.facts.groups -= u64::from(!overflow);
+            pane.facts.key_bytes = pane.facts.key_bytes.saturating_sub(bytes);
         }
         self.note_window(window);
+        if self
+            .panes
+            .get(&window)
+            .is_some_and(|pane| pane.facts.stored() == 0)
+        {
+            self.panes.remove(&window);
+            self.note_emptied(window);
+        }
     }
 
     /// Takes a window away for good, with what is in memory of it; what is stored is deleted by who asks. Returns
@@ -97,6 +105,8 @@ impl Groups {
             return 0;
         };
         for slot in &pane.slots {
+            let key = self.key_ids(*slot).to_vec();
+            self.sessions.forget(&key, window);
             self.unlist(*slot);
         }
         self.cold.groups = self.cold.groups.saturating_sub(pane.cold());

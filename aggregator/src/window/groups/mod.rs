@@ -13,6 +13,7 @@ mod assign;
 mod leaving;
 mod pane;
 mod saving;
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
@@ -22,14 +23,16 @@ use tributary_shared::time::Millis;
 
 use self::pane::{Cold, Pane};
 use self::saving::{Saved, Saving};
+use self::sessions::Sessions;
 use super::cells::Cells;
 use super::cold::WindowFacts;
 use super::keys::{Interner, KeyRef};
+use super::messages::GoneRow;
 use crate::commit::LogPos;
 use crate::view::{CellSpec, Scalar};
 
-pub(super) use assign::RowWindows;
 pub(super) use saving::Cut;
+pub(super) use sessions::SessionRules;
 
 /// The number that stands for every key value of an overflow group.
 const OVERFLOW_ID: u32 = u32::MAX - 1;
@@ -54,6 +57,9 @@ pub(super) struct Groups {
     pos: LogPos,
     /// Slots that it changed.
     touched: Vec<u32>,
+    sessions: Sessions,
+    /// Rows that the entry ended.
+    gone: Vec<GoneRow>,
 }
 
 /// What a window may hold.
@@ -102,6 +108,8 @@ impl Groups {
             saving: Saving::default(),
             pos: LogPos(0),
             touched: Vec::new(),
+            sessions: Sessions::default(),
+            gone: Vec::new(),
         };
         groups.cells.iter_mut().for_each(Cells::push);
         groups
@@ -192,29 +200,32 @@ impl Groups {
         self.key_ids(slot).first() == Some(&OVERFLOW_ID)
     }
 
+    /// The key values of a slot.
+    pub(super) fn keys(&self, slot: u32) -> Vec<Scalar> {
+        (0..self.interners.len())
+            .map(|at| self.key(slot, at).clone())
+            .collect()
+    }
+
+    /// Rows that the last batch ended.
+    pub(super) fn take_gone(&mut self) -> Vec<GoneRow> {
+        std::mem::take(&mut self.gone)
+    }
+
     /// Slots that the last batch changed, each once.
     pub(super) fn touched(&self) -> &[u32] {
         &self.touched
     }
 
-    /// Adds a group of other cells of the same kinds to the group of this window and key, which is made if it is
-    /// not there. Returns its slot. Revisions add up; the newest change counts. What an overflow group holds goes
-    /// to the window's overflow group.
-    #[allow(dead_code, reason = "of windows that are made of panes or of another view")]
-    pub(super) fn merge_group(&mut self, window: Millis, key: &[Scalar], source: &Self, from: u32) -> u32 {
-        let slot = match source.is_overflow(from) {
-            true => self.overflow_of(window),
-            false => self.slot_of(window, key),
-        };
+    /// Adds a group of other cells of the same kinds to a slot. Revisions add up; the newest change counts.
+    pub(super) fn merge_slot(&mut self, slot: u32, source: &Self, from: u32) {
         self.merge_head(slot, source, from);
         for (cells, other) in self.cells.iter_mut().zip(&source.cells) {
             cells.merge_from(slot, other, from);
         }
-        slot
     }
 
     /// The same for what a group has beside its cells.
-    #[allow(dead_code, reason = "of windows that are made of panes or of another view")]
     pub(super) fn merge_head(&mut self, slot: u32, source: &Self, from: u32) {
         let other = source.heads[from as usize];
         let head = &mut self.heads[slot as usize];
@@ -223,8 +234,16 @@ impl Groups {
         head.changed_at = head.changed_at.max(other.changed_at);
     }
 
+    /// The slot of a window's group with the key of another, made if it is not there; without a bound. What an
+    /// overflow group holds belongs to the overflow group.
+    pub(super) fn slot_like(&mut self, window: Millis, source: &Self, from: u32) -> u32 {
+        match source.is_overflow(from) {
+            true => self.overflow_of(window),
+            false => self.slot_of(window, &source.keys(from)),
+        }
+    }
+
     /// The slot of a window's group, made if it is not there; without a bound.
-    #[allow(dead_code, reason = "of windows that are made of panes or of another view")]
     pub(super) fn slot_of(&mut self, window: Millis, key: &[Scalar]) -> u32 {
         let mut ids = Vec::with_capacity(key.len());
         for (interner, value) in self.interners.iter_mut().zip(key) {

@@ -12,7 +12,7 @@ use super::super::codec::{
 use super::super::cold::WindowFacts;
 use super::super::keys::{Interner, KeyRef};
 use super::super::messages::{GroupName, GroupState, StateError};
-use super::{Cells, Groups, OVERFLOW_ID};
+use super::{Groups, OVERFLOW_ID};
 use crate::commit::LogPos;
 
 /// Whether something is stored as it is: the period of its last change, and whether that is encoded.
@@ -54,6 +54,7 @@ pub(super) struct Saving {
     /// What changed in the period.
     slots: Vec<u32>,
     windows: Vec<Millis>,
+    emptied: Vec<Millis>,
     removed: Vec<GroupName>,
     /// The snapshot that is being taken: slots that it needs, and how many of them are encoded.
     taken: Vec<u32>,
@@ -62,6 +63,7 @@ pub(super) struct Saving {
     ahead: Vec<GroupState>,
     /// What to note again if the snapshot cannot be stored.
     taken_windows: Vec<Millis>,
+    taken_emptied: Vec<Millis>,
     taken_removed: Vec<GroupName>,
 }
 
@@ -72,11 +74,13 @@ impl Default for Saving {
             stored: 0,
             slots: Vec::new(),
             windows: Vec::new(),
+            emptied: Vec::new(),
             removed: Vec::new(),
             taken: Vec::new(),
             encoded: 0,
             ahead: Vec::new(),
             taken_windows: Vec::new(),
+            taken_emptied: Vec::new(),
             taken_removed: Vec::new(),
         }
     }
@@ -86,6 +90,8 @@ impl Default for Saving {
 #[derive(Debug, Default)]
 pub(in super::super) struct Cut {
     pub windows: Vec<(Millis, WindowFacts)>,
+    /// Windows that had no groups any more at some time; some may have again.
+    pub emptied: Vec<Millis>,
     pub removed: Vec<GroupName>,
 }
 
@@ -115,6 +121,11 @@ impl Groups {
         }
     }
 
+    /// Notes that a window has no groups any more.
+    pub(super) fn note_emptied(&mut self, window: Millis) {
+        self.saving.emptied.push(window);
+    }
+
     /// Notes that a stored group is no more.
     pub(super) fn note_removed(&mut self, window_start: Millis, key: Vec<u8>) {
         self.saving.removed.push(GroupName { window_start, key });
@@ -129,6 +140,7 @@ impl Groups {
         saving.taken = std::mem::take(&mut saving.slots);
         saving.encoded = 0;
         saving.taken_windows = std::mem::take(&mut saving.windows);
+        saving.taken_emptied = std::mem::take(&mut saving.emptied);
         saving.taken_removed = std::mem::take(&mut saving.removed);
         let panes = &mut self.panes;
         let facts = saving.taken_windows.iter().filter_map(|window| {
@@ -138,6 +150,7 @@ impl Groups {
         });
         Cut {
             windows: facts.collect(),
+            emptied: saving.taken_emptied.clone(),
             removed: saving.taken_removed.clone(),
         }
     }
@@ -176,6 +189,7 @@ impl Groups {
         saving.taken = Vec::new();
         saving.encoded = 0;
         saving.taken_windows = Vec::new();
+        saving.taken_emptied = Vec::new();
         saving.taken_removed = Vec::new();
     }
 
@@ -194,6 +208,8 @@ impl Groups {
         for window in std::mem::take(&mut self.saving.taken_windows) {
             self.note_window(window);
         }
+        let taken = std::mem::take(&mut self.saving.taken_emptied);
+        self.saving.emptied.extend(taken);
         let later = std::mem::replace(
             &mut self.saving.removed,
             std::mem::take(&mut self.saving.taken_removed),
@@ -319,26 +335,5 @@ impl Groups {
         }
         reader.end()?;
         Ok((key, rekeyed))
-    }
-
-    /// Adds one group of this view to another of it, and takes it away.
-    #[allow(dead_code, reason = "of sessions that became one with another")]
-    pub(in super::super) fn absorb(&mut self, slot: u32, other: u32) -> Result<(), StateError> {
-        self.note(slot);
-        let mut state = vec![STATE_FORMAT];
-        self.cells
-            .iter()
-            .for_each(|cells: &Cells| cells.encode(other, &mut state));
-        let (mut reader, _) = Reader::new(&state, &[STATE_FORMAT])?;
-        for cells in &mut self.cells {
-            cells.push_encoded(&mut reader)?;
-            cells.merge_last(slot);
-        }
-        let from = self.heads[other as usize];
-        let head = &mut self.heads[slot as usize];
-        head.rows += from.rows;
-        head.revision = head.revision.max(from.revision);
-        self.remove(other);
-        Ok(())
     }
 }

@@ -60,18 +60,30 @@ impl ColdGroups for StoredWindows {
         self.one(sql, params![view.cast_signed(), window], |row| facts(row, 0))
     }
 
-    fn first(&self, view: u64, from: Millis, to: Millis) -> Result<Option<Millis>, ColdError> {
-        let sql =
-            "SELECT window_start FROM windows WHERE view = ?1 AND window_start >= ?2 AND window_start < ?3
-                   ORDER BY window_start LIMIT 1";
-        self.one(sql, params![view.cast_signed(), from, to], |row| row.get(0))
-    }
-
-    fn last(&self, view: u64, from: Millis, to: Millis) -> Result<Option<Millis>, ColdError> {
-        let sql =
-            "SELECT window_start FROM windows WHERE view = ?1 AND window_start >= ?2 AND window_start < ?3
-                   ORDER BY window_start DESC LIMIT 1";
-        self.one(sql, params![view.cast_signed(), from, to], |row| row.get(0))
+    fn starts(
+        &self,
+        view: u64,
+        (from, to): (Millis, Millis),
+        newest_first: bool,
+        limit: usize,
+    ) -> Result<Vec<Millis>, ColdError> {
+        let sql = match newest_first {
+            true => {
+                "SELECT window_start FROM windows WHERE view = ?1 AND window_start >= ?2 AND window_start < ?3
+                 ORDER BY window_start DESC LIMIT ?4"
+            }
+            false => {
+                "SELECT window_start FROM windows WHERE view = ?1 AND window_start >= ?2 AND window_start < ?3
+                 ORDER BY window_start LIMIT ?4"
+            }
+        };
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let read_all = || {
+            let mut select = self.db.prepare_cached(sql)?;
+            let rows = select.query_map(params![view.cast_signed(), from, to, limit], |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<Vec<Millis>>>()
+        };
+        read_all().map_err(unreadable)
     }
 
     fn groups(

@@ -138,6 +138,12 @@ impl ViewStore {
             self.db.execute("DELETE FROM windows WHERE view = ?1", [id])?;
         }
         self.delete_windows(id, &view.expired)?;
+        let mut empty = self
+            .db
+            .prepare_cached("DELETE FROM windows WHERE view = ?1 AND window_start = ?2")?;
+        for window in &view.emptied {
+            empty.execute(params![id, window])?;
+        }
         let mut delete = self
             .db
             .prepare_cached("DELETE FROM window_state WHERE view = ?1 AND window_start = ?2 AND key = ?3")?;

@@ -2,6 +2,7 @@
 
 mod amounts;
 mod evolution;
+mod kinds;
 mod properties;
 mod time;
 

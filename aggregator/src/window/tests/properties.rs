@@ -119,7 +119,7 @@ fn ours(bench: &Bench) -> Vec<Vec<Value>> {
     let mut rows: Vec<Vec<Value>> = rows
         .iter()
         .map(|row| {
-            std::iter::once(json!(row.window_start / 60_000))
+            std::iter::once(json!(row.window_start.expect("a window") / 60_000))
                 .chain(row.values.iter().map(|v| json!(v)))
                 .collect()
         })
@@ -311,7 +311,7 @@ proptest! {
                 low: extreme("lo"),
                 high: extreme("hi"),
             };
-            ((row.window_start / 60_000, canonical(&value("x"))), naive)
+            ((row.window_start.expect("a window") / 60_000, canonical(&value("x"))), naive)
         }).collect();
         prop_assert_eq!(found, expected);
     }

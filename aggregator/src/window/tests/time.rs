@@ -19,7 +19,13 @@ fn windows_are_half_open_and_floor_before_the_epoch() {
         .page("v0")
         .rows
         .iter()
-        .map(|row| (row.window_start, row.window_end, json!(row.value("n"))))
+        .map(|row| {
+            (
+                row.window_start.expect("a window"),
+                row.window_end.expect("a window"),
+                json!(row.value("n")),
+            )
+        })
         .collect();
     let expected = [
         (60_000, 120_000, json!(1)),
@@ -48,7 +54,10 @@ fn another_time_column_is_read_as_text_or_millis_and_rows_without_are_counted() 
     bench.commit(1, 0, &record_batch(&[excluded], Layout::Schemaless));
     let page = bench.page("v0");
     assert_eq!(
-        (page.rows[0].window_start, json!(page.rows[0].value("n"))),
+        (
+            page.rows[0].window_start.expect("a window"),
+            json!(page.rows[0].value("n"))
+        ),
         (MINUTE, json!(3))
     );
     assert_eq!(page.rows.len(), 1);
@@ -101,7 +110,7 @@ fn finality_and_completeness_follow_the_active_lanes() {
             .page("v0")
             .rows
             .into_iter()
-            .rfind(|row| row.window_start == 0)
+            .rfind(|row| row.window_start == Some(0))
             .expect("the first window");
         (row.is_final, row.completeness, row.revision)
     };
@@ -167,7 +176,11 @@ fn a_replay_amends_its_window_and_moves_no_watermark() {
     let page = bench.page("v0");
     let amended = &page.rows[1];
     assert_eq!(
-        (amended.window_start, json!(amended.value("n")), amended.revision),
+        (
+            amended.window_start.expect("a window"),
+            json!(amended.value("n")),
+            amended.revision
+        ),
         (0, json!(3), 3)
     );
 }
