@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tributary_shared::time::now_millis;
 
 use super::actor::{Go, Runner};
-use super::handle::{Coming, MAX_VIEWS, PutView, PutViewError, Question, ViewInfo};
+use super::handle::{Coming, MAX_VIEWS, PutView, PutViewError, Question, StreamTimes, ViewInfo};
 use super::writer::{DropOrder, Order, PutOrder};
 use crate::commit::LogPos;
 use crate::view::{ViewDef, ViewOptions, ViewPlan};
@@ -34,6 +34,13 @@ impl Runner {
                 reply,
             } => {
                 drop(reply.send(self.engine.locate(&stream, &records, row)));
+            }
+            Question::Away { agents } => self.engine.set_away(agents),
+            Question::Times { reply } => {
+                drop(reply.send(StreamTimes {
+                    lanes: self.engine.lanes(),
+                    too_late: self.engine.too_late(),
+                }));
             }
             Question::Stop => return Go::Stop,
         }

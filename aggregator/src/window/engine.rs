@@ -1,16 +1,18 @@
 //! The window engine: every view's windows as a function of the log.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use tributary_shared::ids::{LaneNo, StreamName};
+use tributary_shared::ids::{AgentId, LaneNo, StreamName};
 use tributary_shared::time::Millis;
 
 use super::clocks::Clocks;
 use super::cold::{ColdError, ColdGroups, ColdView, NothingCold};
-use super::messages::{AppliedBatch, EngineConfig, GroupId, ViewStats, WindowChange, WindowHit};
+use super::messages::{
+    AppliedBatch, EngineConfig, GroupId, LaneWatermark, LateLine, ViewStats, WindowChange, WindowHit,
+};
 use super::state::{Applied, ViewState};
 use crate::commit::LogPos;
 use crate::view::{ViewOptions, ViewPlan, WindowKind};
@@ -38,6 +40,7 @@ pub struct Engine {
     pub(super) unread: RefCell<Option<ColdError>>,
     generations: u64,
     pub(super) saving: super::saving::Progress,
+    future_events: u64,
 }
 
 impl Engine {
@@ -56,6 +59,7 @@ impl Engine {
             unread: RefCell::new(None),
             generations: 0,
             saving: super::saving::Progress::default(),
+            future_events: 0,
         }
     }
 
@@ -180,6 +184,37 @@ impl Engine {
         self.clocks.lane(stream, lane)
     }
 
+    /// The clocks of all lanes.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<LaneWatermark> {
+        self.clocks.lanes()
+    }
+
+    /// Events since this engine began that were too far ahead of their commit to move a watermark.
+    #[must_use]
+    pub fn future_events(&self) -> u64 {
+        self.future_events
+    }
+
+    /// Which agents are known to have left: no watermark waits for them. What is folded does not depend on it.
+    pub fn set_away(&mut self, agents: BTreeSet<AgentId>) {
+        self.clocks.set_away(agents);
+    }
+
+    /// Events that were too late, by view.
+    #[must_use]
+    pub fn too_late(&self) -> Vec<(Arc<str>, LateLine)> {
+        let of = |state: &ViewState| {
+            let name = Arc::clone(&state.plan.name);
+            state
+                .late
+                .iter()
+                .map(move |line| (Arc::clone(&name), *line))
+                .collect::<Vec<_>>()
+        };
+        self.views.values().flat_map(of).collect()
+    }
+
     /// Applies the next entry of the log to the clocks and to all live views. An entry at or before
     /// [`position`](Self::position) is ignored.
     pub fn apply(&mut self, batch: &AppliedBatch<'_>) -> Vec<WindowChange> {
@@ -188,7 +223,7 @@ impl Engine {
         }
         self.position = batch.pos;
         if !batch.replayed {
-            self.clocks.observe(batch, &self.config);
+            self.future_events += self.clocks.observe(batch, &self.config);
         }
         let (config, cold, mut failure) = (self.config, self.cold.as_ref(), None);
         let live = self.views.values_mut().filter(|state| state.live);

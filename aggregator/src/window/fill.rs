@@ -173,6 +173,7 @@ impl Runner {
             pos, committed_at, ..
         } = entry;
         let (lane, replayed) = (entry.header.lane(), entry.header.is_replay());
+        let range = entry.header.range();
         let key = entry.key.clone();
         let records = entry.decode()?.records;
         // those in between are of other streams
@@ -183,6 +184,7 @@ impl Runner {
             agent: &key.agent,
             stream: &key.stream,
             committed_at,
+            range,
             replayed,
             records: records.as_ref(),
         };

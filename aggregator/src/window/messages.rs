@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
-use tributary_shared::ids::{AgentId, LaneNo, StreamName};
+use tributary_shared::ids::{AgentId, LaneNo, SeqRange, StreamName};
 use tributary_shared::time::{Millis, to_rfc3339};
 
 use super::cold::{ColdError, WindowFacts};
@@ -50,6 +50,8 @@ pub struct AppliedBatch<'a> {
     pub agent: &'a AgentId,
     pub stream: &'a StreamName,
     pub committed_at: Millis,
+    /// The seqs that the entry is about.
+    pub range: SeqRange,
     /// Dead letters that became valid: they amend the windows that they belong to, and say nothing of how far their lane
     /// has come.
     pub replayed: bool,
@@ -121,6 +123,8 @@ pub struct WindowPage {
     #[serde(serialize_with = "shared")]
     pub columns: Arc<[Column]>,
     pub rows: Vec<WindowRow>,
+    /// Of each window of the rows, newest first: who has reported past its end. Without windows there are none.
+    pub windows: Vec<WindowProgress>,
     /// There are more rows than the limit.
     pub truncated: bool,
 }
@@ -251,6 +255,8 @@ pub struct ViewCounters {
     /// When the first of them was committed; `None` when there was none.
     #[serde(with = "maybe_time", skip_serializing_if = "Option::is_none")]
     pub overflowed_since: Option<Millis>,
+    /// Events that were older than the retention when they came. The ledger says of which lanes.
+    pub too_late: u64,
     /// Events without a usable value in the view's time column.
     pub without_time: u64,
     /// Operations that gave NULL: division by zero, overflow, a cast that does not fit.
@@ -279,10 +285,37 @@ pub struct ViewStats {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneWatermark {
     pub lane: LaneNo,
+    /// `None` when a version stored it that did not note it.
+    pub agent: Option<AgentId>,
     pub stream: StreamName,
     /// Highest event time; `None` before the first valid row.
     pub watermark: Option<Millis>,
     pub last_commit: Millis,
+    /// Events that were too far ahead of their commit to move the watermark.
+    pub future_events: u64,
+}
+
+/// Events of one lane that one view did not take, because they were older than its retention when they came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LateLine {
+    pub lane: LaneNo,
+    /// Where the first batch with such events begins, and the last one ends.
+    pub range: SeqRange,
+    pub count: u64,
+}
+
+/// How many agents have reported past a window's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WindowProgress {
+    #[serde(with = "tributary_shared::time::rfc3339")]
+    pub window_start: Millis,
+    #[serde(with = "tributary_shared::time::rfc3339")]
+    pub window_end: Millis,
+    /// Agents of the stream that committed within the allowed lateness of its newest commit.
+    pub expected: usize,
+    pub reported: usize,
+    /// Those that have not, the ones that are furthest behind first; no more than can be read.
+    pub missing: Vec<AgentId>,
 }
 
 /// What changed since the snapshot before, and the position that it belongs to. A snapshot must be saved
@@ -313,6 +346,8 @@ pub struct ViewSnapshot {
     pub emptied: Vec<Millis>,
     /// Windows that are older than the view's retention, to be deleted with their groups.
     pub expired: Vec<Millis>,
+    /// Lines that changed.
+    pub late: Vec<LateLine>,
     /// Groups that are no more. To be deleted before `groups` are put, of which one may have the name again.
     pub removed: Vec<GroupName>,
     pub groups: Vec<GroupState>,

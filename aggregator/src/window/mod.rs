@@ -27,6 +27,7 @@ mod groups;
 mod handle;
 mod keeping;
 mod keys;
+mod late;
 mod live;
 mod load;
 mod messages;
@@ -46,15 +47,15 @@ pub use cold::{ColdError, ColdGroups, WindowFacts};
 pub use engine::Engine;
 pub use fill::Backfill;
 pub use handle::{
-    Coming, EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, ViewInfo,
-    WindowsError,
+    Coming, EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, StreamTimes,
+    ViewInfo, WindowsError,
 };
 pub use live::LiveEvent;
 pub use load::VIEWS_FILE;
 pub use messages::{
-    AppliedBatch, EngineConfig, GoneRow, GroupId, GroupName, GroupState, LaneWatermark, QueryError, ScanPage,
-    ScanPlace, Snapshot, StateError, ViewCounters, ViewSnapshot, ViewStats, WindowChange, WindowHit,
-    WindowPage, WindowQuery, WindowRow, WindowScan,
+    AppliedBatch, EngineConfig, GoneRow, GroupId, GroupName, GroupState, LaneWatermark, LateLine, QueryError,
+    ScanPage, ScanPlace, Snapshot, StateError, ViewCounters, ViewSnapshot, ViewStats, WindowChange,
+    WindowHit, WindowPage, WindowProgress, WindowQuery, WindowRow, WindowScan,
 };
 pub use saving::SnapshotSlice;
 pub use store::{LoadReport, Put, StoreError, ViewFacts, ViewStore, inspect};

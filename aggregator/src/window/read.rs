@@ -8,11 +8,15 @@ use super::clocks::Progress;
 use super::engine::Engine;
 use super::gather::Wanted;
 use super::messages::{
-    QueryError, ScanPage, ScanPlace, WindowChange, WindowPage, WindowQuery, WindowRow, WindowScan,
+    QueryError, ScanPage, ScanPlace, WindowChange, WindowPage, WindowProgress, WindowQuery, WindowRow,
+    WindowScan,
 };
 use super::row::{RowRef, time};
 use super::state::ViewState;
 use crate::view::{Column, ColumnType, Expr, Leaf, Scalar, ViewPlan};
+
+/// Windows of a page that are told who has reported; more are not read by anybody.
+const MAX_PROGRESS: usize = 1_000;
 
 /// What a filter of a query looks at.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +77,21 @@ impl Engine {
         }
         self.check_read()?;
         let columns = typed(&state.plan.shown, &rows);
+        let spans = rows
+            .iter()
+            .filter_map(|row| Some((row.window_start?, row.window_end?)));
+        let mut windows: Vec<WindowProgress> = Vec::new();
+        for (start, end) in spans {
+            // rows of a window stand together
+            let known = windows
+                .last()
+                .is_some_and(|last| (last.window_start, last.window_end) == (start, end));
+            if !known && windows.len() < MAX_PROGRESS {
+                windows.push(sieve.progress.of_window(start, end));
+            }
+        }
         Ok(WindowPage {
+            windows,
             view: Arc::clone(&state.plan.name),
             columns,
             rows,

@@ -4,7 +4,7 @@ use tributary_shared::time::Millis;
 
 use super::cold::WindowFacts;
 use super::engine::Engine;
-use super::messages::{GroupState, LaneWatermark, StateError, ViewCounters};
+use super::messages::{GroupState, LaneWatermark, LateLine, StateError, ViewCounters};
 use super::state::ViewState;
 use crate::commit::LogPos;
 
@@ -58,6 +58,13 @@ impl Engine {
             state.live = position == newest;
         }
         self.promote();
+    }
+
+    /// Restores what the ledger says of events that were too late for a view.
+    pub fn restore_late(&mut self, generation: u64, line: LateLine) {
+        if let Some(state) = self.state_mut(generation) {
+            state.late.restore(line);
+        }
     }
 
     /// Empties a view, which then has the whole log to catch up.

@@ -97,6 +97,7 @@ impl Engine {
             state.groups.stored();
             state.reset_taken = false;
             state.expired_taken.clear();
+            state.late_taken.clear();
         }
         self.promote();
     }
@@ -108,6 +109,9 @@ impl Engine {
             state.groups.not_stored();
             state.reset |= state.reset_taken;
             state.expired.append(&mut state.expired_taken);
+            for line in std::mem::take(&mut state.late_taken) {
+                state.late.unsave(line);
+            }
         }
         self.promote();
     }

@@ -8,7 +8,8 @@ use tributary_shared::time::Millis;
 use super::cold::ColdView;
 use super::groups::{Bounds, Cut, Groups, SessionRules};
 use super::keys::KeyCodes;
-use super::messages::{AppliedBatch, EngineConfig, GoneRow, ViewCounters, ViewSnapshot, WindowHit};
+use super::late::LateLines;
+use super::messages::{AppliedBatch, EngineConfig, GoneRow, LateLine, ViewCounters, ViewSnapshot, WindowHit};
 use super::panes::pane_codes;
 use super::row::RowRef;
 use crate::commit::LogPos;
@@ -20,6 +21,9 @@ pub(super) struct ViewState {
     pub(super) options: ViewOptions,
     pub(super) groups: Groups,
     pub(super) counters: ViewCounters,
+    pub(super) late: LateLines,
+    /// Lines of the snapshot that was begun.
+    pub(super) late_taken: Vec<LateLine>,
     /// The groups cover the log up to here.
     pub(super) position: LogPos,
     /// Position equals the engine's: the view takes new entries as they come.
@@ -59,6 +63,8 @@ impl ViewState {
             options,
             groups,
             counters,
+            late: LateLines::default(),
+            late_taken: Vec::new(),
             position,
             live: false,
             expired: Vec::new(),
@@ -112,6 +118,7 @@ impl ViewState {
             without_time,
         } = admit(&plan, frame, &evaluator);
         self.counters.without_time += without_time;
+        let (frame, times) = self.timely(batch, frame, times);
         if frame.rows == 0 {
             self.counters.arithmetic += evaluator.failures();
             return Applied::default();
@@ -206,6 +213,21 @@ impl ViewState {
             .collect()
     }
 
+    /// Leaves out what is older than the retention, and counts it. What counts as old follows from the entry alone.
+    fn timely(&mut self, batch: &AppliedBatch<'_>, frame: Frame, times: Int64Array) -> (Frame, Int64Array) {
+        let horizon = batch.committed_at.saturating_sub(self.options.retention);
+        let late = times.values().iter().filter(|time| **time < horizon).count() as u64;
+        if late == 0 || self.plan.window == WindowKind::None {
+            return (frame, times);
+        }
+        self.counters.too_late += late;
+        self.late.add(batch.lane, batch.range, late);
+        let timely: BooleanArray = times.values().iter().map(|time| Some(*time >= horizon)).collect();
+        let frame = frame.filter(&timely);
+        let times = frame.times();
+        (frame, times)
+    }
+
     fn session_rules(&self) -> Option<SessionRules> {
         match (&self.plan.window, self.plan.session_last) {
             (WindowKind::Session { gap }, Some(last)) => Some(SessionRules { gap: *gap, last }),
@@ -222,6 +244,7 @@ impl ViewState {
         } = self.groups.cut();
         self.reset_taken = std::mem::take(&mut self.reset);
         self.expired_taken = std::mem::take(&mut self.expired);
+        self.late_taken = self.late.take_unsaved();
         ViewSnapshot {
             view: Arc::clone(&self.plan.name),
             sql: Arc::clone(&self.plan.sql),
@@ -233,6 +256,7 @@ impl ViewState {
             windows,
             emptied,
             expired: self.expired_taken.clone(),
+            late: self.late_taken.clone(),
             removed,
             groups: Vec::new(),
         }

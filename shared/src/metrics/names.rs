@@ -63,6 +63,8 @@ metric_names! {
     WindowRows = "tributary_window_rows": "Window rows, in memory and on disk, by view";
     WindowBytes = "tributary_window_bytes": "Memory of the window rows that are in memory, in bytes";
     OverflowedEvents = "tributary_view_overflowed_events": "Events in the overflow groups of windows, by view";
+    FutureEvents = "tributary_future_events": "Events too far ahead of their commit to move a watermark";
+    AgentClockSkew = "tributary_agent_clock_skew_seconds": "The agent's clock minus its gateway's, by agent";
     SnapshotSeconds = "tributary_snapshot_seconds": "Duration of a window snapshot";
     AggregatorRefused = "tributary_aggregator_refused": "Gateway connections and batches refused, by reason";
     SchemaDeprecatedEvents = "tributary_schema_deprecated_events": "Events judged by a schema version that is deprecated, by subject";

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use rusqlite::Row;
-use tributary_shared::ids::{LaneNo, StreamName};
+use tributary_shared::ids::{AgentId, LaneNo, SeqRange, StreamName};
 use tributary_shared::time::Millis;
 
 use super::cold::{StoredWindows, facts};
 use super::{LoadReport, StoreError, Stored, ViewStore};
 use crate::commit::LogPos;
 use crate::view::{ViewError, ViewPlan};
-use crate::window::messages::{GroupState, LaneWatermark, StateError, ViewCounters};
+use crate::window::messages::{GroupState, LaneWatermark, LateLine, StateError, ViewCounters};
 use crate::window::{Engine, WindowFacts};
 
 impl ViewStore {
@@ -70,15 +70,18 @@ impl ViewStore {
     }
 
     fn lanes(&self) -> Result<Vec<LaneWatermark>, StoreError> {
-        let mut select = self
-            .db
-            .prepare("SELECT lane, stream, watermark, last_commit FROM lane_watermarks")?;
+        let mut select = self.db.prepare(
+            "SELECT lane, stream, watermark, last_commit, agent, future_events FROM lane_watermarks",
+        )?;
         let mut rows = select.query([])?;
         let mut lanes = Vec::new();
         while let Some(row) = rows.next()? {
             let stream = StreamName::new(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
             let (watermark, last_commit): (Option<Millis>, Millis) = (row.get(2)?, row.get(3)?);
+            let agent: Option<String> = row.get(4)?;
             lanes.push(LaneWatermark {
+                agent: agent.as_deref().map(AgentId::new).transpose()?,
+                future_events: row.get::<_, i64>(5)?.cast_unsigned(),
                 lane: LaneNo(row.get(0)?),
                 stream,
                 watermark,
@@ -86,6 +89,23 @@ impl ViewStore {
             });
         }
         Ok(lanes)
+    }
+
+    fn late(&self, id: i64) -> Result<Vec<LateLine>, StoreError> {
+        let mut select = self
+            .db
+            .prepare("SELECT lane, first_seq, last_seq, count FROM too_late WHERE view = ?1")?;
+        let lines = select.query_map([id], |row| {
+            Ok(LateLine {
+                lane: LaneNo(row.get(0)?),
+                range: SeqRange {
+                    first: row.get::<_, i64>(1)?.cast_unsigned(),
+                    last: row.get::<_, i64>(2)?.cast_unsigned(),
+                },
+                count: row.get::<_, i64>(3)?.cast_unsigned(),
+            })
+        })?;
+        Ok(lines.collect::<Result<_, _>>()?)
     }
 
     /// Loads the newest windows of a definition, as far as half of the memory goes: the rest is for what comes.
@@ -128,6 +148,9 @@ impl ViewStore {
                     return Ok(Err(error));
                 }
             }
+        }
+        for line in self.late(id)? {
+            engine.restore_late(generation, line);
         }
         engine.restored(generation, stored.position, counters);
         Ok(Ok(()))

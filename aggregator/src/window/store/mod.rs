@@ -300,6 +300,7 @@ impl ViewStore {
         tx.execute_batch(
             "DELETE FROM window_state;
              DELETE FROM windows;
+             DELETE FROM too_late;
              DELETE FROM leftovers;
              DELETE FROM lane_watermarks;
              UPDATE view_defs SET position = 0, counters = '{}';

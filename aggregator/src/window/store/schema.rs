@@ -34,6 +34,14 @@ CREATE TABLE window_state(
     state BLOB NOT NULL,
     PRIMARY KEY(view, window_start, key)
 ) WITHOUT ROWID;
+CREATE TABLE too_late(
+    view INTEGER NOT NULL,
+    lane INTEGER NOT NULL,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY(view, lane)
+) WITHOUT ROWID;
 CREATE TABLE leftovers(view INTEGER PRIMARY KEY);
 ";
 
@@ -42,7 +50,9 @@ CREATE TABLE lane_watermarks(
     lane INTEGER PRIMARY KEY,
     stream TEXT NOT NULL,
     watermark INTEGER,
-    last_commit INTEGER NOT NULL
+    last_commit INTEGER NOT NULL,
+    agent TEXT,
+    future_events INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 ";
@@ -60,7 +70,9 @@ pub(super) fn upgrade(db: &mut Connection) -> Result<(), StoreError> {
     let tx = db.transaction()?;
     tx.execute_batch(
         "ALTER TABLE view_defs RENAME TO old_defs;
-         ALTER TABLE window_state RENAME TO old_state;",
+         ALTER TABLE window_state RENAME TO old_state;
+         ALTER TABLE lane_watermarks ADD COLUMN agent TEXT;
+         ALTER TABLE lane_watermarks ADD COLUMN future_events INTEGER NOT NULL DEFAULT 0;",
     )?;
     tx.execute_batch(DEFINITIONS)?;
     let options = serde_json::to_string(&ViewOptions::default()).map_err(|error| StoreError::Options {

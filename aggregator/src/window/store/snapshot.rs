@@ -2,8 +2,10 @@
 
 use rusqlite::{OptionalExtension, params};
 
+use tributary_shared::ids::AgentId;
+
 use super::{StoreError, ViewStore, signed};
-use crate::window::messages::{Snapshot, ViewSnapshot};
+use crate::window::messages::{LateLine, Snapshot, ViewSnapshot};
 use crate::window::saving::SnapshotSlice;
 
 /// Groups of dropped definitions that are deleted in one transaction.
@@ -96,14 +98,17 @@ impl ViewStore {
             }
         }
         let mut lane = self.db.prepare_cached(
-            "INSERT OR REPLACE INTO lane_watermarks(lane, stream, watermark, last_commit) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT OR REPLACE INTO lane_watermarks(lane, stream, watermark, last_commit, agent, future_events)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?;
         for mark in &snapshot.lanes {
             lane.execute(params![
                 mark.lane.0,
                 mark.stream.as_str(),
                 mark.watermark,
-                mark.last_commit
+                mark.last_commit,
+                mark.agent.as_ref().map(AgentId::as_str),
+                mark.future_events.cast_signed(),
             ])?;
         }
         self.db.execute(
@@ -136,7 +141,9 @@ impl ViewStore {
             self.db
                 .execute("DELETE FROM window_state WHERE view = ?1", [id])?;
             self.db.execute("DELETE FROM windows WHERE view = ?1", [id])?;
+            self.db.execute("DELETE FROM too_late WHERE view = ?1", [id])?;
         }
+        self.put_late(id, &view.late)?;
         self.delete_windows(id, &view.expired)?;
         let mut empty = self
             .db
@@ -158,6 +165,17 @@ impl ViewStore {
             put.execute(params![id, window, groups, key_bytes, facts.overflow])?;
         }
         Ok(Some(id))
+    }
+
+    fn put_late(&self, id: i64, lines: &[LateLine]) -> Result<(), StoreError> {
+        let mut put = self.db.prepare_cached(
+            "INSERT OR REPLACE INTO too_late(view, lane, first_seq, last_seq, count) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        for LateLine { lane, range, count } in lines {
+            let (first, last) = (range.first.cast_signed(), range.last.cast_signed());
+            put.execute(params![id, lane.0, first, last, count.cast_signed()])?;
+        }
+        Ok(())
     }
 
     fn delete_windows(&self, id: i64, windows: &[i64]) -> Result<(), StoreError> {
@@ -188,6 +206,7 @@ impl ViewStore {
         )?;
         if deleted == 0 {
             tx.execute("DELETE FROM windows WHERE view = ?1", [id])?;
+            tx.execute("DELETE FROM too_late WHERE view = ?1", [id])?;
             tx.execute("DELETE FROM leftovers WHERE view = ?1", [id])?;
         }
         tx.commit()?;

@@ -398,10 +398,11 @@ proptest! {
 fn catch_up(bench: &mut Bench, records: &[arrow_array::RecordBatch], batches: &[(Vec<Event>, u32, Millis)]) {
     while let Some((name, position)) = bench.engine.behind() {
         let at = position.0 as usize;
-        let agent = bench.agent.clone();
+        let agent = tributary_shared::ids::AgentId::new("edge").expect("valid");
         let stream = bench.stream.clone();
         let batch = crate::window::AppliedBatch {
             replayed: false,
+            range: tributary_shared::ids::SeqRange { first: 1, last: 1 },
             pos: position.next(),
             lane: tributary_shared::ids::LaneNo(batches[at].1),
             agent: &agent,
