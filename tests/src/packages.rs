@@ -39,7 +39,11 @@ pub fn npm_package(test: &str, dir: &Path, package: &str) -> Option<PathBuf> {
 }
 
 /// Installs into a directory that holds nothing else, unless that version is there; one test at a time.
-pub(crate) fn once(dir: &Path, package: &str, install: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+pub(crate) fn once(
+    dir: &Path,
+    package: &str,
+    install: impl FnOnce() -> Result<(), String>,
+) -> Result<(), String> {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let done = dir.join(DONE);
@@ -54,4 +58,3 @@ pub(crate) fn once(dir: &Path, package: &str, install: impl FnOnce() -> Result<(
     install()?;
     std::fs::write(&done, package).map_err(io)
 }
-

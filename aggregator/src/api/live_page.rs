@@ -32,7 +32,10 @@ pub fn configure(service: &mut web::ServiceConfig) {
 enum Told {
     Event(Arc<LiveEvent>),
     /// This many rows were lost: of the named view, or of any.
-    Missed { rows: u64, view: Option<Arc<str>> },
+    Missed {
+        rows: u64,
+        view: Option<Arc<str>>,
+    },
 }
 
 type Rows = SelectAll<Pin<Box<dyn Stream<Item = Told>>>>;
@@ -44,7 +47,11 @@ async fn everything(state: web::Data<ApiState>, request: HttpRequest) -> Result<
     let slot = live::slot(&state)?;
     let rows: Rows = match names {
         None => select_all([boxed(rows_of_all(&state.engine))]),
-        Some(names) => select_all(names.into_iter().map(|name| boxed(rows_of(state.engine.clone(), name)))),
+        Some(names) => select_all(
+            names
+                .into_iter()
+                .map(|name| boxed(rows_of(state.engine.clone(), name))),
+        ),
     };
     Ok(live::answer(page_stream(state, rows, slot)))
 }
@@ -55,11 +62,18 @@ fn names(pairs: Vec<(String, String)>) -> Result<Option<Vec<Arc<str>>>, ApiError
         if name != "views" {
             return Err(query::unknown(&name, "views"));
         }
-        let mut names: Vec<Arc<str>> = value.split(',').filter(|name| !name.is_empty()).map(Arc::from).collect();
+        let mut names: Vec<Arc<str>> = value
+            .split(',')
+            .filter(|name| !name.is_empty())
+            .map(Arc::from)
+            .collect();
         names.sort_unstable();
         names.dedup();
         if names.len() > MAX_NAMES {
-            let message = format!("views names {} views; at most {MAX_NAMES} fit one stream", names.len());
+            let message = format!(
+                "views names {} views; at most {MAX_NAMES} fit one stream",
+                names.len()
+            );
             return Err(ApiError::bad_request("invalid_query", message).with("parameter", "views"));
         }
         wanted = Some(names);

@@ -100,7 +100,12 @@ async fn count_clicks(page: Client, mesh: &Mesh) {
     mesh.post_events("clicks", &[click("red"), click("red"), click("blue")]);
     wait_for_text(&page, "[data-testid=events-total]", "3").await;
     wait_for_text(&page, "[data-testid=ledger-state]", "Balanced").await;
-    type_into(&page, "article[data-view=clicks_by_button] details summary", ENTER).await;
+    type_into(
+        &page,
+        "article[data-view=clicks_by_button] details summary",
+        ENTER,
+    )
+    .await;
     let cell =
         |row: u32| format!("article[data-view=clicks_by_button] tbody tr:nth-child({row}) td[data-col=n]");
     wait_for_text(&page, &cell(1), "1").await;
@@ -161,7 +166,10 @@ async fn ask(page: &Client, expression: &str) -> Value {
 async fn fill(page: &Client, css: &str, text: &str) {
     let element = page.wait().at_most(SLOW).for_element(Locator::Css(css)).await;
     let element = element.unwrap_or_else(|error| panic!("{css}: {error}"));
-    element.clear().await.unwrap_or_else(|error| panic!("{css}: {error}"));
+    element
+        .clear()
+        .await
+        .unwrap_or_else(|error| panic!("{css}: {error}"));
     type_into(page, css, text).await;
 }
 
@@ -194,12 +202,7 @@ async fn make_a_view(page: Client, mesh: &Mesh, axe: &str) {
     };
     fill(&page, "[data-testid=sql]", &sql("/* ü */ cuont(*) AS n")).await;
     type_into(&page, "[data-testid=view-save]", ENTER).await;
-    wait_for_text(
-        &page,
-        "[data-testid=sql-error] strong",
-        "Line 2, column 9:",
-    )
-    .await;
+    wait_for_text(&page, "[data-testid=sql-error] strong", "Line 2, column 9:").await;
     wait_for_text(&page, "[data-testid=sql-wrong]", "cuont").await;
     let chosen = "(({ id, value, selectionStart, selectionEnd }) => [id, value.slice(selectionStart, selectionEnd)])(document.activeElement)";
     assert_eq!(ask(&page, chosen).await, json!(["view-sql", "cuont"]));
@@ -208,8 +211,14 @@ async fn make_a_view(page: Client, mesh: &Mesh, axe: &str) {
     fill(&page, "[data-testid=sql]", &sql("count(*) AS n")).await;
     type_into(&page, "[data-testid=view-save]", ENTER).await;
     wait_for_text(&page, "[data-testid=view-title]", "by_button").await;
-    let click = |minute: u32, button: &str| json!({ "ts": format!("2026-01-01T12:0{minute}:30Z"), "button": button });
-    let clicks = [click(1, "red"), click(1, "red"), click(1, "blue"), click(4, "red")];
+    let click =
+        |minute: u32, button: &str| json!({ "ts": format!("2026-01-01T12:0{minute}:30Z"), "button": button });
+    let clicks = [
+        click(1, "red"),
+        click(1, "red"),
+        click(1, "blue"),
+        click(4, "red"),
+    ];
     mesh.post_events("clicks", &clicks);
     wait_for_text(&page, &cell(1, "n"), "1").await;
     wait_for_text(&page, &cell(2, "button"), "blue").await;
@@ -218,7 +227,11 @@ async fn make_a_view(page: Client, mesh: &Mesh, axe: &str) {
     // the chart is read by keyboard: what it says of its first window
     let said = ".detail .chart-place [role=status]";
     type_into(&page, ".detail .chart", "\u{e011}").await;
-    let text = async || ask(&page, &format!("document.querySelector('{said}').textContent")).await.to_string();
+    let text = async || {
+        ask(&page, &format!("document.querySelector('{said}').textContent"))
+            .await
+            .to_string()
+    };
     let heard = tokio::time::timeout(SLOW, async {
         while !text().await.contains("red: 2; blue: 1") {
             tokio::time::sleep(POLL).await;

@@ -541,7 +541,12 @@ async fn the_pages_stream_has_the_rows_of_the_views_that_it_names() {
     let mut seen = Vec::new();
     while seen.len() < 2 {
         let rows = next_event(&mut two, "windows").await;
-        seen.extend(rows.as_array().expect("rows").iter().map(|one| one["view"].to_string()));
+        seen.extend(
+            rows.as_array()
+                .expect("rows")
+                .iter()
+                .map(|one| one["view"].to_string()),
+        );
     }
     seen.sort();
     assert_eq!(seen, [r#""r""#, r#""t""#], "and nothing of s between them");
@@ -552,7 +557,10 @@ async fn the_pages_stream_has_the_rows_of_the_views_that_it_names() {
     assert_eq!(next_event(&mut later, "windows").await[0]["view"], json!("late"));
 
     let (status, error) = call(&app, get("/api/v1/live?view=r")).await;
-    assert_eq!((status, &error["error"]["parameter"]), (StatusCode::BAD_REQUEST, &json!("view")));
+    assert_eq!(
+        (status, &error["error"]["parameter"]),
+        (StatusCode::BAD_REQUEST, &json!("view"))
+    );
     drop((two, later));
     mesh.close().await;
 }
