@@ -110,6 +110,7 @@ live = new Live(
     windows: unlessPaused((batch) => views.take(batch)),
     gone: unlessPaused((message) => views.gone(message)),
     missed: unlessPaused((message) => views.missed(message)),
+    reset: unlessPaused((message) => views.missed(message)),
   },
   takeState,
   unlessPaused((names) => views.catchUp(names)),
