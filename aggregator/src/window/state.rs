@@ -118,7 +118,7 @@ impl ViewState {
             without_time,
         } = admit(&plan, frame, &evaluator);
         self.counters.without_time += without_time;
-        let (frame, times) = self.timely(batch, frame, times);
+        let (frame, times) = self.timely(batch, config, frame, times);
         if frame.rows == 0 {
             self.counters.arithmetic += evaluator.failures();
             return Applied::default();
@@ -213,9 +213,25 @@ impl ViewState {
             .collect()
     }
 
-    /// Leaves out what is older than the retention, and counts it. What counts as old follows from the entry alone.
-    fn timely(&mut self, batch: &AppliedBatch<'_>, frame: Frame, times: Int64Array) -> (Frame, Int64Array) {
-        let horizon = batch.committed_at.saturating_sub(self.options.retention);
+    /// Windows that ended then or earlier are beyond the retention.
+    pub(super) fn horizon(&self) -> Millis {
+        let newest = self.counters.newest_event;
+        newest.map_or(Millis::MIN, |newest| newest.saturating_sub(self.options.retention))
+    }
+
+    /// Leaves out what is older than the retention, and counts it. What counts as old follows from the entries alone:
+    /// a history that is sent long after it happened is as good as if it had been sent at once.
+    fn timely(
+        &mut self,
+        batch: &AppliedBatch<'_>,
+        config: &EngineConfig,
+        frame: Frame,
+        times: Int64Array,
+    ) -> (Frame, Int64Array) {
+        let horizon = self.horizon();
+        let latest = batch.committed_at.saturating_add(config.future_tolerance);
+        let believed = times.values().iter().copied().filter(|time| *time <= latest);
+        self.counters.newest_event = self.counters.newest_event.max(believed.max());
         let late = times.values().iter().filter(|time| **time < horizon).count() as u64;
         if late == 0 || self.plan.window == WindowKind::None {
             return (frame, times);
