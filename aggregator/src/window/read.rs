@@ -33,9 +33,10 @@ impl Engine {
         let filters = filters(state, &query.filters)?;
         let progress = self.clocks.progress(&state.plan.stream, &self.config);
         let matches = |slot: u32| {
-            filters
-                .iter()
-                .all(|(looked, text)| self.looked_at(state, &progress, *looked, slot).matches_text(text))
+            let asked = |(looked, text): &(Looked, &str)| {
+                self.looked_at(state, &progress, *looked, slot).matches_text(text)
+            };
+            state.is_shown(slot) && filters.iter().all(asked)
         };
         let mut rows = Vec::new();
         let mut truncated = false;
@@ -80,9 +81,10 @@ impl Engine {
         let filters = filters(state, &scan.filters)?;
         let progress = self.clocks.progress(&state.plan.stream, &self.config);
         let matches = |slot: u32| {
-            filters
-                .iter()
-                .all(|(looked, text)| self.looked_at(state, &progress, *looked, slot).matches_text(text))
+            let asked = |(looked, text): &(Looked, &str)| {
+                self.looked_at(state, &progress, *looked, slot).matches_text(text)
+            };
+            state.is_shown(slot) && filters.iter().all(asked)
         };
         let from = scan.after.map_or(scan.from, |place| Some(place.window_start));
         let mut skip = scan.after.map_or(0, |place| place.rows);
@@ -125,7 +127,7 @@ impl Engine {
             .groups
             .iter()
             .map(|group| group.0)
-            .filter(|slot| state.groups.contains(*slot));
+            .filter(|slot| state.groups.contains(*slot) && state.is_shown(*slot));
         slots.map(|slot| self.row(state, &progress, slot)).collect()
     }
 

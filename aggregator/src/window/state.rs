@@ -131,6 +131,13 @@ impl ViewState {
         Evaluator::new(Mode::Typed).value(&self.plan.outputs[column], &Group { state: self, slot })
     }
 
+    /// Whether the view's HAVING lets a group be seen.
+    pub(super) fn is_shown(&self, slot: u32) -> bool {
+        self.plan.having.as_ref().is_none_or(|having| {
+            Evaluator::new(Mode::Typed).value(having, &Group { state: self, slot }) == Scalar::Bool(true)
+        })
+    }
+
     pub(super) fn window_end(&self, start: Millis) -> Millis {
         start + window_size(&self.plan)
     }

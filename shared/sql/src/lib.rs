@@ -25,25 +25,42 @@
 
 mod aggregate;
 mod bind;
+mod call;
 mod expr;
+mod functions;
 mod interval;
+mod json;
+mod kinds;
+mod literal;
 mod lower;
+mod memo;
 mod messages;
+mod numbers;
 mod parse;
 mod plan;
 mod predicate;
+mod promote;
+mod regexes;
 mod rowwise;
 mod scalar;
+mod syntax;
 #[cfg(test)]
 mod tests;
+mod texts;
+mod times;
 mod vector;
 
 pub use aggregate::{Aggregate, CellKind, CellSpec};
 pub use bind::{Frame, Mode, Picked, Texts, Vector};
 pub use expr::{ArithOp, CastType, CompareOp, Expr, Leaf, ScalarFn};
+pub use functions::{Function, Takes};
+pub use json::Step;
+pub use kinds::{KnownColumns, StaticKind};
 pub use messages::{Column, ColumnType, MAX_SQL, MAX_VIEW_NAME, ViewError};
 pub use parse::WindowKind;
 pub use plan::{MAX_KEYS, ViewPlan};
 pub use predicate::Predicate;
+pub use regexes::{Pattern, RegexJob, Replacement};
 pub use rowwise::{Env, Evaluator};
 pub use scalar::{Scalar, integral};
+pub use times::{Span, Unit};
