@@ -9,6 +9,7 @@ use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value};
 
 use super::kind::Kind;
+use super::number::Number;
 use super::time::EventTime;
 
 /// Integers up to here are exact as a float; limits and values beyond are left to the validator.
@@ -40,6 +41,29 @@ impl Default for Checks {
             opens_with: None,
             validator: None,
         }
+    }
+}
+
+impl Checks {
+    /// The limits of a field of integers.
+    #[inline]
+    pub(super) fn allow_int(&self, value: i64) -> bool {
+        self.range.is_none_or(|range| range.has_int(value)) && self.whole.allows(value)
+    }
+
+    /// The limits of a field of numbers.
+    #[inline]
+    pub(super) fn allow_number(&self, value: Number) -> bool {
+        self.range.is_none_or(|range| match value {
+            Number::Int(value) => range.has_int(value),
+            Number::Float(value) => range.has_float(value),
+        })
+    }
+
+    /// Whether an object or array may stand here, by the first byte of its text.
+    #[inline]
+    pub(super) fn allow_json(&self, opens_with: u8) -> bool {
+        self.opens_with.is_none_or(|byte| opens_with == byte)
     }
 }
 

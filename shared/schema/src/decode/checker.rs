@@ -5,19 +5,17 @@ use std::sync::Arc;
 use tributary_shared::wire::Reason;
 
 use super::fault::{
-    Fault, bool_here, event_time_here, explain, integer_here, number_here, special_checks, time_here,
-    unsigned_here,
+    Fault, bool_here, explain, integer_here, number_here, text_here, time_here, unsigned_here,
 };
 use super::framing::{is_framed, split};
-use super::keys::{FieldNo, KeySet, KeyTable, Member};
+use super::keys::KeySet;
 use super::kind::Kind;
 use super::messages::DecodeLimits;
-use super::number::Number;
 use super::plan::{Field, Plan};
 use super::reasons::judge;
-use super::scan::Cursor;
+use super::scan::Text;
 use super::schema::{Judged, Language, StreamSchema, text_of};
-use super::time::EventTime;
+use super::walk::{Here, Taker, Walk};
 
 /// Judges events one after the other, and remembers the order of their keys. Takes the same two ways as the
 /// decoder, so that both say the same: a property test holds them to it.
@@ -29,13 +27,15 @@ pub struct Checker {
 
 #[derive(Debug)]
 struct State {
-    keys: KeyTable,
-    /// For each field, the last try at a row that had it.
-    seen: Vec<u64>,
-    tries: u64,
+    walk: Walk,
+    verdict: Verdict,
+}
+
+/// Takes a row's values and keeps none.
+#[derive(Debug, Default)]
+struct Verdict {
     /// Keys of the row that are no field.
     unknown: KeySet,
-    scratch: String,
 }
 
 impl Checker {
@@ -77,11 +77,8 @@ pub(super) fn check_one(schema: &StreamSchema, payload: &[u8]) -> Result<(), Vec
 impl State {
     fn new(fields: &[Field]) -> Self {
         Self {
-            keys: KeyTable::new(fields.iter().map(|field| field.name.as_ref())),
-            seen: vec![0; fields.len()],
-            tries: 0,
-            unknown: KeySet::default(),
-            scratch: String::new(),
+            walk: Walk::new(fields),
+            verdict: Verdict::default(),
         }
     }
 
@@ -114,97 +111,47 @@ impl State {
 
     /// One pass over the row, as its cells would be filled.
     fn pass(&mut self, plan: &Plan, text: &str, check: bool) -> Result<(), Fault> {
-        self.tries += 1;
-        self.keys.start_row();
+        self.walk.row(plan, text, check, &mut self.verdict).map(drop)
+    }
+}
+
+impl Taker for Verdict {
+    fn start_row(&mut self) {
         self.unknown.clear();
-        let mut cursor = Cursor::new(text);
-        let mut required = 0;
-        let mut first = true;
-        cursor.open_row()?;
-        loop {
-            match self.keys.next(&mut cursor, first)? {
-                Member::Field(number) => {
-                    if std::mem::replace(&mut self.seen[number], self.tries) == self.tries {
-                        return Err(Fault::Duplicate(number));
-                    }
-                    let field = &plan.fields[number];
-                    required += u32::from(field.required);
-                    let time = if plan.event_time == Some(number) {
-                        event_time_here(&mut cursor, field.kind, &mut self.scratch)?
-                    } else {
-                        None
-                    };
-                    if time == Some(EventTime::Unusable) && plan.event_time_marked {
-                        return Err(Fault::EventTime(number));
-                    }
-                    self.value(&mut cursor, (number, field), time, check)?;
-                }
-                Member::Unknown(key) => {
-                    if check && plan.closed {
-                        return Err(Fault::Unproven);
-                    }
-                    cursor.skip_value()?;
-                    if !self.unknown.insert(key) {
-                        return Err(Fault::Unproven);
-                    }
-                }
-                Member::End => break,
-            }
-            first = false;
-        }
-        if check && required != plan.required {
-            return Err(Fault::Unproven);
-        }
-        Ok(())
     }
 
     #[inline]
-    fn value(
-        &mut self,
-        cursor: &mut Cursor<'_>,
-        (number, field): (FieldNo, &Field),
-        time: Option<EventTime>,
-        check: bool,
-    ) -> Result<(), Fault> {
+    fn value(&mut self, here: Here<'_, '_>, _column: usize) -> Result<bool, Fault> {
+        let Here {
+            cursor,
+            number,
+            field,
+            time,
+            check,
+            scratch,
+        } = here;
         let checks = &field.checks;
-        if check && (checks.validator.is_some() || checks.forbidden) {
-            special_checks(cursor, field)?;
-        }
-        if field.column.is_none() {
-            return Ok(cursor.skip_value()?);
-        }
-        let proven = if cursor.peek() == b'n' {
-            cursor.literal("null")?;
-            checks.null
-        } else {
-            match field.kind {
-                Kind::Int => {
-                    let value = integer_here(cursor, number)?;
-                    checks.range.is_none_or(|range| range.has_int(value)) && checks.whole.allows(value)
-                }
-                Kind::Float => match number_here(cursor, number)? {
-                    Number::Int(value) => checks.range.is_none_or(|range| range.has_int(value)),
-                    Number::Float(value) => checks.range.is_none_or(|range| range.has_float(value)),
-                },
-                Kind::Bool => bool_here(cursor, number).map(|_| true)?,
-                Kind::Text if cursor.peek() != b'"' => return Err(Fault::Unfit(number)),
-                Kind::Text => {
-                    let text = cursor.string()?;
-                    !check || checks.text.allows(text.decode(&mut self.scratch), time)
-                }
-                Kind::Time(unit) => time_here(cursor, number, unit, &mut self.scratch).map(|_| true)?,
-                Kind::Unsigned => unsigned_here(cursor, number).map(|_| true)?,
-                Kind::Json => {
-                    let opens_with = cursor.peek();
-                    cursor.skip_value()?;
-                    checks.opens_with.is_none_or(|byte| opens_with == byte)
-                }
+        Ok(match field.kind {
+            Kind::Int => checks.allow_int(integer_here(cursor, number)?),
+            Kind::Float => checks.allow_number(number_here(cursor, number)?),
+            Kind::Bool => bool_here(cursor, number).map(|_| true)?,
+            Kind::Text => {
+                let text = text_here(cursor, number)?;
+                !check || checks.text.allows(text.decode(scratch), time)
             }
-        };
-        if proven || !check {
-            Ok(())
-        } else {
-            Err(Fault::Unproven)
-        }
+            Kind::Time(unit) => time_here(cursor, number, unit, scratch).map(|_| true)?,
+            Kind::Unsigned => unsigned_here(cursor, number).map(|_| true)?,
+            Kind::Json => {
+                let opens_with = cursor.peek();
+                cursor.skip_value()?;
+                checks.allow_json(opens_with)
+            }
+        })
+    }
+
+    fn beside(&mut self, _field: &Field, _raw: &str) {}
+
+    fn unknown(&mut self, key: Text<'_>, _raw: &str) -> bool {
+        self.unknown.insert(key)
     }
 }

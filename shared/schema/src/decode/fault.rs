@@ -7,7 +7,7 @@ use super::kind::Kind;
 use super::number::{Number, integral};
 use super::plan::{Field, Plan};
 use super::reasons::{malformed, pointer, reason};
-use super::scan::{Cursor, ScanError};
+use super::scan::{Cursor, ScanError, Text};
 use super::time::{EventTime, TimeUnit};
 
 /// Why a row was not taken as it was read.
@@ -37,6 +37,15 @@ pub(super) fn integer_here(cursor: &mut Cursor<'_>, field: FieldNo) -> Result<i6
         Number::Int(value) => Ok(value),
         Number::Float(value) if value.fract() == 0.0 => integral(value).ok_or(Fault::OutOfRange(field)),
         Number::Float(_) => Err(Fault::Unfit(field)),
+    }
+}
+
+/// The text here, still escaped.
+#[inline]
+pub(super) fn text_here<'t>(cursor: &mut Cursor<'t>, field: FieldNo) -> Result<Text<'t>, Fault> {
+    match cursor.peek() {
+        b'"' => Ok(cursor.string()?),
+        _ => Err(Fault::Unfit(field)),
     }
 }
 

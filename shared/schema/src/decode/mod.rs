@@ -72,6 +72,7 @@ mod time;
 mod translate;
 #[cfg(feature = "columns")]
 mod typed;
+mod walk;
 #[cfg(feature = "columns")]
 mod writers;
 

@@ -11,6 +11,17 @@ pub(super) enum Number {
     Float(f64),
 }
 
+impl Number {
+    /// Integers beyond 2^53 are rounded.
+    #[inline]
+    pub(super) fn as_f64(self) -> f64 {
+        match self {
+            Self::Int(value) => value as f64,
+            Self::Float(value) => value,
+        }
+    }
+}
+
 /// Powers of ten that a 64-bit float holds exactly.
 const EXACT_POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,

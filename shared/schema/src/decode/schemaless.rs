@@ -235,10 +235,7 @@ fn build(
                 Number::Int(value) => column.push(row, value),
                 Number::Float(value) => column.push(row, value as i64),
             },
-            Column::Float(column) => match cursor.number().map_err(refused)? {
-                Number::Int(value) => column.push(row, value as f64),
-                Number::Float(value) => column.push(row, value),
-            },
+            Column::Float(column) => column.push(row, cursor.number().map_err(refused)?.as_f64()),
             Column::Bool(column) => column.push(row, cell.raw == "true"),
             Column::Text(column) => {
                 let text = cursor.string().map_err(refused)?;

@@ -15,19 +15,16 @@ use tributary_shared::wire::{Reason, WireError};
 use super::column::Column;
 use super::extra::Extra;
 use super::fault::{
-    Fault, bool_here, event_time_here, explain, integer_here, number_here, special_checks, time_here,
-    unsigned_here,
+    Fault, bool_here, explain, integer_here, number_here, text_here, time_here, unsigned_here,
 };
 use super::ipc::{Columns, encode_error, write};
-use super::keys::{FieldNo, KeyTable, Member};
 use super::lent::Lent;
-use super::number::Number;
 use super::plan::{Field, Plan};
 use super::reasons::judge;
 use super::rules::RuleBook;
-use super::scan::Cursor;
+use super::scan::Text;
 use super::schema::Judged;
-use super::time::EventTime;
+use super::walk::{Here, Taker, Walk};
 
 /// A batch that is written.
 #[derive(Debug, Default)]
@@ -41,38 +38,101 @@ pub(super) struct Finished {
 /// The columns of one schema, filled batch after batch.
 #[derive(Debug)]
 pub(super) struct TypedRows {
-    keys: KeyTable,
-    /// For each field, the last try at a row that had it.
-    seen: Vec<u64>,
-    tries: u64,
-    rows: usize,
-    columns: Vec<Column>,
+    walk: Walk,
+    cells: Cells,
     event_times: Vec<Millis>,
     lent_times: Lent,
-    extra: Extra,
-    scratch: String,
     /// Bytes of the last batch's columns: the next one's are about as many.
     written: usize,
+}
+
+/// The cells of the rows so far.
+#[derive(Debug)]
+struct Cells {
+    /// Whole rows; the columns may be longer by a row that is being tried, or shorter where rows end in NULL.
+    rows: usize,
+    columns: Vec<Column>,
+    extra: Extra,
+}
+
+impl Taker for Cells {
+    fn start_row(&mut self) {
+        self.extra.start_row();
+    }
+
+    #[inline]
+    fn value(&mut self, here: Here<'_, '_>, column: usize) -> Result<bool, Fault> {
+        let Here {
+            cursor,
+            number,
+            field,
+            time,
+            check,
+            scratch,
+        } = here;
+        let (row, checks) = (self.rows, &field.checks);
+        Ok(match &mut self.columns[column] {
+            Column::Int(column) => {
+                let value = integer_here(cursor, number)?;
+                column.push(row, value);
+                checks.allow_int(value)
+            }
+            Column::Float(column) => {
+                let value = number_here(cursor, number)?;
+                column.push(row, value.as_f64());
+                checks.allow_number(value)
+            }
+            Column::Bool(column) => {
+                column.push(row, bool_here(cursor, number)?);
+                true
+            }
+            Column::Text(column) => {
+                let text = text_here(cursor, number)?.decode(scratch);
+                column.push(row, text, || !check || checks.text.allows(text, time))
+            }
+            Column::Time(unit, column) => {
+                column.push(row, time_here(cursor, number, *unit, scratch)?);
+                true
+            }
+            Column::Unsigned(column) => {
+                column.push(row, unsigned_here(cursor, number)?);
+                true
+            }
+            Column::Json(column) => {
+                let start = cursor.at();
+                cursor.skip_value()?;
+                let raw = cursor.since(start);
+                column.push(row, raw, || !check || checks.allow_json(raw.as_bytes()[0]))
+            }
+        })
+    }
+
+    fn beside(&mut self, field: &Field, raw: &str) {
+        self.extra.add_field(&field.name, raw);
+    }
+
+    fn unknown(&mut self, key: Text<'_>, raw: &str) -> bool {
+        self.extra.add_unknown(key, raw)
+    }
 }
 
 impl TypedRows {
     pub(super) fn new(plan: &Plan) -> Self {
         Self {
-            keys: KeyTable::new(plan.fields.iter().map(|field| field.name.as_ref())),
-            seen: vec![0; plan.fields.len()],
-            tries: 0,
-            rows: 0,
-            columns: plan.columns().map(|(_, kind)| Column::new(kind)).collect(),
+            walk: Walk::new(&plan.fields),
+            cells: Cells {
+                rows: 0,
+                columns: plan.columns().map(|(_, kind)| Column::new(kind)).collect(),
+                extra: Extra::new(),
+            },
             event_times: Vec::new(),
             lent_times: Lent::default(),
-            extra: Extra::new(),
-            scratch: String::new(),
             written: 0,
         }
     }
 
     pub(super) fn rows(&self) -> usize {
-        self.rows
+        self.cells.rows
     }
 
     /// Judges a row and adds it to the columns.
@@ -119,144 +179,20 @@ impl TypedRows {
     }
 
     fn cut_row(&mut self) {
-        for column in &mut self.columns {
-            column.truncate(self.rows);
+        for column in &mut self.cells.columns {
+            column.truncate(self.cells.rows);
         }
     }
 
     /// Adds the row's cells; after a fault, cells of the row may be left.
     fn fill(&mut self, plan: &Plan, text: &str, collected_at: Millis, check: bool) -> Result<(), Fault> {
-        self.tries += 1;
-        self.keys.start_row();
-        self.extra.start_row();
-        let mut cursor = Cursor::new(text);
-        let mut required = 0;
-        let mut event_time = None;
-        let mut first = true;
-        cursor.open_row()?;
-        loop {
-            match self.keys.next(&mut cursor, first)? {
-                Member::Field(number) => {
-                    if std::mem::replace(&mut self.seen[number], self.tries) == self.tries {
-                        return Err(Fault::Duplicate(number));
-                    }
-                    let field = &plan.fields[number];
-                    required += u32::from(field.required);
-                    let time = if plan.event_time == Some(number) {
-                        let time = event_time_here(&mut cursor, field.kind, &mut self.scratch)?;
-                        event_time = time.and_then(EventTime::millis);
-                        if time == Some(EventTime::Unusable) && plan.event_time_marked {
-                            return Err(Fault::EventTime(number));
-                        }
-                        time
-                    } else {
-                        None
-                    };
-                    self.value(&mut cursor, (number, field), time, check)?;
-                }
-                Member::Unknown(key) => {
-                    if check && plan.closed {
-                        return Err(Fault::Unproven);
-                    }
-                    let start = cursor.at();
-                    cursor.skip_value()?;
-                    if !self.extra.add_unknown(key, cursor.since(start)) {
-                        return Err(Fault::Unproven);
-                    }
-                }
-                Member::End => break,
-            }
-            first = false;
-        }
-        if check && required != plan.required {
-            return Err(Fault::Unproven);
-        }
-        self.extra.end_row(self.rows);
+        let event_time = self.walk.row(plan, text, check, &mut self.cells)?;
+        self.cells.extra.end_row(self.cells.rows);
         // an agent's clock is not trusted to lie within the calendar
         self.event_times
             .push(event_time.unwrap_or(collected_at.clamp(MIN_MILLIS, MAX_MILLIS)));
-        self.rows += 1;
+        self.cells.rows += 1;
         Ok(())
-    }
-
-    /// Puts the value here into the field's column.
-    #[inline]
-    fn value(
-        &mut self,
-        cursor: &mut Cursor<'_>,
-        (number, field): (FieldNo, &Field),
-        time: Option<EventTime>,
-        check: bool,
-    ) -> Result<(), Fault> {
-        let checks = &field.checks;
-        if check && (checks.validator.is_some() || checks.forbidden) {
-            special_checks(cursor, field)?;
-        }
-        let Some(column) = field.column else {
-            let start = cursor.at();
-            cursor.skip_value()?;
-            self.extra.add_field(&field.name, cursor.since(start));
-            return Ok(());
-        };
-        if cursor.peek() == b'n' {
-            cursor.literal("null")?;
-            return if check && !checks.null {
-                Err(Fault::Unproven)
-            } else {
-                Ok(())
-            };
-        }
-        let row = self.rows;
-        let proven = match &mut self.columns[column] {
-            Column::Int(column) => {
-                let value = integer_here(cursor, number)?;
-                column.push(row, value);
-                checks.range.is_none_or(|range| range.has_int(value)) && checks.whole.allows(value)
-            }
-            Column::Float(column) => match number_here(cursor, number)? {
-                Number::Int(value) => {
-                    column.push(row, value as f64);
-                    checks.range.is_none_or(|range| range.has_int(value))
-                }
-                Number::Float(value) => {
-                    column.push(row, value);
-                    checks.range.is_none_or(|range| range.has_float(value))
-                }
-            },
-            Column::Bool(column) => {
-                let value = bool_here(cursor, number)?;
-                column.push(row, value);
-                true
-            }
-            Column::Text(column) => {
-                if cursor.peek() != b'"' {
-                    return Err(Fault::Unfit(number));
-                }
-                let text = cursor.string()?.decode(&mut self.scratch);
-                column.push(row, text, || !check || checks.text.allows(text, time))
-            }
-            Column::Time(unit, column) => {
-                column.push(row, time_here(cursor, number, *unit, &mut self.scratch)?);
-                true
-            }
-            Column::Unsigned(column) => {
-                column.push(row, unsigned_here(cursor, number)?);
-                true
-            }
-            Column::Json(column) => {
-                let start = cursor.at();
-                cursor.skip_value()?;
-                let raw = cursor.since(start);
-                column.push(row, raw, || {
-                    !check || checks.opens_with.is_none_or(|byte| raw.as_bytes()[0] == byte)
-                })
-            }
-        };
-        if proven || !check {
-            Ok(())
-        } else {
-            Err(Fault::Unproven)
-        }
     }
 
     /// The batch's columns as Arrow IPC, with the ids of the rows' schemas if there are any, and the builders
@@ -270,7 +206,7 @@ impl TypedRows {
         ids: Option<Int32Array>,
         rules: &RuleBook<'_>,
     ) -> Result<Finished, WireError> {
-        let rows = std::mem::take(&mut self.rows);
+        let rows = std::mem::take(&mut self.cells.rows);
         let finished = if rows == 0 {
             Ok(Finished::default())
         } else {
@@ -278,8 +214,8 @@ impl TypedRows {
         };
         // the arrays are gone now
         self.event_times = self.lent_times.take_back();
-        self.columns.iter_mut().for_each(Column::reclaim);
-        self.extra.column.reclaim();
+        self.cells.columns.iter_mut().for_each(Column::reclaim);
+        self.cells.extra.column.reclaim();
         finished
     }
 
@@ -313,7 +249,7 @@ impl TypedRows {
 
     fn batch(&mut self, plan: &Plan, ids: Option<Int32Array>, rows: usize) -> Result<RecordBatch, WireError> {
         let mut columns = Columns::new(self.lent_times.lend(std::mem::take(&mut self.event_times)));
-        for ((name, _), column) in plan.columns().zip(&mut self.columns) {
+        for ((name, _), column) in plan.columns().zip(&mut self.cells.columns) {
             let (array, json) = column.finish(rows).map_err(encode_error)?;
             columns.push(name, array, json);
         }
@@ -330,6 +266,6 @@ impl TypedRows {
         if !plan.keys.is_empty() {
             metadata.insert(KEYS_METADATA.to_owned(), serde_json::json!(plan.keys).to_string());
         }
-        columns.finish(&mut self.extra.column, metadata)
+        columns.finish(&mut self.cells.extra.column, metadata)
     }
 }
