@@ -38,9 +38,11 @@ struct Sieve<'a> {
 
 impl Sieve<'_> {
     fn keeps(&self, row: &RowRef<'_>) -> bool {
-        self.filters
-            .iter()
-            .all(|(looked, text)| self.looked_at(*looked, row).matches_text(text))
+        row.is_shown()
+            && self
+                .filters
+                .iter()
+                .all(|(looked, text)| self.looked_at(*looked, row).matches_text(text))
     }
 
     fn looked_at(&self, looked: Looked, row: &RowRef<'_>) -> Scalar {
@@ -174,7 +176,9 @@ impl Engine {
             .filter(|slot| state.groups.contains(*slot));
         let (plan, groups) = (state.plan.as_ref(), &state.groups);
         let mut rows: Vec<WindowRow> = slots
-            .map(|slot| self.row(&progress, &RowRef { plan, groups, slot }))
+            .map(|slot| RowRef { plan, groups, slot })
+            .filter(RowRef::is_shown)
+            .map(|row| self.row(&progress, &row))
             .collect();
         let wanted = Wanted {
             since: Some(change.since),
@@ -182,7 +186,8 @@ impl Engine {
         };
         for start in &change.windows {
             let window = self.window_rows(state, *start, &wanted);
-            rows.extend(window.rows().map(|row| self.row(&progress, &row)));
+            let shown = window.rows().filter(RowRef::is_shown);
+            rows.extend(shown.map(|row| self.row(&progress, &row)));
         }
         rows
     }

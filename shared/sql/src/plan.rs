@@ -8,7 +8,8 @@ use tributary_shared::ids::StreamName;
 use super::aggregate::{Aggregate, CellKind, CellSpec};
 use super::expr::{Expr, Leaf};
 use super::from::Origin;
-use super::lower::{Lowering, Refused, Scope, StaticKind, shorten, start_of, window_bound};
+use super::kinds::{KnownColumns, StaticKind};
+use super::lower::{Lowering, Refused, Scope, shorten, start_of, window_bound};
 use super::messages::{Column, ColumnType, MAX_VIEW_NAME, ViewError};
 use super::parse::{not_yet, parse_select, place};
 use super::window::WindowKind;
@@ -45,6 +46,8 @@ pub struct ViewPlan {
     /// One expression for each of `shown`.
     pub outputs: Vec<Expr>,
     pub shown: Arc<[Column]>,
+    /// A group for which this is not true is not shown.
+    pub having: Option<Expr>,
 }
 
 impl ViewPlan {
@@ -53,6 +56,19 @@ impl ViewPlan {
     /// # Errors
     /// [`ViewError`] with the place of the mistake.
     pub fn compile(name: &str, sql: &str) -> Result<Self, ViewError> {
+        Self::compile_with(name, sql, None)
+    }
+
+    /// Checks a view against the columns of its stream as well: names that no event has, and operations on values
+    /// of the wrong type. The plan is the same as [`compile`](Self::compile)'s, since a schema may change.
+    ///
+    /// # Errors
+    /// [`ViewError`] with the place of the mistake.
+    pub fn check_columns(&self, known: &Arc<KnownColumns>) -> Result<(), ViewError> {
+        Self::compile_with(&self.name, &self.sql, Some(Arc::clone(known))).map(|_| ())
+    }
+
+    fn compile_with(name: &str, sql: &str, known: Option<Arc<KnownColumns>>) -> Result<Self, ViewError> {
         let fits = !name.is_empty()
             && name.len() <= MAX_VIEW_NAME
             && !name.starts_with('.')
@@ -68,7 +84,10 @@ impl ViewPlan {
             ));
         }
         let (select, source) = parse_select(sql)?;
-        let mut lowering = Lowering::default();
+        let mut lowering = Lowering {
+            known,
+            ..Lowering::default()
+        };
         let filter = match &select.selection {
             Some(condition) => Some(lowering.condition(condition, Scope::Row("WHERE"))?),
             None => None,
@@ -80,6 +99,10 @@ impl ViewPlan {
                 key_names[*at].clone_from(&column.name);
             }
         }
+        let having = match &select.having {
+            Some(condition) => Some(having(&select, condition, &mut lowering)?),
+            None => None,
+        };
         // the time column is read like any other, unless it turns out to be the event time
         lowering.column(&source.time.value);
         let Lowering {
@@ -118,6 +141,7 @@ impl ViewPlan {
             session_last,
             outputs,
             shown: shown.into(),
+            having,
         })
     }
 
@@ -221,6 +245,25 @@ fn resolve<'a>(select: &'a Select, item: &'a Sql) -> Refused<&'a Sql> {
         }
         _ => Ok(item),
     }
+}
+
+/// Lowers HAVING. It sees what the SELECT list sees, but not the names given there.
+fn having(select: &Select, condition: &Sql, lowering: &mut Lowering) -> Refused<Expr> {
+    lowering.condition(condition, Scope::Group).map_err(|mut error| {
+        let named = select.projection.iter().find_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias }
+                if error.message.starts_with(&format!("column {alias} must")) =>
+            {
+                Some((expr, alias))
+            }
+            _ => None,
+        });
+        if let Some((expr, alias)) = named {
+            error.message = format!("HAVING does not know the name {alias}");
+            error.hint = format!("write {} in its place", shorten(expr));
+        }
+        error
+    })
 }
 
 fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, Vec<Column>)> {
