@@ -126,7 +126,10 @@ impl Clocks {
         stream.newest_commit = stream.newest_commit.max(mark.last_commit);
     }
 
-    /// When the newest entry of a stream was committed.
+    /// Whether anything of the stream was ever committed.
+    pub(super) fn knows(&self, stream: &StreamName) -> bool {
+        self.streams.contains_key(stream)
+    }
 
     /// Which agents are known to have left. Lanes of theirs hold nothing back until they commit again or come back.
     pub(super) fn set_away(&mut self, away: BTreeSet<AgentId>) {

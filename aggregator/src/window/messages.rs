@@ -382,23 +382,6 @@ pub enum StateError {
     UnknownView,
 }
 
-mod maybe_time {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use tributary_shared::time::{Millis, rfc3339};
-
-    #[derive(Serialize, Deserialize)]
-    struct Time(#[serde(with = "rfc3339")] Millis);
-
-    #[expect(clippy::ref_option, reason = "serde passes a reference")]
-    pub fn serialize<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
-        time.map(Time).serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Millis>, D::Error> {
-        Ok(Option::<Time>::deserialize(deserializer)?.map(|time| time.0))
-    }
-}
-
 /// A time that may be missing, as RFC 3339.
 mod maybe_time {
     use serde::de::Error as _;

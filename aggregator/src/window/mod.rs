@@ -34,6 +34,7 @@ mod messages;
 mod panes;
 mod read;
 mod restore;
+mod rollup;
 mod row;
 mod saving;
 mod state;

@@ -219,7 +219,7 @@ impl Engine {
             progress: self.progress(state),
             wanted: Wanted {
                 keys: filters.iter().filter_map(key).collect(),
-                since: None,
+                ..Wanted::default()
             },
             filters,
         })

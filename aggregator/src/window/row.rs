@@ -48,6 +48,11 @@ impl RowRef<'_> {
         }
     }
 
+    /// Whether it stands for all groups that its window had no room for.
+    pub fn is_overflow(&self) -> bool {
+        self.groups.is_overflow(self.slot)
+    }
+
     pub fn changed_at(&self) -> LogPos {
         self.groups.changed_at(self.slot)
     }

@@ -86,7 +86,11 @@ impl ViewState {
         self.miss_until(LogPos(batch.pos.0.saturating_sub(1)));
         self.position = batch.pos;
         match batch.records {
-            Some(records) if *batch.stream == self.plan.stream && records.num_rows() > 0 => {
+            Some(records)
+                if self.plan.source.is_none()
+                    && *batch.stream == self.plan.stream
+                    && records.num_rows() > 0 =>
+            {
                 self.fold(batch, records, config, cold)
             }
             _ => Applied::default(),
@@ -189,14 +193,14 @@ impl ViewState {
         !matches!(self.plan.window, WindowKind::Session { .. })
     }
 
-    /// The rows that one event went into.
-    pub(super) fn locate(&self, event: &RecordBatch) -> Vec<WindowHit> {
+    /// The windows that one event went into, and the key of its group.
+    pub(super) fn locate(&self, event: &RecordBatch) -> (Vec<Span>, Vec<Scalar>) {
         let plan = &self.plan;
         let frame = Frame::bind(plan, event);
         let evaluator = Evaluator::new(frame.mode);
         let Admitted { frame, times, .. } = admit(plan, frame, &evaluator);
         let Some(time) = times.values().first() else {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         };
         let keys = key_codes(plan, &frame, &evaluator);
         let keys: Vec<Scalar> = keys
@@ -207,16 +211,15 @@ impl ViewState {
             Some(rules) => self.groups.session_at(*time, &keys, rules).into_iter().collect(),
             None => windows_of(plan, *time),
         };
-        windows
-            .into_iter()
-            .map(|window| hit(plan, &keys, window))
-            .collect()
+        (windows, keys)
     }
 
     /// Windows that ended then or earlier are beyond the retention.
     pub(super) fn horizon(&self) -> Millis {
         let newest = self.counters.newest_event;
-        newest.map_or(Millis::MIN, |newest| newest.saturating_sub(self.options.retention))
+        newest.map_or(Millis::MIN, |newest| {
+            newest.saturating_sub(self.options.retention)
+        })
     }
 
     /// Leaves out what is older than the retention, and counts it. What counts as old follows from the entries alone:

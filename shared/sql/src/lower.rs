@@ -1,9 +1,12 @@
 //! From sqlparser's expressions to ours: names become numbers, spellings are reduced, and what a view cannot
 //! say is refused by place.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sqlparser::ast::{BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Expr as Sql, Ident, UnaryOperator};
+use sqlparser::ast::{
+    BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Expr as Sql, Ident, UnaryOperator,
+};
 
 use super::aggregate::{Aggregate, CellSpec};
 use super::expr::{ArithOp, CompareOp, Expr, Leaf, ScalarFn};
@@ -12,6 +15,7 @@ use super::kinds::{KnownColumns, StaticKind};
 use super::literal;
 use super::messages::ViewError;
 use super::parse::place;
+use super::plan::ViewPlan;
 use super::scalar::Scalar;
 
 pub(super) type Refused<T> = Result<T, ViewError>;
@@ -37,6 +41,10 @@ pub(super) struct Lowering {
     pub aggregates: Vec<Aggregate>,
     /// The stream's columns, where a schema names them.
     pub known: Option<Arc<KnownColumns>>,
+    /// The view that is read, when it is none but a stream's.
+    pub source: Option<Arc<ViewPlan>>,
+    /// Cells that are merged from the source's.
+    pub merged: BTreeMap<usize, usize>,
     /// Expressions around the present one.
     pub depth: usize,
 }
@@ -77,13 +85,15 @@ impl Lowering {
         }
         match sql {
             Sql::Nested(inner) => self.lower(inner, scope),
-            Sql::Value(value) => literal::literal(&value.value).map(Expr::Literal).map_err(|message| {
-                ViewError::new(
-                    place(value),
-                    message,
-                    "literals are numbers, 'texts', true, false and NULL",
-                )
-            }),
+            Sql::Value(value) => literal::literal(&value.value)
+                .map(Expr::Literal)
+                .map_err(|message| {
+                    ViewError::new(
+                        place(value),
+                        message,
+                        "literals are numbers, 'texts', true, false and NULL",
+                    )
+                }),
             Sql::TypedString(typed) => literal::typed(sql, &typed.data_type, &typed.value.value),
             Sql::Identifier(ident) => self.identifier(ident, scope),
             Sql::CompoundIdentifier(_) | Sql::CompoundFieldAccess { .. } => self.path(sql, scope),
@@ -109,9 +119,9 @@ impl Lowering {
                 let to = self.compare(CompareOp::LtEq, expr, high, scope)?;
                 Ok(negate(Expr::And(Box::new(from), Box::new(to)), *negated))
             }
-            Sql::InList { expr, list, negated } => {
-                self.in_list(expr, list, scope).map(|found| negate(found, *negated))
-            }
+            Sql::InList { expr, list, negated } => self
+                .in_list(expr, list, scope)
+                .map(|found| negate(found, *negated)),
             Sql::Case {
                 operand,
                 conditions,
@@ -124,7 +134,10 @@ impl Lowering {
                 data_type,
                 format: None,
             } => self.cast(sql, expr, data_type, scope),
-            Sql::Function(function) => self.function(function, scope),
+            Sql::Function(function) => match self.rollup_call(function, scope)? {
+                Some(merged) => Ok(merged),
+                None => self.function(function, scope),
+            },
             Sql::Floor {
                 expr,
                 field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime),
@@ -284,7 +297,9 @@ impl Lowering {
     pub(super) fn number(&mut self, sql: &Sql, scope: Scope) -> Refused<Expr> {
         let expr = self.lower(sql, scope)?;
         let hint = match self.kind(&expr) {
-            StaticKind::Time => "move times by INTERVAL '1 hour'; extract(epoch FROM a) - extract(epoch FROM b) is their distance",
+            StaticKind::Time => {
+                "move times by INTERVAL '1 hour'; extract(epoch FROM a) - extract(epoch FROM b) is their distance"
+            }
             StaticKind::Text => "arithmetic needs numbers; texts are joined with ||",
             StaticKind::Bool => "arithmetic needs numbers; write CASE WHEN condition THEN 1 ELSE 0 END",
             _ => return Ok(expr),

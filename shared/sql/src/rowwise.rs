@@ -150,9 +150,9 @@ impl Evaluator {
                 }),
                 _ => Scalar::Null,
             },
-            Expr::Shift(time, span) => self.at_time(&self.value(time, env), |time| {
-                span.shift(time).map(Scalar::Time)
-            }),
+            Expr::Shift(time, span) => {
+                self.at_time(&self.value(time, env), |time| span.shift(time).map(Scalar::Time))
+            }
             Expr::Case { arms, otherwise } => {
                 let hit = arms
                     .iter()
@@ -250,9 +250,7 @@ impl Evaluator {
             }
             ScalarFn::Greatest => present().max_by(Scalar::total_cmp).unwrap_or_default(),
             ScalarFn::Least => present().min_by(Scalar::total_cmp).unwrap_or_default(),
-            ScalarFn::DateTrunc(unit) => {
-                self.at_time(&arg(0), |time| unit.truncate(time).map(Scalar::Time))
-            }
+            ScalarFn::DateTrunc(unit) => self.at_time(&arg(0), |time| unit.truncate(time).map(Scalar::Time)),
             ScalarFn::DatePart(unit) => {
                 self.at_time(&arg(0), |time| unit.part(time).and_then(Scalar::finite))
             }

@@ -114,7 +114,9 @@ impl Col {
 pub(super) fn fits(expr: &Expr, frame: &Frame) -> bool {
     match expr {
         Expr::Literal(_) => true,
-        Expr::Leaf(Leaf::Column(at)) => matches!(frame.columns[*at], Bound::Plain(_)),
+        Expr::Leaf(Leaf::Column(at)) => {
+            matches!(&frame.columns[*at], Bound::Plain(column) if !matches!(column, Vector::Scalars(_)))
+        }
         Expr::Leaf(_) | Expr::Regex { .. } | Expr::Path { .. } => false,
         Expr::Cast(a, to) => match (to, a.as_ref()) {
             (CastType::Float, Expr::Leaf(Leaf::Column(at))) => is_numeric(frame, *at),
@@ -122,10 +124,9 @@ pub(super) fn fits(expr: &Expr, frame: &Frame) -> bool {
             (CastType::Time, Expr::Leaf(Leaf::Column(at))) => is_time(frame, *at),
             _ => false,
         },
-        Expr::Call(
-            ScalarFn::Coalesce | ScalarFn::DateTrunc(_) | ScalarFn::DatePart(_),
-            args,
-        ) => args.iter().all(|arg| fits(arg, frame)),
+        Expr::Call(ScalarFn::Coalesce | ScalarFn::DateTrunc(_) | ScalarFn::DatePart(_), args) => {
+            args.iter().all(|arg| fits(arg, frame))
+        }
         Expr::Call(..) => false,
         Expr::Arith(..)
         | Expr::Compare(..)

@@ -4,6 +4,7 @@ mod amounts;
 mod evolution;
 mod kinds;
 mod properties;
+mod rollups;
 mod time;
 
 use std::sync::Arc;
