@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tributary_shared::time::Millis;
 
 use super::engine::Engine;
+use super::filter::Filter;
 use super::gather::{Held, Part, Wanted, WindowRows, windows_over};
 use super::groups::Groups;
 use super::messages::{WindowChange, WindowHit};
@@ -320,10 +321,10 @@ impl Engine {
 }
 
 /// Filters on keys that are a key of the source as well.
-fn source_keys<'a>(plan: &ViewPlan, source: &Source, wanted: &Wanted<'a>) -> Vec<(usize, &'a str)> {
-    let of_source = |(key, text): &(usize, &'a str)| match plan.keys[*key] {
+fn source_keys<'a>(plan: &ViewPlan, source: &Source, wanted: &Wanted<'a>) -> Vec<(usize, &'a Filter<'a>)> {
+    let of_source = |(key, filter): &(usize, &'a Filter<'a>)| match plan.keys[*key] {
         Expr::Leaf(Leaf::Column(column)) => match source.plan.outputs[source.columns[column]] {
-            Expr::Leaf(Leaf::Key(key)) => Some((key, *text)),
+            Expr::Leaf(Leaf::Key(key)) => Some((key, *filter)),
             _ => None,
         },
         _ => None,
