@@ -57,7 +57,10 @@ const INSTEAD: &[(&[&str], &str)] = &[
         &["age", "timestampdiff", "datediff", "date_diff"],
         "write extract(epoch FROM a) - extract(epoch FROM b), which is in seconds",
     ),
-    (&["dateadd", "date_add", "date_sub"], "write ts + INTERVAL '1 hour'"),
+    (
+        &["dateadd", "date_add", "date_sub"],
+        "write ts + INTERVAL '1 hour'",
+    ),
     (
         &["to_char", "date_format", "strftime", "format"],
         "times are RFC 3339 texts as x::text; date_trunc and extract take them apart",
@@ -68,28 +71,69 @@ const INSTEAD: &[(&[&str], &str)] = &[
     ),
     (&["timezone", "convert_tz"], "views compute in UTC"),
     (&["ifnull", "nvl", "isnull"], "write coalesce(x, 0)"),
-    (&["if", "iif", "decode"], "write CASE WHEN condition THEN x ELSE y END"),
+    (
+        &["if", "iif", "decode"],
+        "write CASE WHEN condition THEN x ELSE y END",
+    ),
     (&["len"], "write length(x)"),
     (&["instr", "charindex", "locate"], "write strpos(text, part)"),
     (&["ucase"], "write upper(x)"),
     (&["lcase"], "write lower(x)"),
-    (&["contains"], "write strpos(text, part) > 0, or text LIKE '%part%'"),
+    (
+        &["contains"],
+        "write strpos(text, part) > 0, or text LIKE '%part%'",
+    ),
     (&["ends_with"], "write text LIKE '%end'"),
     (&["overlay", "insert"], "write left(x, n) || y || substr(x, m)"),
     (
         &["regexp_match", "regexp_matches", "regexp_extract"],
         "write substring(text FROM 'pattern'): parentheses choose the part",
     ),
-    (&["regexp_matches_like", "rlike", "regexp"], "write text ~ 'pattern'"),
     (
-        &["regexp_split_to_array", "regexp_split_to_table", "string_to_array", "unnest"],
+        &["regexp_matches_like", "rlike", "regexp"],
+        "write text ~ 'pattern'",
+    ),
+    (
+        &[
+            "regexp_split_to_array",
+            "regexp_split_to_table",
+            "string_to_array",
+            "unnest",
+        ],
         "write split_part(text, separator, n)",
     ),
-    (&["json_extract", "json_value", "jsonb_path_query", "json_extract_string"], "write doc -> 'a' -> 'b', or doc ->> 'a'"),
+    (
+        &[
+            "json_extract",
+            "json_value",
+            "jsonb_path_query",
+            "json_extract_string",
+        ],
+        "write doc -> 'a' -> 'b', or doc ->> 'a'",
+    ),
     (&["truncate"], "write trunc(x, n)"),
-    (&["rand"], "a view is a function of the log: it gives the same numbers whenever it is computed"),
-    (&["year", "month", "day", "hour", "minute", "second", "dayofweek", "week", "quarter"], "write extract(hour FROM ts)"),
-    (&["row_number", "rank", "dense_rank", "lag", "lead", "ntile"], "views have no window over rows: their windows stand in FROM"),
+    (
+        &["rand"],
+        "a view is a function of the log: it gives the same numbers whenever it is computed",
+    ),
+    (
+        &[
+            "year",
+            "month",
+            "day",
+            "hour",
+            "minute",
+            "second",
+            "dayofweek",
+            "week",
+            "quarter",
+        ],
+        "write extract(hour FROM ts)",
+    ),
+    (
+        &["row_number", "rank", "dense_rank", "lag", "lead", "ntile"],
+        "views have no window over rows: their windows stand in FROM",
+    ),
 ];
 
 /// The refusal of a function that a view cannot have, whatever its arguments.
@@ -101,7 +145,10 @@ pub(super) fn refusal(name: &str, found: (u64, u64)) -> Option<ViewError> {
 
 /// The function that was perhaps meant.
 fn unknown(name: &str, written: &str, found: (u64, u64)) -> ViewError {
-    let names = FUNCTIONS.iter().map(|f| f.name).chain(SPECIAL.iter().map(|s| s.0));
+    let names = FUNCTIONS
+        .iter()
+        .map(|f| f.name)
+        .chain(SPECIAL.iter().map(|s| s.0));
     let near = names.map(|known| (distance(name, known), known)).min();
     let hint = match near {
         Some((away, known)) if away <= 2 && known.len() > 3 => format!("did you mean {known}?"),

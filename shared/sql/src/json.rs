@@ -175,8 +175,14 @@ mod tests {
             (vec![], Some(serde_json::from_str(text).expect("JSON"))),
             (vec![field("a"), field("b"), Step::Index(0)], Some(json!(1))),
             (vec![field("a"), field("b"), Step::Index(-1)], Some(json!(3))),
-            (vec![field("a"), field("b"), Step::Index(-2), field("c")], Some(json!("x"))),
-            (vec![field("a"), field("b"), field("1"), field("c")], Some(json!("x"))),
+            (
+                vec![field("a"), field("b"), Step::Index(-2), field("c")],
+                Some(json!("x")),
+            ),
+            (
+                vec![field("a"), field("b"), field("1"), field("c")],
+                Some(json!("x")),
+            ),
             (vec![field("a"), field("b"), Step::Index(3)], None),
             (vec![field("a"), field("b"), Step::Index(-4)], None),
             (vec![field("a"), field("b"), field("c")], None),

@@ -198,8 +198,12 @@ impl Lowering {
         let (ka, kb) = (self.kind(&a), self.kind(&b));
         match (ka, kb) {
             (StaticKind::Time, StaticKind::Time) => Ok((a, b)),
-            (StaticKind::Time, StaticKind::Unknown | StaticKind::Text) if !is_literal(&b) => Ok((a, timed(b))),
-            (StaticKind::Unknown | StaticKind::Text, StaticKind::Time) if !is_literal(&a) => Ok((timed(a), b)),
+            (StaticKind::Time, StaticKind::Unknown | StaticKind::Text) if !is_literal(&b) => {
+                Ok((a, timed(b)))
+            }
+            (StaticKind::Unknown | StaticKind::Text, StaticKind::Time) if !is_literal(&a) => {
+                Ok((timed(a), b))
+            }
             _ if ka == kb || ka.is_open() || kb.is_open() || (ka.is_number() && kb.is_number()) => Ok((a, b)),
             _ => {
                 let read = literal_as(right, &b, ka).or_else(|| literal_as(left, &a, kb));
@@ -250,7 +254,11 @@ impl Lowering {
         if fits || kind.is_open() {
             return Ok(());
         }
-        let message = format!("{name} takes {wanted} here, and {} is {}", shorten(sql), kind.word());
+        let message = format!(
+            "{name} takes {wanted} here, and {} is {}",
+            shorten(sql),
+            kind.word()
+        );
         Err(ViewError::new(start_of(sql), message, hint))
     }
 }

@@ -48,13 +48,14 @@ pub(super) fn typed(sql: &Sql, data_type: &DataType, value: &Value) -> Refused<E
             ));
         }
     };
-    time.map(|millis| Expr::Literal(Scalar::Time(millis))).ok_or_else(|| {
-        ViewError::new(
-            start_of(sql),
-            format!("'{text}' is not a time"),
-            "write it like '2026-01-31T12:00:00Z'",
-        )
-    })
+    time.map(|millis| Expr::Literal(Scalar::Time(millis)))
+        .ok_or_else(|| {
+            ViewError::new(
+                start_of(sql),
+                format!("'{text}' is not a time"),
+                "write it like '2026-01-31T12:00:00Z'",
+            )
+        })
 }
 
 const TYPES: &str = "cast to bigint, double precision, numeric, text, boolean, timestamp or date";
@@ -109,7 +110,13 @@ fn rounded(number: Expr, digits: i64) -> Expr {
 
 /// What an `INTERVAL '...'` says.
 pub(super) fn span(sql: &Sql, interval: &Interval) -> Refused<Span> {
-    let refuse = |why: String| Err(ViewError::new(start_of(sql), why, "write it like INTERVAL '1 hour 30 minutes'"));
+    let refuse = |why: String| {
+        Err(ViewError::new(
+            start_of(sql),
+            why,
+            "write it like INTERVAL '1 hour 30 minutes'",
+        ))
+    };
     let text = match interval.value.as_ref() {
         Sql::Value(value) => match &value.value {
             Value::SingleQuotedString(text) | Value::Number(text, _) => text,

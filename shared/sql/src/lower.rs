@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::{BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Expr as Sql, Ident, UnaryOperator};
+use sqlparser::ast::{
+    BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Expr as Sql, Ident, UnaryOperator,
+};
 
 use super::aggregate::{Aggregate, CellSpec};
 use super::expr::{ArithOp, CompareOp, Expr, Leaf, ScalarFn};
@@ -77,13 +79,15 @@ impl Lowering {
         }
         match sql {
             Sql::Nested(inner) => self.lower(inner, scope),
-            Sql::Value(value) => literal::literal(&value.value).map(Expr::Literal).map_err(|message| {
-                ViewError::new(
-                    place(value),
-                    message,
-                    "literals are numbers, 'texts', true, false and NULL",
-                )
-            }),
+            Sql::Value(value) => literal::literal(&value.value)
+                .map(Expr::Literal)
+                .map_err(|message| {
+                    ViewError::new(
+                        place(value),
+                        message,
+                        "literals are numbers, 'texts', true, false and NULL",
+                    )
+                }),
             Sql::TypedString(typed) => literal::typed(sql, &typed.data_type, &typed.value.value),
             Sql::Identifier(ident) => self.identifier(ident, scope),
             Sql::CompoundIdentifier(_) | Sql::CompoundFieldAccess { .. } => self.path(sql, scope),
@@ -109,9 +113,9 @@ impl Lowering {
                 let to = self.compare(CompareOp::LtEq, expr, high, scope)?;
                 Ok(negate(Expr::And(Box::new(from), Box::new(to)), *negated))
             }
-            Sql::InList { expr, list, negated } => {
-                self.in_list(expr, list, scope).map(|found| negate(found, *negated))
-            }
+            Sql::InList { expr, list, negated } => self
+                .in_list(expr, list, scope)
+                .map(|found| negate(found, *negated)),
             Sql::Case {
                 operand,
                 conditions,
@@ -284,7 +288,9 @@ impl Lowering {
     pub(super) fn number(&mut self, sql: &Sql, scope: Scope) -> Refused<Expr> {
         let expr = self.lower(sql, scope)?;
         let hint = match self.kind(&expr) {
-            StaticKind::Time => "move times by INTERVAL '1 hour'; extract(epoch FROM a) - extract(epoch FROM b) is their distance",
+            StaticKind::Time => {
+                "move times by INTERVAL '1 hour'; extract(epoch FROM a) - extract(epoch FROM b) is their distance"
+            }
             StaticKind::Text => "arithmetic needs numbers; texts are joined with ||",
             StaticKind::Bool => "arithmetic needs numbers; write CASE WHEN condition THEN 1 ELSE 0 END",
             _ => return Ok(expr),

@@ -64,7 +64,9 @@ fn to_digits(args: &[Scalar], round: fn(f64) -> f64) -> Result {
     match (&args[0], &args[1]) {
         (Scalar::Int(value), Scalar::Int(digits)) if *digits >= 0 => Some(Scalar::Int(*value)),
         (value, Scalar::Int(digits)) => {
-            let Some(value) = value.as_f64() else { return MISFIT };
+            let Some(value) = value.as_f64() else {
+                return MISFIT;
+            };
             let factor = 10f64.powi((*digits).clamp(-308, 308) as i32);
             let scaled = round(value * factor) / factor;
             Scalar::finite(if scaled.is_finite() { scaled } else { value })
@@ -116,7 +118,9 @@ pub(super) fn div(args: &[Scalar]) -> Result {
 
 /// Which of `n` equal parts between two bounds a number lies in: 1 to n, 0 before and n + 1 behind them.
 pub(super) fn width_bucket(args: &[Scalar]) -> Result {
-    let [value, low, high, Scalar::Int(n)] = args else { return MISFIT };
+    let [value, low, high, Scalar::Int(n)] = args else {
+        return MISFIT;
+    };
     let (Some(value), Some(low), Some(high)) = (value.as_f64(), low.as_f64(), high.as_f64()) else {
         return MISFIT;
     };

@@ -42,7 +42,9 @@ fn rewrite(expr: &mut Expr, frame: &Frame) {
             .map(|(_, then)| then)
             .chain([otherwise.as_mut()])
             .collect(),
-        Expr::Call(ScalarFn::Coalesce | ScalarFn::Greatest | ScalarFn::Least, args) => args.iter_mut().collect(),
+        Expr::Call(ScalarFn::Coalesce | ScalarFn::Greatest | ScalarFn::Least, args) => {
+            args.iter_mut().collect()
+        }
         _ => return,
     };
     let kinds: Vec<Number> = branches.iter().map(|branch| number(branch, frame)).collect();
@@ -72,9 +74,10 @@ fn number(expr: &Expr, frame: &Frame) -> Number {
             (Number::Other, _) | (_, Number::Other) => Number::Other,
             _ => Number::Float,
         },
-        Expr::Case { arms, otherwise } => {
-            common(arms.iter().map(|(_, then)| then).chain([otherwise.as_ref()]), frame)
-        }
+        Expr::Case { arms, otherwise } => common(
+            arms.iter().map(|(_, then)| then).chain([otherwise.as_ref()]),
+            frame,
+        ),
         Expr::Call(function, args) => match function {
             ScalarFn::NullIf => args.first().map_or(Number::Other, |arg| number(arg, frame)),
             ScalarFn::Coalesce | ScalarFn::Greatest | ScalarFn::Least => common(args.iter(), frame),
@@ -83,7 +86,9 @@ fn number(expr: &Expr, frame: &Frame) -> Number {
             ScalarFn::Of(function) => match function.gives {
                 Some(StaticKind::Count) => Number::Int,
                 // these give an integer for an integer
-                Some(StaticKind::Number) if matches!(function.name, "ceil" | "ceiling" | "floor" | "round" | "trunc") => {
+                Some(StaticKind::Number)
+                    if matches!(function.name, "ceil" | "ceiling" | "floor" | "round" | "trunc") =>
+                {
                     args.first().map_or(Number::Other, |arg| number(arg, frame))
                 }
                 Some(StaticKind::Number) => Number::Float,

@@ -160,7 +160,10 @@ impl Pattern {
                 let group = found.and_then(|found| found.get(usize::from(found.len() > 1)));
                 group.map_or(Scalar::Null, |group| group.as_str().into())
             }
-            RegexJob::Whole => self.regex.find(text).map_or(Scalar::Null, |found| found.as_str().into()),
+            RegexJob::Whole => self
+                .regex
+                .find(text)
+                .map_or(Scalar::Null, |found| found.as_str().into()),
             RegexJob::Replace { with, all } => {
                 let mut replacer = Bounded {
                     pieces: &with.0,
@@ -243,7 +246,10 @@ mod tests {
         assert_eq!(job("[0-9]+", "", &RegexJob::Substring, "a1b22"), "1".into());
         assert_eq!(job("b([0-9])", "", &RegexJob::Substring, "a1b22"), "2".into());
         assert_eq!(job("x", "", &RegexJob::Substring, "a1b22"), Scalar::Null);
-        assert_eq!(job("([a-z])([0-9])", "", &all(r"\2\1$1\\"), "a1b2"), r"1a$1\2b$1\".into());
+        assert_eq!(
+            job("([a-z])([0-9])", "", &all(r"\2\1$1\\"), "a1b2"),
+            r"1a$1\2b$1\".into()
+        );
         assert_eq!(job("[a-z]", "", &all(r"<\&>"), "a1b"), "<a>1<b>".into());
         let first = RegexJob::Replace {
             with: Replacement::parse("-"),

@@ -57,10 +57,7 @@ impl Evaluator {
     /// The expression's values over a batch. By kernels where the columns have one type each, else by row; a
     /// kernel that refuses a whole batch for one value (overflow, division by zero) is redone by row as well.
     pub fn values(&self, expr: &Expr, frame: &Frame) -> Vector {
-        let promoted = match self.mode {
-            Mode::Typed => promote::promote(expr, frame),
-            Mode::Json => None,
-        };
+        let promoted = self.promoted(expr, frame);
         let expr = promoted.as_ref().unwrap_or(expr);
         if vector::fits(expr, frame)
             && let Ok((values, failures)) = vector::evaluate(expr, frame)
@@ -72,11 +69,26 @@ impl Evaluator {
             self.failures.set(self.failures.get() + failures);
             return values;
         }
-        Vector::Scalars(
-            (0..frame.rows)
-                .map(|row| self.value(expr, &Row { frame, row }))
-                .collect(),
-        )
+        Vector::Scalars(self.each(expr, frame))
+    }
+
+    fn promoted(&self, expr: &Expr, frame: &Frame) -> Option<Expr> {
+        match self.mode {
+            Mode::Typed => promote::promote(expr, frame),
+            Mode::Json => None,
+        }
+    }
+
+    fn each(&self, expr: &Expr, frame: &Frame) -> Vec<Scalar> {
+        let rows = 0..frame.rows;
+        rows.map(|row| self.value(expr, &Row { frame, row })).collect()
+    }
+
+    /// The values as they are defined, without any short cut.
+    #[cfg(test)]
+    pub(super) fn by_row(&self, expr: &Expr, frame: &Frame) -> Vec<Scalar> {
+        let promoted = self.promoted(expr, frame);
+        self.each(promoted.as_ref().unwrap_or(expr), frame)
     }
 
     /// The rows for which a condition is true.
@@ -150,9 +162,9 @@ impl Evaluator {
                 }),
                 _ => Scalar::Null,
             },
-            Expr::Shift(time, span) => self.at_time(&self.value(time, env), |time| {
-                span.shift(time).map(Scalar::Time)
-            }),
+            Expr::Shift(time, span) => {
+                self.at_time(&self.value(time, env), |time| span.shift(time).map(Scalar::Time))
+            }
             Expr::Case { arms, otherwise } => {
                 let hit = arms
                     .iter()
@@ -250,9 +262,7 @@ impl Evaluator {
             }
             ScalarFn::Greatest => present().max_by(Scalar::total_cmp).unwrap_or_default(),
             ScalarFn::Least => present().min_by(Scalar::total_cmp).unwrap_or_default(),
-            ScalarFn::DateTrunc(unit) => {
-                self.at_time(&arg(0), |time| unit.truncate(time).map(Scalar::Time))
-            }
+            ScalarFn::DateTrunc(unit) => self.at_time(&arg(0), |time| unit.truncate(time).map(Scalar::Time)),
             ScalarFn::DatePart(unit) => {
                 self.at_time(&arg(0), |time| unit.part(time).and_then(Scalar::finite))
             }

@@ -1,7 +1,8 @@
 //! Expressions with a syntax of their own, and operators beyond arithmetic and comparison.
 
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CaseWhen, DataType, Expr as Sql, Ident, Subscript, TrimWhereField, UnaryOperator, Value,
+    AccessExpr, BinaryOperator, CaseWhen, DataType, Expr as Sql, Ident, Subscript, TrimWhereField,
+    UnaryOperator, Value,
 };
 
 use super::call::unit;
@@ -34,7 +35,13 @@ impl Lowering {
                 substring_from,
                 substring_for,
                 ..
-            } => self.substring(sql, expr, substring_from.as_deref(), substring_for.as_deref(), scope),
+            } => self.substring(
+                sql,
+                expr,
+                substring_from.as_deref(),
+                substring_for.as_deref(),
+                scope,
+            ),
             Sql::Trim {
                 trim_where,
                 trim_what,
@@ -167,7 +174,11 @@ impl Lowering {
             other => return Err(refusal(other)),
         };
         if *any {
-            return Err(unsupported(start_of(sql), "LIKE ANY", "chain them: x LIKE 'a%' OR x LIKE 'b%'"));
+            return Err(unsupported(
+                start_of(sql),
+                "LIKE ANY",
+                "chain them: x LIKE 'a%' OR x LIKE 'b%'",
+            ));
         }
         let escape = match escape.as_deref() {
             None => None,
@@ -193,8 +204,13 @@ impl Lowering {
                 "write starts_with(a, b), or strpos(a, b) > 0",
             ));
         };
-        let pattern = literal::like_pattern(&source, escape)
-            .map_err(|why| ViewError::new(start_of(pattern), why, "write the escape character twice for itself"))?;
+        let pattern = literal::like_pattern(&source, escape).map_err(|why| {
+            ViewError::new(
+                start_of(pattern),
+                why,
+                "write the escape character twice for itself",
+            )
+        })?;
         Ok(Expr::Like {
             text: Box::new(text),
             pattern,
@@ -285,7 +301,11 @@ impl Lowering {
             (ArithOp::Add, _) => interval,
             (ArithOp::Sub, Sql::Interval(_)) => Span::negated(interval),
             _ => {
-                let found = start_of(if matches!(left, Sql::Interval(_)) { left } else { right });
+                let found = start_of(if matches!(left, Sql::Interval(_)) {
+                    left
+                } else {
+                    right
+                });
                 return Err(unsupported(
                     found,
                     "arithmetic with intervals beside time + interval and time - interval",
@@ -308,7 +328,8 @@ impl Lowering {
     ) -> Refused<Expr> {
         use BinaryOperator as Op;
         let find = |this: &mut Self, flags: &str| this.regex(left, right, flags, RegexJob::Matches, scope);
-        let call = |this: &mut Self, function: &'static Function| this.plain_call(function, &[left, right], scope);
+        let call =
+            |this: &mut Self, function: &'static Function| this.plain_call(function, &[left, right], scope);
         match op {
             Op::PGRegexMatch => find(self, ""),
             Op::PGRegexIMatch => find(self, "i"),
@@ -350,7 +371,9 @@ impl Lowering {
             } => (of, first.iter().cloned().chain(steps).collect()),
             root => (Box::new(root), steps.into()),
         };
-        if self.kind(&of) != StaticKind::Text && !matches!(self.kind(&of), StaticKind::Unknown | StaticKind::Null) {
+        if self.kind(&of) != StaticKind::Text
+            && !matches!(self.kind(&of), StaticKind::Unknown | StaticKind::Null)
+        {
             return Err(ViewError::new(
                 start_of(sql),
                 "there are no fields inside numbers, booleans and times",
@@ -374,9 +397,16 @@ impl Lowering {
     ) -> Refused<Expr> {
         match sql {
             Sql::CompoundIdentifier(parts) => {
-                let root = parts.first().cloned().map_or_else(|| sql.clone(), Sql::Identifier);
+                let root = parts
+                    .first()
+                    .cloned()
+                    .map_or_else(|| sql.clone(), Sql::Identifier);
                 let root = self.lower(&root, scope)?;
-                steps.extend(parts[1..].iter().map(|Ident { value, .. }| Step::Field(value.clone())));
+                steps.extend(
+                    parts[1..]
+                        .iter()
+                        .map(|Ident { value, .. }| Step::Field(value.clone())),
+                );
                 Ok(root)
             }
             Sql::CompoundFieldAccess { root, access_chain } => {
@@ -386,7 +416,11 @@ impl Lowering {
                         AccessExpr::Dot(Sql::Identifier(name)) => Step::Field(name.value.clone()),
                         AccessExpr::Subscript(Subscript::Index { index }) => self.step(index, scope)?,
                         AccessExpr::Dot(_) | AccessExpr::Subscript(_) => {
-                            return Err(unsupported(start_of(sql), "a step of this kind", "write a -> 'b' -> 0"));
+                            return Err(unsupported(
+                                start_of(sql),
+                                "a step of this kind",
+                                "write a -> 'b' -> 0",
+                            ));
                         }
                     });
                 }
@@ -440,7 +474,10 @@ impl Lowering {
             Some(sql) => self.lower(sql, scope)?,
             None => Expr::Literal(Scalar::Null),
         };
-        let results = conditions.iter().map(|arm| &arm.result).zip(arms.iter().map(|arm| &arm.1));
+        let results = conditions
+            .iter()
+            .map(|arm| &arm.result)
+            .zip(arms.iter().map(|arm| &arm.1));
         let parts: Vec<_> = results.chain(otherwise.map(|sql| (sql, &last))).collect();
         self.check_common("CASE", &parts)?;
         Ok(Expr::Case {
@@ -452,7 +489,10 @@ impl Lowering {
 
 /// The words of `'{a,b,0}'`.
 fn words_of(list: &str, found: (u64, u64)) -> Refused<Vec<Step>> {
-    let inside = list.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    let inside = list
+        .trim()
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
     let Some(inside) = inside.filter(|inside| !inside.contains(['"', '{', '\\'])) else {
         return Err(ViewError::new(
             found,
@@ -488,7 +528,9 @@ fn refusal(sql: &Sql) -> ViewError {
             op: UnaryOperator::BangNot,
             ..
         } => unsupported(found, "!", "write NOT"),
-        Sql::Cast { .. } | Sql::Convert { .. } => unsupported(found, "this spelling of a cast", "write CAST(x AS bigint)"),
+        Sql::Cast { .. } | Sql::Convert { .. } => {
+            unsupported(found, "this spelling of a cast", "write CAST(x AS bigint)")
+        }
         _ => unsupported(found, &format!("the expression {}", shorten(sql)), ""),
     }
 }

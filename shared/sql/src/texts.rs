@@ -103,7 +103,9 @@ fn join(separator: &str, parts: &[Scalar]) -> Result {
     let mut whole = String::new();
     let mut first = true;
     for part in parts {
-        let Scalar::Text(part) = written(part) else { continue };
+        let Scalar::Text(part) = written(part) else {
+            continue;
+        };
         if !first {
             whole.push_str(separator);
         }
@@ -118,12 +120,16 @@ fn join(separator: &str, parts: &[Scalar]) -> Result {
 
 /// The text before the character at this place; the whole text when it is shorter.
 fn head(text: &str, characters: usize) -> &str {
-    text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])
+    text.char_indices()
+        .nth(characters)
+        .map_or(text, |(end, _)| &text[..end])
 }
 
 /// The text from the character at this place on.
 fn tail(text: &str, characters: usize) -> &str {
-    text.char_indices().nth(characters).map_or("", |(start, _)| &text[start..])
+    text.char_indices()
+        .nth(characters)
+        .map_or("", |(start, _)| &text[start..])
 }
 
 /// A count of characters where a negative one means all but so many.
@@ -136,12 +142,16 @@ fn count(text: &str, n: i64) -> usize {
 }
 
 pub(super) fn left(args: &[Scalar]) -> Result {
-    let [Scalar::Text(text), Scalar::Int(n)] = args else { return MISFIT };
+    let [Scalar::Text(text), Scalar::Int(n)] = args else {
+        return MISFIT;
+    };
     bounded(head(text, count(text, *n)))
 }
 
 pub(super) fn right(args: &[Scalar]) -> Result {
-    let [Scalar::Text(text), Scalar::Int(n)] = args else { return MISFIT };
+    let [Scalar::Text(text), Scalar::Int(n)] = args else {
+        return MISFIT;
+    };
     let all = text.chars().count();
     bounded(tail(text, all.saturating_sub(count(text, *n))))
 }
@@ -227,18 +237,24 @@ pub(super) fn split_part(args: &[Scalar]) -> Result {
 
 /// 0 when it does not occur.
 pub(super) fn strpos(args: &[Scalar]) -> Result {
-    let [Scalar::Text(text), Scalar::Text(part)] = args else { return MISFIT };
+    let [Scalar::Text(text), Scalar::Text(part)] = args else {
+        return MISFIT;
+    };
     let place = text.find(&**part).map_or(0, |at| text[..at].chars().count() + 1);
     Some(Scalar::Int(place as i64))
 }
 
 pub(super) fn starts_with(args: &[Scalar]) -> Result {
-    let [Scalar::Text(text), Scalar::Text(start)] = args else { return MISFIT };
+    let [Scalar::Text(text), Scalar::Text(start)] = args else {
+        return MISFIT;
+    };
     Some(Scalar::Bool(text.starts_with(&**start)))
 }
 
 pub(super) fn repeat(args: &[Scalar]) -> Result {
-    let [Scalar::Text(text), Scalar::Int(times)] = args else { return MISFIT };
+    let [Scalar::Text(text), Scalar::Int(times)] = args else {
+        return MISFIT;
+    };
     let times = usize::try_from((*times).max(0)).ok()?;
     if text.len().checked_mul(times)? > MAX_TEXT {
         return None;

@@ -251,7 +251,10 @@ fn clock(text: &str) -> Option<f64> {
     let mut parts = 0;
     for part in digits.split(':') {
         let whole = parts < 2;
-        let number: f64 = part.parse().ok().filter(|n: &f64| *n >= 0.0 && (!whole || n.fract() == 0.0))?;
+        let number: f64 = part
+            .parse()
+            .ok()
+            .filter(|n: &f64| *n >= 0.0 && (!whole || n.fract() == 0.0))?;
         total += number * scale;
         scale /= 60.0;
         parts += 1;
@@ -269,7 +272,10 @@ pub(super) fn parse_time(text: &str) -> Option<Millis> {
         return in_range(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis());
     }
     let zoned = ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f%#z"];
-    if let Some(time) = zoned.iter().find_map(|form| DateTime::parse_from_str(text, form).ok()) {
+    if let Some(time) = zoned
+        .iter()
+        .find_map(|form| DateTime::parse_from_str(text, form).ok())
+    {
         return in_range(time.timestamp_millis());
     }
     ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M"]
@@ -322,7 +328,14 @@ mod tests {
             assert_eq!(to_rfc3339(at(text)), "2026-01-31T12:00:00.000Z", "{text}");
         }
         assert_eq!(to_rfc3339(at("2026-01-31")), "2026-01-31T00:00:00.000Z");
-        for text in ["", "noon", "2026-02-30", "2026-01-31 25:00", "31.01.2026", "0000-01-01"] {
+        for text in [
+            "",
+            "noon",
+            "2026-02-30",
+            "2026-01-31 25:00",
+            "31.01.2026",
+            "0000-01-01",
+        ] {
             assert_eq!(parse_time(text), None, "{text}");
         }
     }
@@ -369,7 +382,15 @@ mod tests {
             assert_eq!(span.shift(at(from)), Some(at(to)), "{from} + {by}");
         }
         assert_eq!(Span { months: 0, millis: 1 }.shift(MAX_MILLIS), None);
-        for text in ["", "soon", "1.5 months", "1 fortnight", "1:2:3:4", "20000 years", "0.1 ms"] {
+        for text in [
+            "",
+            "soon",
+            "1.5 months",
+            "1 fortnight",
+            "1:2:3:4",
+            "20000 years",
+            "0.1 ms",
+        ] {
             assert!(Span::parse(text, None).is_err(), "{text}");
         }
     }

@@ -122,10 +122,9 @@ pub(super) fn fits(expr: &Expr, frame: &Frame) -> bool {
             (CastType::Time, Expr::Leaf(Leaf::Column(at))) => is_time(frame, *at),
             _ => false,
         },
-        Expr::Call(
-            ScalarFn::Coalesce | ScalarFn::DateTrunc(_) | ScalarFn::DatePart(_),
-            args,
-        ) => args.iter().all(|arg| fits(arg, frame)),
+        Expr::Call(ScalarFn::Coalesce | ScalarFn::DateTrunc(_) | ScalarFn::DatePart(_), args) => {
+            args.iter().all(|arg| fits(arg, frame))
+        }
         Expr::Call(..) => false,
         Expr::Arith(..)
         | Expr::Compare(..)
