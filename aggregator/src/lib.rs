@@ -6,9 +6,11 @@
 
 pub mod agents;
 pub mod api;
+pub mod audit;
 pub mod backup;
 pub mod commit;
 pub mod config;
+pub mod export;
 pub mod page;
 pub mod registry;
 pub mod replay;

@@ -1,6 +1,7 @@
 //! The operator's program: plays every role, runs a mesh of them, checks configurations, issues certificates,
 //! loads and measures.
 
+pub mod audit;
 pub mod backup;
 pub mod bench;
 pub mod certs;
@@ -11,6 +12,7 @@ pub mod ledger;
 pub mod load;
 mod out;
 pub mod process;
+pub mod query;
 pub mod role;
 pub mod schema;
 mod signals;
@@ -19,7 +21,9 @@ mod site;
 pub mod soak;
 mod spool;
 pub mod supervise;
+pub mod top;
 pub mod up;
+pub mod views;
 pub mod workload;
 
 use std::process::ExitCode;
@@ -65,9 +69,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
         }),
         Command::Load(args) => load::run(&args).map(done),
+        Command::Query(args) => query::run(&args),
+        Command::Top(args) => top::run(&args).map(done),
+        Command::Views(command) => views::run(&command),
         Command::Ledger(args) => ledger::run(&args),
         Command::DeadLetters(command) => dead_letters::run(&command),
         Command::Schema(command) => schema::run(&command),
+        Command::Audit(command) => audit::run(&command),
         Command::Backup(args) => backup::backup(&args).map(done),
         Command::Restore(args) => backup::restore(&args).map(done),
         Command::Cert(command) => certs::run(&command).map(done),

@@ -16,13 +16,16 @@ use crate::window::EngineHandle;
 
 /// Live streams that are served at one time; each holds a connection and a bounded queue.
 const MAX_LIVE: usize = 256;
-/// Ad-hoc queries that run at one time: each may take a core for its time, and ingestion comes first.
-const MAX_QUERIES: usize = 1;
+/// Ad-hoc queries that run at one time: each may take what ingestion leaves of a core for its time.
+const MAX_QUERIES: usize = 2;
+/// CSV and Parquet answers that are made and sent at one time: each holds its rows, some tens of megabytes at most.
+const MAX_EXPORTS: usize = 4;
 
 /// Handles on everything that the API shows. Clones share it.
 #[derive(Debug, Clone)]
 pub struct ApiState {
     pub log: LogReader,
+    pub commit: CommitHandle,
     pub engine: EngineHandle,
     pub agents: Arc<AgentDirectory>,
     pub throughput: Arc<Throughput>,
@@ -33,6 +36,8 @@ pub struct ApiState {
     pub(super) overview: Arc<Overview>,
     pub(super) live_slots: Arc<Semaphore>,
     pub(super) sql_places: Arc<Semaphore>,
+    pub(super) export_places: Arc<Semaphore>,
+    pub(super) audit_export: Arc<Semaphore>,
 }
 
 impl ApiState {
@@ -48,9 +53,11 @@ impl ApiState {
     ) -> Self {
         let (overview, live_slots) = (Arc::default(), Arc::new(Semaphore::new(MAX_LIVE)));
         let sql_places = Arc::new(Semaphore::new(MAX_QUERIES));
-        let replayer = Replayer::new(log.clone(), commit, schemas.clone());
+        let export_places = Arc::new(Semaphore::new(MAX_EXPORTS));
+        let replayer = Replayer::new(log.clone(), commit.clone(), schemas.clone());
         Self {
             log,
+            commit,
             engine,
             agents,
             throughput,
@@ -60,6 +67,8 @@ impl ApiState {
             overview,
             live_slots,
             sql_places,
+            export_places,
+            audit_export: Arc::new(Semaphore::new(1)),
         }
     }
 

@@ -1,16 +1,22 @@
 //! What others hold of the engine's thread: questions go through a bounded queue and are answered between two
 //! batches; changed rows come out as broadcasts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tributary_shared::ids::StreamName;
+use tributary_shared::ids::{AgentId, StreamName};
 use tributary_shared::time::{Millis, rfc3339};
 
+use super::cold::ColdError;
+use super::fill::Backfill;
 use super::live::{LiveEvent, LiveRows};
-use super::messages::{QueryError, ScanPage, ViewStats, WindowHit, WindowPage, WindowQuery, WindowScan};
+use super::messages::{
+    LaneWatermark, LateLine, QueryError, ScanPage, ViewStats, WindowHit, WindowPage, WindowQuery, WindowScan,
+};
 use super::store::StoreError;
 use crate::commit::{CommitError, LogPos};
 use crate::view::{Column, ViewError, ViewOptions};
@@ -34,6 +40,8 @@ pub enum EngineError {
     Store(#[from] StoreError),
     #[error("the default view {name:?} does not compile: {error}")]
     DefaultView { name: &'static str, error: ViewError },
+    #[error(transparent)]
+    Cold(#[from] ColdError),
     #[error("the engine's thread: {0}")]
     Thread(String),
 }
@@ -75,6 +83,20 @@ pub struct ViewInfo {
     pub keys: Vec<String>,
     #[serde(flatten)]
     pub stats: ViewStats,
+    /// How far the view, or what replaces it, has come in counting the log; absent when it is all counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<Backfill>,
+    /// What the view will be when that is done. Until then it serves what it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<Coming>,
+}
+
+/// A definition that is not served yet.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Coming {
+    pub sql: String,
+    #[serde(flatten)]
+    pub options: ViewOptions,
 }
 
 /// A view after PUT.
@@ -83,6 +105,13 @@ pub struct PutView {
     pub view: ViewInfo,
     /// There was none of this name before.
     pub created: bool,
+}
+
+/// A page, and how long the engine was at it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimedPage {
+    pub page: ScanPage,
+    pub took: Duration,
 }
 
 /// What the engine's thread is asked.
@@ -109,7 +138,7 @@ pub(super) enum Question {
     Scan {
         view: String,
         scan: WindowScan,
-        reply: oneshot::Sender<Result<ScanPage, QueryError>>,
+        reply: oneshot::Sender<Result<TimedPage, QueryError>>,
     },
     Locate {
         stream: StreamName,
@@ -117,7 +146,21 @@ pub(super) enum Question {
         row: usize,
         reply: oneshot::Sender<Vec<WindowHit>>,
     },
+    Away {
+        agents: BTreeSet<AgentId>,
+    },
+    Times {
+        reply: oneshot::Sender<StreamTimes>,
+    },
     Stop,
+}
+
+/// How far lanes have come, and what came too late.
+#[derive(Debug, Clone, Default)]
+pub struct StreamTimes {
+    pub lanes: Vec<LaneWatermark>,
+    /// By view.
+    pub too_late: Vec<(Arc<str>, LateLine)>,
 }
 
 /// A handle on the engine's thread; clones share its queue.
@@ -203,7 +246,7 @@ impl EngineHandle {
     ///
     /// # Errors
     /// [`WindowsError::Query`] when view or column is unknown, or the view was replaced since the page before.
-    pub fn scan_blocking(&self, view: String, scan: WindowScan) -> Result<ScanPage, WindowsError> {
+    pub fn scan_blocking(&self, view: String, scan: WindowScan) -> Result<TimedPage, WindowsError> {
         let (reply, answer) = oneshot::channel();
         self.questions
             .blocking_send(Question::Scan { view, scan, reply })
@@ -228,6 +271,20 @@ impl EngineHandle {
             reply,
         })
         .await
+    }
+
+    /// How far lanes have come in event time, and which events came too late.
+    ///
+    /// # Errors
+    /// [`EngineStopped`].
+    pub async fn times(&self) -> Result<StreamTimes, EngineStopped> {
+        self.ask(|reply| Question::Times { reply }).await
+    }
+
+    /// Says which agents have left: no watermark waits for them.
+    pub async fn set_away(&self, agents: BTreeSet<AgentId>) {
+        // when the engine has ended there are no watermarks
+        let _ = self.questions.send(Question::Away { agents }).await;
     }
 
     /// Rows of one view, as they change. Ends when the view is dropped.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
-use tributary_shared::ids::{AgentId, LaneNo, StreamName};
+use tributary_shared::ids::{AgentId, LaneNo, SeqRange, StreamName};
 use tributary_shared::time::{Millis, to_rfc3339};
 
+use super::cold::{ColdError, WindowFacts};
+use super::place::PagePlace;
 use crate::commit::LogPos;
 use crate::view::{Column, Scalar, ViewOptions};
 
@@ -21,8 +23,10 @@ pub struct EngineConfig {
     /// A lane that committed nothing for this long (against the newest commit of its stream) holds no
     /// watermark back, in ms.
     pub idle_after: Millis,
-    /// Bytes of group key texts that one view may hold. Events for further groups are counted as overflowed.
-    pub max_key_bytes: usize,
+    /// Bytes of key texts that the groups of one window may have. Events for further groups go to its overflow group.
+    pub max_key_bytes: u64,
+    /// Bytes that all groups in memory may take. Those of the oldest windows leave it for the disk.
+    pub hot_bytes: u64,
 }
 
 impl Default for EngineConfig {
@@ -32,7 +36,9 @@ impl Default for EngineConfig {
             // more than NTP ever corrects, less than the smallest window that people chart
             future_tolerance: 60_000,
             idle_after: 300_000,
-            max_key_bytes: 256 * 1024 * 1024,
+            max_key_bytes: 64 << 20,
+            // some millions of groups
+            hot_bytes: 1 << 30,
         }
     }
 }
@@ -45,6 +51,8 @@ pub struct AppliedBatch<'a> {
     pub agent: &'a AgentId,
     pub stream: &'a StreamName,
     pub committed_at: Millis,
+    /// The seqs that the entry is about.
+    pub range: SeqRange,
     /// Dead letters that became valid: they amend the windows that they belong to, and say nothing of how far their lane
     /// has come.
     pub replayed: bool,
@@ -58,17 +66,33 @@ pub struct GroupId(pub(crate) u32);
 
 /// The rows of one view that one batch changed. Read them with [`super::Engine::rows`], at leisure: what is
 /// read is the newest state.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WindowChange {
     pub view: Arc<str>,
-    /// Each row once.
+    /// Each row once. Empty for views whose windows are made from others' when they are read.
     pub groups: Vec<GroupId>,
+    /// For those views: the starts of windows with changed rows, each once.
+    pub windows: Vec<Millis>,
+    /// The first log position of the changes: rows that changed there or later are meant.
+    pub since: LogPos,
+    /// Rows that are no more, because they became part of another or begin at another time now.
+    pub gone: Vec<GoneRow>,
     /// Which version of the view they belong to.
     pub(crate) generation: u64,
 }
 
+/// The name of a row that is no more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GoneRow {
+    pub window_start: Millis,
+    /// As it was.
+    pub window_end: Millis,
+    /// In the order of the view's keys.
+    pub key: Vec<Scalar>,
+}
+
 /// Which windows to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WindowQuery {
     /// Windows that start at this time or later.
     pub from: Option<Millis>,
@@ -76,8 +100,10 @@ pub struct WindowQuery {
     pub to: Option<Millis>,
     /// At most this many rows; the newest windows are kept.
     pub limit: usize,
-    /// (column, value) pairs that must all match. The columns of the view, `window_start`, `window_end`,
-    /// `revision` and `final` can be named.
+    /// Rows behind this place only: where the page before ended.
+    pub after: Option<PagePlace>,
+    /// `(COLUMN, VALUE)` or `(COLUMN.OPERATOR, VALUE)`; see [`super::filter`]. The columns of the view, `window_start`,
+    /// `window_end`, `revision` and `final` can be named.
     pub filters: Vec<(String, String)>,
 }
 
@@ -87,6 +113,7 @@ impl Default for WindowQuery {
             from: None,
             to: None,
             limit: super::DEFAULT_WINDOW_LIMIT,
+            after: None,
             filters: Vec::new(),
         }
     }
@@ -100,8 +127,13 @@ pub struct WindowPage {
     #[serde(serialize_with = "shared")]
     pub columns: Arc<[Column]>,
     pub rows: Vec<WindowRow>,
+    /// Of each window of the rows, newest first: who has reported past its end. Without windows there are none.
+    pub windows: Vec<WindowProgress>,
     /// There are more rows than the limit.
     pub truncated: bool,
+    /// Where they go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<PagePlace>,
 }
 
 /// One group of one window. Serialized as one object: the view's columns in SELECT order, then
@@ -111,9 +143,10 @@ pub struct WindowRow {
     pub columns: Arc<[Column]>,
     /// In the order of `columns`.
     pub values: Vec<Scalar>,
-    pub window_start: Millis,
+    /// `None` in views without windows.
+    pub window_start: Option<Millis>,
     /// Exclusive.
-    pub window_end: Millis,
+    pub window_end: Option<Millis>,
     /// 1 at first, then 1 more for each batch that changed the row.
     pub revision: u64,
     /// The log position of the row's last change.
@@ -143,8 +176,8 @@ impl Serialize for WindowRow {
                 map.serialize_entry(&column.name, value)?;
             }
         }
-        map.serialize_entry("window_start", &to_rfc3339(self.window_start))?;
-        map.serialize_entry("window_end", &to_rfc3339(self.window_end))?;
+        map.serialize_entry("window_start", &self.window_start.map(to_rfc3339))?;
+        map.serialize_entry("window_end", &self.window_end.map(to_rfc3339))?;
         map.serialize_entry("revision", &self.revision)?;
         map.serialize_entry("final", &self.is_final)?;
         map.serialize_entry("completeness", &self.completeness)?;
@@ -162,7 +195,14 @@ pub enum QueryError {
     UnknownView(String),
     #[error("view {0:?} was replaced while it was read; ask again")]
     Replaced(String),
-    #[error("view {view:?} has no column {column:?}; it has {known}")]
+    #[error(transparent)]
+    Cold(#[from] ColdError),
+    #[error("{parameter}: {problem}")]
+    BadFilter { parameter: String, problem: String },
+    #[error(
+        "view {view:?} has no column {column:?}; it has {known}, and beside them window_start, window_end, revision \
+         and final; operators are written COLUMN.OPERATOR=VALUE with eq, ne, lt, lte, gt, gte and prefix"
+    )]
     UnknownColumn {
         view: String,
         column: String,
@@ -186,11 +226,11 @@ pub struct WindowScan {
 }
 
 /// A place within a view's rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanPlace {
     pub(crate) window_start: Millis,
-    /// Rows of that window that were looked at.
-    pub(crate) rows: usize,
+    /// The stored form of the key of the last row of that window that was looked at.
+    pub(crate) key: Arc<[u8]>,
     pub(crate) generation: u64,
 }
 
@@ -207,10 +247,11 @@ pub struct ScanPage {
 pub struct WindowHit {
     #[serde(serialize_with = "shared")]
     pub view: Arc<str>,
-    #[serde(with = "tributary_shared::time::rfc3339")]
-    pub window_start: Millis,
-    #[serde(with = "tributary_shared::time::rfc3339")]
-    pub window_end: Millis,
+    /// `None` in views without windows.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub window_start: Option<Millis>,
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub window_end: Option<Millis>,
     /// The group key by column.
     pub group: serde_json::Map<String, serde_json::Value>,
 }
@@ -219,10 +260,15 @@ pub struct WindowHit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ViewCounters {
-    /// Events in windows: they passed WHERE and have a time.
+    /// Events in windows: they passed WHERE and have a time. Those in overflow groups are among them.
     pub applied: u64,
-    /// Events that would have needed one group more than the bound allows.
+    /// Events that went to the overflow group of their window, because it had no room for one group more.
     pub overflowed: u64,
+    /// When the first of them was committed; `None` when there was none.
+    #[serde(with = "maybe_time", skip_serializing_if = "Option::is_none")]
+    pub overflowed_since: Option<Millis>,
+    /// Events that were older than the retention when they came. The ledger says of which lanes.
+    pub too_late: u64,
     /// Events without a usable value in the view's time column.
     pub without_time: u64,
     /// Operations that gave NULL: division by zero, overflow, a cast that does not fit.
@@ -236,8 +282,9 @@ pub struct ViewCounters {
 /// A view's state in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ViewStats {
-    pub groups: usize,
-    pub windows: usize,
+    /// Rows of all windows, in memory or on disk.
+    pub groups: u64,
+    pub windows: u64,
     /// The view covers the log up to here.
     pub position: LogPos,
     /// It keeps up with the log. False while it is back-filled.
@@ -250,10 +297,37 @@ pub struct ViewStats {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneWatermark {
     pub lane: LaneNo,
+    /// `None` when a version stored it that did not note it.
+    pub agent: Option<AgentId>,
     pub stream: StreamName,
     /// Highest event time; `None` before the first valid row.
     pub watermark: Option<Millis>,
     pub last_commit: Millis,
+    /// Events that were too far ahead of their commit to move the watermark.
+    pub future_events: u64,
+}
+
+/// Events of one lane that one view did not take, because they were older than its retention when they came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LateLine {
+    pub lane: LaneNo,
+    /// Where the first batch with such events begins, and the last one ends.
+    pub range: SeqRange,
+    pub count: u64,
+}
+
+/// How many agents have reported past a window's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WindowProgress {
+    #[serde(with = "tributary_shared::time::rfc3339")]
+    pub window_start: Millis,
+    #[serde(with = "tributary_shared::time::rfc3339")]
+    pub window_end: Millis,
+    /// Agents of the stream that committed within the allowed lateness of its newest commit.
+    pub expected: usize,
+    pub reported: usize,
+    /// Those that have not, the ones that are furthest behind first; no more than can be read.
+    pub missing: Vec<AgentId>,
 }
 
 /// What changed since the snapshot before, and the position that it belongs to. A snapshot must be saved
@@ -276,7 +350,26 @@ pub struct ViewSnapshot {
     pub reset: bool,
     pub position: LogPos,
     pub counters: ViewCounters,
+    /// Which state of the view this is of.
+    pub generation: u64,
+    /// Windows that have other groups than before.
+    pub windows: Vec<(Millis, WindowFacts)>,
+    /// Windows that have no groups any more, to be deleted before `windows` are put, of which one may have some again.
+    pub emptied: Vec<Millis>,
+    /// Windows that are older than the view's retention, to be deleted with their groups.
+    pub expired: Vec<Millis>,
+    /// Lines that changed.
+    pub late: Vec<LateLine>,
+    /// Groups that are no more. To be deleted before `groups` are put, of which one may have the name again.
+    pub removed: Vec<GroupName>,
     pub groups: Vec<GroupState>,
+}
+
+/// What a stored group is found by, within its view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupName {
+    pub window_start: Millis,
+    pub key: Vec<u8>,
 }
 
 /// One group in stored form.
@@ -296,6 +389,28 @@ pub enum StateError {
     Malformed,
     #[error("there is no such view")]
     UnknownView,
+}
+
+mod maybe_time {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use tributary_shared::time::{Millis, rfc3339};
+
+    #[derive(Serialize, Deserialize)]
+    struct Time(#[serde(with = "rfc3339")] Millis);
+
+    #[expect(clippy::ref_option, reason = "serde passes a reference")]
+    pub fn serialize<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
+        time.map(Time).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Millis>, D::Error> {
+        Ok(Option::<Time>::deserialize(deserializer)?.map(|time| time.0))
+    }
+}
+
+#[expect(clippy::ref_option, reason = "serde passes a reference")]
+fn rfc3339_or_null<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(to_rfc3339).serialize(serializer)
 }
 
 fn shared<T: ?Sized + Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -17,36 +17,51 @@ mod cells;
 mod changes;
 mod clocks;
 mod codec;
+mod cold;
 #[cfg(test)]
 mod crash_tests;
 mod engine;
+mod fill;
+mod filter;
 mod gather;
 mod groups;
 mod handle;
+mod keeping;
 mod keys;
+mod late;
 mod live;
 mod load;
 mod messages;
+mod panes;
+mod place;
 mod read;
+mod restore;
 mod row;
+mod saving;
 mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use actor::{EngineOptions, EngineThread, start};
+pub use cold::{ColdError, ColdGroups, WindowFacts};
 pub use engine::Engine;
+pub use fill::Backfill;
 pub use handle::{
-    EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, ViewInfo, WindowsError,
+    Coming, EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, StreamTimes,
+    TimedPage, ViewInfo, WindowsError,
 };
 pub use live::LiveEvent;
 pub use load::VIEWS_FILE;
 pub use messages::{
-    AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, QueryError, ScanPage, ScanPlace,
-    Snapshot, StateError, ViewCounters, ViewSnapshot, ViewStats, WindowChange, WindowHit, WindowPage,
-    WindowQuery, WindowRow, WindowScan,
+    AppliedBatch, EngineConfig, GoneRow, GroupId, GroupName, GroupState, LaneWatermark, LateLine, QueryError,
+    ScanPage, ScanPlace, Snapshot, StateError, ViewCounters, ViewSnapshot, ViewStats, WindowChange,
+    WindowHit, WindowPage, WindowProgress, WindowQuery, WindowRow, WindowScan,
 };
-pub use store::{LoadReport, StoreError, ViewFacts, ViewStore, inspect};
+pub use place::PagePlace;
+pub use saving::SnapshotSlice;
+pub use store::{LoadReport, Put, StoreError, ViewFacts, ViewStore, inspect};
 
 /// Rows of one page of windows when the reader names no limit.
 pub const DEFAULT_WINDOW_LIMIT: usize = 10_000;

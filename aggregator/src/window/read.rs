@@ -2,78 +2,118 @@
 
 use std::sync::Arc;
 
+use tributary_shared::time::Millis;
+
 use super::clocks::Progress;
 use super::engine::Engine;
+use super::filter::{Filters, Looked};
+use super::gather::Wanted;
 use super::messages::{
-    QueryError, ScanPage, ScanPlace, WindowChange, WindowPage, WindowQuery, WindowRow, WindowScan,
+    QueryError, ScanPage, ScanPlace, WindowChange, WindowPage, WindowProgress, WindowQuery, WindowRow,
+    WindowScan,
 };
-use super::row::RowRef;
+use super::place::{self, PagePlace};
+use super::row::{RowRef, time};
 use super::state::ViewState;
 use crate::view::{Column, ColumnType, Scalar, ViewPlan};
 
-/// What a filter of a query looks at.
-#[derive(Debug, Clone, Copy)]
-enum Looked {
-    Output(usize),
-    WindowStart,
-    WindowEnd,
-    Revision,
-    Final,
-}
+/// Windows of a page that are told who has reported; more are not read by anybody.
+const MAX_PROGRESS: usize = 1_000;
 
 /// The filters of a query, with what the rows' clocks say.
 struct Sieve<'a> {
     progress: Progress,
-    filters: Vec<(Looked, &'a str)>,
+    filters: Filters<'a>,
 }
 
 impl Sieve<'_> {
     fn keeps(&self, row: &RowRef<'_>) -> bool {
-        row.is_shown()
-            && self
-                .filters
-                .iter()
-                .all(|(looked, text)| self.looked_at(*looked, row).matches_text(text))
+        row.is_shown() && self.filters.keep(|looked| self.looked_at(looked, row))
+    }
+
+    /// As much of the filters as can be told before a row is made.
+    fn wanted(&self, plan: &ViewPlan) -> Wanted<'_> {
+        Wanted {
+            keys: self.filters.on_keys(plan),
+            ..Wanted::default()
+        }
     }
 
     fn looked_at(&self, looked: Looked, row: &RowRef<'_>) -> Scalar {
         match looked {
             Looked::Output(column) => row.output(column),
-            Looked::WindowStart => Scalar::Time(row.window_start()),
-            Looked::WindowEnd => Scalar::Time(row.window_end()),
+            Looked::WindowStart => time(row.window_start()),
+            Looked::WindowEnd => time(row.window_end()),
             Looked::Revision => Scalar::Int(row.revision().cast_signed()),
-            Looked::Final => Scalar::Bool(self.progress.is_final(row.window_end())),
+            Looked::Final => Scalar::Bool(row.window_end().is_some_and(|end| self.progress.is_final(end))),
         }
     }
 }
 
 impl Engine {
-    /// Reads the newest rows that a query asks for.
+    /// Reads the newest rows that a query asks for, from its place on.
     ///
     /// # Errors
-    /// [`QueryError`] when there is no such view, or it has no such column.
+    /// [`QueryError`] when there is no such view, it has no such column, or the place belongs to another view.
     pub fn windows(&self, view: &str, query: &WindowQuery) -> Result<WindowPage, QueryError> {
         let state = self.state(view)?;
         let sieve = self.sieve(state, &query.filters)?;
-        let mut rows = Vec::new();
-        let mut truncated = false;
-        for start in self.window_starts(state, query.from, query.to).rev() {
-            let window = self.window_rows(state, start);
-            let mut found: Vec<RowRef<'_>> = window.rows().filter(|row| sieve.keeps(row)).collect();
+        let early = sieve.wanted(&state.plan);
+        let definition = place::definition(&state.plan.sql);
+        let after = query.after.as_ref();
+        if after.is_some_and(|place| place.definition != definition) {
+            return Err(QueryError::Replaced(view.to_owned()));
+        }
+        let behind = after.map(|place| place.window_start.saturating_add(1));
+        let to = [query.to, behind].into_iter().flatten().min();
+        let is_behind = |row: &RowRef<'_>| {
+            after.is_none_or(|place| {
+                row.pane_start() < place.window_start || row.compare_key(&place.key).is_gt()
+            })
+        };
+        let (mut rows, mut next, mut truncated) = (Vec::new(), None, false);
+        for start in self.window_starts(state, query.from, to).rev() {
+            let window = self.window_rows(state, start, &early);
+            let wanted = |row: &RowRef<'_>| is_behind(row) && sieve.keeps(row);
+            let mut found: Vec<RowRef<'_>> = window.rows().filter(wanted).collect();
             found.sort_unstable_by(RowRef::compare);
             let room = query.limit - rows.len();
-            truncated |= found.len() > room;
-            rows.extend(found.iter().take(room).map(|row| self.row(&sieve.progress, row)));
-            if truncated {
+            let shown = found.len().min(room);
+            rows.extend(found[..shown].iter().map(|row| self.row(&sieve.progress, row)));
+            if let Some(last) = found[..shown].last() {
+                next = Some((last.pane_start(), last.keys()));
+            }
+            if found.len() > room {
+                truncated = true;
                 break;
             }
         }
+        self.check_read()?;
         let columns = typed(&state.plan.shown, &rows);
+        let spans = rows
+            .iter()
+            .filter_map(|row| Some((row.window_start?, row.window_end?)));
+        let mut windows: Vec<WindowProgress> = Vec::new();
+        for (start, end) in spans {
+            // rows of a window stand together
+            let known = windows
+                .last()
+                .is_some_and(|last| (last.window_start, last.window_end) == (start, end));
+            if !known && windows.len() < MAX_PROGRESS {
+                windows.push(sieve.progress.of_window(start, end));
+            }
+        }
         Ok(WindowPage {
+            windows,
             view: Arc::clone(&state.plan.name),
             columns,
             rows,
             truncated,
+            next: next.filter(|_| truncated).map(|(window_start, key)| PagePlace {
+                window_start,
+                key,
+                definition,
+            }),
         })
     }
 
@@ -84,32 +124,44 @@ impl Engine {
     /// [`QueryError`] when there is no such view or column, or the view is another one than in the page before.
     pub fn scan(&self, view: &str, scan: &WindowScan) -> Result<ScanPage, QueryError> {
         let state = self.state(view)?;
-        if scan
-            .after
-            .is_some_and(|place| place.generation != state.generation)
-        {
+        let after = scan.after.as_ref();
+        if after.is_some_and(|place| place.generation != state.generation) {
             return Err(QueryError::Replaced(view.to_owned()));
         }
         let sieve = self.sieve(state, &scan.filters)?;
-        let from = scan.after.map_or(scan.from, |place| Some(place.window_start));
-        let mut skip = scan.after.map_or(0, |place| place.rows);
+        let (from, to) = bounds(scan.from, scan.to);
+        let from = after.map_or(from, |place| place.window_start);
         let mut room = scan.limit;
         let mut rows = Vec::new();
-        for window_start in self.window_starts(state, from, scan.to) {
-            let window = self.window_rows(state, window_start);
-            // a window's rows are only ever added to
-            let mut left = window.rows().skip(skip);
-            let mut looked = 0;
-            for row in left.by_ref().take(room) {
-                looked += 1;
-                if sieve.keeps(&row) {
-                    rows.push(self.row(&sieve.progress, &row));
-                }
-            }
-            if left.next().is_some() {
+        let keys = sieve.filters.on_keys(&state.plan);
+        for window_start in self.window_starts(state, Some(from), Some(to)) {
+            let behind = after
+                .filter(|place| place.window_start == window_start)
+                .map(|place| &*place.key);
+            let wanted = Wanted {
+                keys: keys.clone(),
+                behind,
+                most: Some(room),
+                ..Wanted::default()
+            };
+            let window = self.window_rows(state, window_start, &wanted);
+            let (found, more) = window.page(behind, room);
+            rows.extend(
+                found
+                    .iter()
+                    .filter(|(_, row)| sieve.keeps(row))
+                    .map(|(_, row)| self.row(&sieve.progress, row)),
+            );
+            self.check_read()?;
+            if more {
+                // before every key there is the empty one
+                let last = found
+                    .last()
+                    .map_or(behind.unwrap_or_default(), |(key, _)| key.as_slice());
+                let key = Arc::from(last);
                 let place = ScanPlace {
                     window_start,
-                    rows: skip + looked,
+                    key,
                     generation: state.generation,
                 };
                 return Ok(ScanPage {
@@ -117,8 +169,9 @@ impl Engine {
                     next: Some(place),
                 });
             }
-            (skip, room) = (0, room - looked);
+            room -= found.len();
         }
+        self.check_read()?;
         Ok(ScanPage { rows, next: None })
     }
 
@@ -139,11 +192,20 @@ impl Engine {
             .map(|group| group.0)
             .filter(|slot| state.groups.contains(*slot));
         let (plan, groups) = (state.plan.as_ref(), &state.groups);
-        slots
+        let mut rows: Vec<WindowRow> = slots
             .map(|slot| RowRef { plan, groups, slot })
             .filter(RowRef::is_shown)
             .map(|row| self.row(&progress, &row))
-            .collect()
+            .collect();
+        let wanted = Wanted {
+            since: Some(change.since),
+            ..Wanted::default()
+        };
+        for start in &change.windows {
+            let window = self.window_rows(state, *start, &wanted);
+            rows.extend(window.rows().filter(RowRef::is_shown).map(|row| self.row(&progress, &row)));
+        }
+        rows
     }
 
     fn state(&self, view: &str) -> Result<&ViewState, QueryError> {
@@ -163,7 +225,7 @@ impl Engine {
     ) -> Result<Sieve<'a>, QueryError> {
         Ok(Sieve {
             progress: self.progress(state),
-            filters: filters(&state.plan, asked)?,
+            filters: Filters::read(&state.plan, asked)?,
         })
     }
 
@@ -176,42 +238,17 @@ impl Engine {
             window_start: row.window_start(),
             window_end,
             revision: row.revision(),
-            changed_at: row.groups.changed_at(row.slot),
-            overflow: false,
-            is_final: progress.is_final(window_end),
-            completeness: progress.completeness(window_end),
+            changed_at: row.changed_at(),
+            overflow: row.groups.is_overflow(row.slot),
+            is_final: window_end.is_some_and(|end| progress.is_final(end)),
+            completeness: window_end.map_or(1.0, |end| progress.completeness(end)),
         }
     }
 }
 
-fn filters<'a>(
-    plan: &ViewPlan,
-    filters: &'a [(String, String)],
-) -> Result<Vec<(Looked, &'a str)>, QueryError> {
-    let looked = |column: &str| match plan.shown.iter().position(|shown| shown.name == column) {
-        Some(at) => Some(Looked::Output(at)),
-        None => match column {
-            "window_start" => Some(Looked::WindowStart),
-            "window_end" => Some(Looked::WindowEnd),
-            "revision" => Some(Looked::Revision),
-            "final" => Some(Looked::Final),
-            _ => None,
-        },
-    };
-    let filter = |(column, text): &'a (String, String)| match looked(column) {
-        Some(looked) => Ok((looked, text.as_str())),
-        None => Err(QueryError::UnknownColumn {
-            view: plan.name().to_owned(),
-            column: column.clone(),
-            known: plan
-                .shown
-                .iter()
-                .map(|c| c.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
-        }),
-    };
-    filters.iter().map(filter).collect()
+fn bounds(from: Option<Millis>, to: Option<Millis>) -> (Millis, Millis) {
+    let from = from.unwrap_or(Millis::MIN);
+    (from, to.unwrap_or(Millis::MAX).max(from))
 }
 
 /// Types of columns that only the data can tell, as far as these rows agree.

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use tributary_shared::time::Millis;
 
 use super::groups::Groups;
+use crate::commit::LogPos;
 use crate::view::{Aggregate, Env, Evaluator, Leaf, Mode, Scalar, ViewPlan, WindowKind};
 
 /// A group and how to read it.
@@ -31,16 +32,47 @@ impl RowRef<'_> {
             .is_none_or(|having| Evaluator::new(Mode::Typed).value(having, self) == Scalar::Bool(true))
     }
 
-    pub fn window_start(&self) -> Millis {
+    /// The window's start, or where a view without windows keeps its rows.
+    pub fn pane_start(&self) -> Millis {
         self.groups.window(self.slot)
     }
 
-    pub fn window_end(&self) -> Millis {
-        window_end(self.plan, self.window_start())
+    /// `None` in views without windows.
+    pub fn window_start(&self) -> Option<Millis> {
+        (self.plan.window != WindowKind::None).then(|| self.groups.window(self.slot))
+    }
+
+    /// Exclusive. `None` in views without windows.
+    pub fn window_end(&self) -> Option<Millis> {
+        match (&self.plan.window, self.plan.session_last) {
+            (WindowKind::Session { gap }, Some(last)) => match self.groups.cells(last).value(self.slot) {
+                Scalar::Time(last) => Some(last + gap),
+                _ => None,
+            },
+            (kind, _) => kind.end(self.window_start()?),
+        }
+    }
+
+    pub fn changed_at(&self) -> LogPos {
+        self.groups.changed_at(self.slot)
     }
 
     pub fn revision(&self) -> u64 {
         self.groups.revision(self.slot)
+    }
+
+    /// The values that tell the row from others of its window.
+    pub fn keys(&self) -> Vec<Scalar> {
+        let keys = 0..self.plan.keys.len();
+        keys.map(|at| self.groups.key(self.slot, at).clone()).collect()
+    }
+
+    /// How the row's keys stand to those of a place; a place of fewer keys comes first.
+    pub fn compare_key(&self, place: &[Scalar]) -> Ordering {
+        let keys = (0..self.plan.keys.len()).zip(place);
+        keys.map(|(at, other)| self.groups.key(self.slot, at).total_cmp(other))
+            .find(|order| order.is_ne())
+            .unwrap_or_else(|| self.plan.keys.len().cmp(&place.len()))
     }
 
     /// The order of rows within a window: by their keys.
@@ -60,8 +92,8 @@ impl Env for RowRef<'_> {
     fn leaf(&self, leaf: Leaf) -> Scalar {
         match leaf {
             Leaf::Key(at) => self.groups.key(self.slot, at).clone(),
-            Leaf::WindowStart => Scalar::Time(self.window_start()),
-            Leaf::WindowEnd => Scalar::Time(self.window_end()),
+            Leaf::WindowStart => time(self.window_start()),
+            Leaf::WindowEnd => time(self.window_end()),
             Leaf::Aggregate(at) => match self.plan.aggregates[at] {
                 // counts of events stay far below 2^63
                 Aggregate::Rows => Scalar::Int(self.groups.row_count(self.slot).cast_signed()),
@@ -74,9 +106,7 @@ impl Env for RowRef<'_> {
     }
 }
 
-/// Where a window that starts then ends.
-pub(super) fn window_end(plan: &ViewPlan, start: Millis) -> Millis {
-    match plan.window {
-        WindowKind::Tumble { size } => start + size,
-    }
+/// A time that may be missing.
+pub(super) fn time(time: Option<Millis>) -> Scalar {
+    time.map_or(Scalar::Null, Scalar::Time)
 }

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch};
+use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch, TimestampMillisecondArray};
 use tributary_shared::time::Millis;
 
-use super::groups::{Bounds, Groups};
+use super::cold::ColdView;
+use super::groups::{Bounds, Cut, Groups, SessionRules};
 use super::keys::KeyCodes;
-use super::messages::{AppliedBatch, EngineConfig, ViewCounters, ViewSnapshot, WindowHit};
+use super::late::LateLines;
+use super::messages::{AppliedBatch, EngineConfig, GoneRow, LateLine, ViewCounters, ViewSnapshot, WindowHit};
+use super::panes::pane_codes;
+use super::row::RowRef;
 use crate::commit::LogPos;
-use crate::view::{Evaluator, Expr, Frame, Vector, ViewOptions, ViewPlan, WindowKind};
+use crate::view::{Evaluator, Expr, Frame, Scalar, Vector, ViewOptions, ViewPlan, WindowKind};
 
 #[derive(Debug)]
 pub(super) struct ViewState {
@@ -17,13 +21,30 @@ pub(super) struct ViewState {
     pub(super) options: ViewOptions,
     pub(super) groups: Groups,
     pub(super) counters: ViewCounters,
+    pub(super) late: LateLines,
+    /// Lines of the snapshot that was begun.
+    pub(super) late_taken: Vec<LateLine>,
     /// The groups cover the log up to here.
     pub(super) position: LogPos,
     /// Position equals the engine's: the view takes new entries as they come.
     pub(super) live: bool,
     pub(super) generation: u64,
+    /// Windows beyond the retention, which the next snapshot deletes.
+    pub(super) expired: Vec<Millis>,
+    /// The same of the snapshot that was begun.
+    pub(super) expired_taken: Vec<Millis>,
     /// What was stored before belongs to another definition or is unusable.
     pub(super) reset: bool,
+    /// The same of the snapshot that was begun.
+    pub(super) reset_taken: bool,
+}
+
+/// What one entry did to a view's groups.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// Each changed group once.
+    pub slots: Vec<u32>,
+    pub gone: Vec<GoneRow>,
 }
 
 /// The rows of a batch that count, with their times.
@@ -42,23 +63,33 @@ impl ViewState {
             options,
             groups,
             counters,
+            late: LateLines::default(),
+            late_taken: Vec::new(),
             position,
             live: false,
+            expired: Vec::new(),
+            expired_taken: Vec::new(),
             generation,
             reset: true,
+            reset_taken: false,
         }
     }
 
-    /// Folds one log entry into the windows. Returns the changed slots.
-    pub(super) fn apply(&mut self, batch: &AppliedBatch<'_>, config: &EngineConfig) -> Vec<u32> {
+    /// Folds one log entry into the windows.
+    pub(super) fn apply(
+        &mut self,
+        batch: &AppliedBatch<'_>,
+        config: &EngineConfig,
+        cold: &ColdView<'_>,
+    ) -> Applied {
         // positions have no holes: what lies between was deleted before the view could see it
         self.miss_until(LogPos(batch.pos.0.saturating_sub(1)));
         self.position = batch.pos;
         match batch.records {
             Some(records) if *batch.stream == self.plan.stream && records.num_rows() > 0 => {
-                self.fold(batch.pos, records, config)
+                self.fold(batch, records, config, cold)
             }
-            _ => Vec::new(),
+            _ => Applied::default(),
         }
     }
 
@@ -71,7 +102,13 @@ impl ViewState {
         }
     }
 
-    fn fold(&mut self, pos: LogPos, records: &RecordBatch, config: &EngineConfig) -> Vec<u32> {
+    fn fold(
+        &mut self,
+        batch: &AppliedBatch<'_>,
+        records: &RecordBatch,
+        config: &EngineConfig,
+        cold: &ColdView<'_>,
+    ) -> Applied {
         let plan = Arc::clone(&self.plan);
         let frame = Frame::bind(&plan, records);
         let (mode, evaluator) = (frame.mode, Evaluator::new(frame.mode));
@@ -81,72 +118,176 @@ impl ViewState {
             without_time,
         } = admit(&plan, frame, &evaluator);
         self.counters.without_time += without_time;
+        let (frame, times) = self.timely(batch, frame, times);
         if frame.rows == 0 {
             self.counters.arithmetic += evaluator.failures();
-            return Vec::new();
+            return Applied::default();
         }
         let keys = key_codes(&plan, &frame, &evaluator);
         let bounds = Bounds {
-            groups: usize::try_from(self.options.max_groups).unwrap_or(usize::MAX),
+            groups: self.options.max_groups,
             key_bytes: config.max_key_bytes,
         };
-        let (slots, overflowed) = self
-            .groups
-            .assign(times.values(), window_size(&plan), &keys, pos, &bounds);
+        let (slots, overflowed) = match self.session_rules() {
+            Some(rules) => self
+                .groups
+                .assign_sessions(times.values(), rules, &keys, batch.pos, &bounds),
+            None => {
+                let windows = pane_codes(times.values(), &plan.window);
+                self.groups.assign(windows, &keys, batch.pos, &bounds, cold)
+            }
+        };
         self.counters.overflowed += overflowed;
-        self.counters.applied += slots.len() as u64 - overflowed;
-        let inputs: Vec<Vector> = plan
+        if overflowed > 0 {
+            self.counters.overflowed_since.get_or_insert(batch.committed_at);
+        }
+        self.counters.applied += slots.len() as u64;
+        let mut inputs: Vec<Vector> = plan
             .inputs
             .iter()
             .map(|input| evaluator.values(input, &frame))
             .collect();
+        if plan.session_last.is_some() {
+            let times = TimestampMillisecondArray::new(times.values().clone(), None);
+            inputs.push(Vector::Time(times));
+        }
         for (at, cell) in plan.cells.iter().enumerate() {
             self.groups.update(at, &slots, &inputs[cell.input], mode);
         }
         self.counters.arithmetic += evaluator.failures();
-        self.groups.touched().to_vec()
+        Applied {
+            slots: self.groups.touched().to_vec(),
+            gone: self.groups.take_gone(),
+        }
     }
 
-    /// The row that one event went into.
-    pub(super) fn locate(&self, event: &RecordBatch) -> Option<WindowHit> {
+    /// Whether groups may leave memory: not while what is stored is of another state.
+    pub(super) fn may_leave(&self) -> bool {
+        !self.reset && !self.reset_taken && self.may_be_cold()
+    }
+
+    /// Whether a window ended so long ago. Without windows nothing does.
+    pub(super) fn is_beyond(&self, start: Millis, horizon: Millis) -> bool {
+        if self.may_be_cold() {
+            return self.plan.window.end(start).is_some_and(|end| end <= horizon);
+        }
+        let (plan, groups) = (self.plan.as_ref(), &self.groups);
+        let ends = groups.slots_of(start).iter();
+        let mut ends = ends.map(|slot| {
+            RowRef {
+                plan,
+                groups,
+                slot: *slot,
+            }
+            .window_end()
+        });
+        ends.all(|end| end.is_some_and(|end| end <= horizon))
+    }
+
+    /// Any event may join any session of its key: they stay in memory.
+    pub(super) fn may_be_cold(&self) -> bool {
+        !matches!(self.plan.window, WindowKind::Session { .. })
+    }
+
+    /// The rows that one event went into.
+    pub(super) fn locate(&self, event: &RecordBatch) -> Vec<WindowHit> {
         let plan = &self.plan;
         let frame = Frame::bind(plan, event);
         let evaluator = Evaluator::new(frame.mode);
         let Admitted { frame, times, .. } = admit(plan, frame, &evaluator);
-        let time = times.values().first()?;
-        let size = window_size(plan);
-        let window_start = time - time.rem_euclid(size);
+        let Some(time) = times.values().first() else {
+            return Vec::new();
+        };
         let keys = key_codes(plan, &frame, &evaluator);
-        let group = plan.key_names.iter().zip(&keys).map(|(name, key)| {
-            let value = key.value(key.codes[0]).to_scalar();
-            // a scalar is always a JSON value
-            (name.clone(), serde_json::to_value(&value).unwrap_or_default())
-        });
-        let group = group.collect();
-        Some(WindowHit {
-            view: Arc::clone(&plan.name),
-            window_start,
-            window_end: window_start + size,
-            group,
-        })
+        let keys: Vec<Scalar> = keys
+            .iter()
+            .map(|key| key.value(key.codes[0]).to_scalar())
+            .collect();
+        let windows = match self.session_rules() {
+            Some(rules) => self.groups.session_at(*time, &keys, rules).into_iter().collect(),
+            None => windows_of(plan, *time),
+        };
+        windows
+            .into_iter()
+            .map(|window| hit(plan, &keys, window))
+            .collect()
     }
 
-    pub(super) fn take_snapshot(&mut self) -> ViewSnapshot {
+    /// Leaves out what is older than the retention, and counts it. What counts as old follows from the entry alone.
+    fn timely(&mut self, batch: &AppliedBatch<'_>, frame: Frame, times: Int64Array) -> (Frame, Int64Array) {
+        let horizon = batch.committed_at.saturating_sub(self.options.retention);
+        let late = times.values().iter().filter(|time| **time < horizon).count() as u64;
+        if late == 0 || self.plan.window == WindowKind::None {
+            return (frame, times);
+        }
+        self.counters.too_late += late;
+        self.late.add(batch.lane, batch.range, late);
+        let timely: BooleanArray = times.values().iter().map(|time| Some(*time >= horizon)).collect();
+        let frame = frame.filter(&timely);
+        let times = frame.times();
+        (frame, times)
+    }
+
+    fn session_rules(&self) -> Option<SessionRules> {
+        match (&self.plan.window, self.plan.session_last) {
+            (WindowKind::Session { gap }, Some(last)) => Some(SessionRules { gap: *gap, last }),
+            _ => None,
+        }
+    }
+
+    /// Begins a snapshot: its groups are fetched later.
+    pub(super) fn cut(&mut self) -> ViewSnapshot {
+        let Cut {
+            windows,
+            emptied,
+            removed,
+        } = self.groups.cut();
+        self.reset_taken = std::mem::take(&mut self.reset);
+        self.expired_taken = std::mem::take(&mut self.expired);
+        self.late_taken = self.late.take_unsaved();
         ViewSnapshot {
             view: Arc::clone(&self.plan.name),
             sql: Arc::clone(&self.plan.sql),
             options: self.options,
-            reset: std::mem::take(&mut self.reset),
+            reset: self.reset_taken,
             position: self.position,
             counters: self.counters,
-            groups: self.groups.take_unsaved(),
+            generation: self.generation,
+            windows,
+            emptied,
+            expired: self.expired_taken.clone(),
+            late: self.late_taken.clone(),
+            removed,
+            groups: Vec::new(),
         }
     }
 }
 
-fn window_size(plan: &ViewPlan) -> Millis {
-    match plan.window {
-        WindowKind::Tumble { size } => size,
+/// A window's start and end, where it has them.
+pub(super) type Span = (Option<Millis>, Option<Millis>);
+
+/// The windows that a time falls into, of views whose windows follow from the time alone.
+pub(super) fn windows_of(plan: &ViewPlan, time: Millis) -> Vec<Span> {
+    if plan.window == WindowKind::None {
+        return vec![(None, None)];
+    }
+    let windows = plan.window.windows_of(time);
+    windows
+        .into_iter()
+        .map(|start| (Some(start), plan.window.end(start)))
+        .collect()
+}
+
+pub(super) fn hit(plan: &ViewPlan, keys: &[Scalar], (window_start, window_end): Span) -> WindowHit {
+    let group = plan.key_names.iter().zip(keys).map(|(name, value)| {
+        // a scalar is always a JSON value
+        (name.clone(), serde_json::to_value(value).unwrap_or_default())
+    });
+    WindowHit {
+        view: Arc::clone(&plan.name),
+        window_start,
+        window_end,
+        group: group.collect(),
     }
 }
 
