@@ -24,6 +24,8 @@
 //!   Names are case-sensitive as written, because JSON's are. Texts compare by their bytes.
 
 mod aggregate;
+#[cfg(test)]
+mod agree_tests;
 mod bind;
 mod call;
 mod expr;
@@ -41,6 +43,8 @@ mod parse;
 mod plan;
 mod predicate;
 mod promote;
+#[cfg(test)]
+mod reference_tests;
 mod regexes;
 mod rollup;
 mod rowwise;

@@ -57,10 +57,7 @@ impl Evaluator {
     /// The expression's values over a batch. By kernels where the columns have one type each, else by row; a
     /// kernel that refuses a whole batch for one value (overflow, division by zero) is redone by row as well.
     pub fn values(&self, expr: &Expr, frame: &Frame) -> Vector {
-        let promoted = match self.mode {
-            Mode::Typed => promote::promote(expr, frame),
-            Mode::Json => None,
-        };
+        let promoted = self.promoted(expr, frame);
         let expr = promoted.as_ref().unwrap_or(expr);
         if vector::fits(expr, frame)
             && let Ok((values, failures)) = vector::evaluate(expr, frame)
@@ -72,11 +69,26 @@ impl Evaluator {
             self.failures.set(self.failures.get() + failures);
             return values;
         }
-        Vector::Scalars(
-            (0..frame.rows)
-                .map(|row| self.value(expr, &Row { frame, row }))
-                .collect(),
-        )
+        Vector::Scalars(self.each(expr, frame))
+    }
+
+    fn promoted(&self, expr: &Expr, frame: &Frame) -> Option<Expr> {
+        match self.mode {
+            Mode::Typed => promote::promote(expr, frame),
+            Mode::Json => None,
+        }
+    }
+
+    fn each(&self, expr: &Expr, frame: &Frame) -> Vec<Scalar> {
+        let rows = 0..frame.rows;
+        rows.map(|row| self.value(expr, &Row { frame, row })).collect()
+    }
+
+    /// The values as they are defined, without any short cut.
+    #[cfg(test)]
+    pub(super) fn by_row(&self, expr: &Expr, frame: &Frame) -> Vec<Scalar> {
+        let promoted = self.promoted(expr, frame);
+        self.each(promoted.as_ref().unwrap_or(expr), frame)
     }
 
     /// The rows for which a condition is true.
