@@ -20,6 +20,7 @@ mod codec;
 #[cfg(test)]
 mod crash_tests;
 mod engine;
+mod gather;
 mod groups;
 mod handle;
 mod keys;
@@ -27,6 +28,7 @@ mod live;
 mod load;
 mod messages;
 mod read;
+mod row;
 mod state;
 mod store;
 #[cfg(test)]

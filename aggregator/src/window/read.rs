@@ -7,8 +7,9 @@ use super::engine::Engine;
 use super::messages::{
     QueryError, ScanPage, ScanPlace, WindowChange, WindowPage, WindowQuery, WindowRow, WindowScan,
 };
+use super::row::RowRef;
 use super::state::ViewState;
-use crate::view::{Column, ColumnType, Scalar};
+use crate::view::{Column, ColumnType, Scalar, ViewPlan};
 
 /// What a filter of a query looks at.
 #[derive(Debug, Clone, Copy)]
@@ -20,36 +21,48 @@ enum Looked {
     Final,
 }
 
+/// The filters of a query, with what the rows' clocks say.
+struct Sieve<'a> {
+    engine: &'a Engine,
+    progress: Progress,
+    filters: Vec<(Looked, &'a str)>,
+}
+
+impl Sieve<'_> {
+    fn keeps(&self, row: &RowRef<'_>) -> bool {
+        self.filters
+            .iter()
+            .all(|(looked, text)| self.looked_at(*looked, row).matches_text(text))
+    }
+
+    fn looked_at(&self, looked: Looked, row: &RowRef<'_>) -> Scalar {
+        match looked {
+            Looked::Output(column) => row.output(column),
+            Looked::WindowStart => Scalar::Time(row.window_start()),
+            Looked::WindowEnd => Scalar::Time(row.window_end()),
+            Looked::Revision => Scalar::Int(row.revision().cast_signed()),
+            Looked::Final => Scalar::Bool(self.engine.is_final(&self.progress, row.window_end())),
+        }
+    }
+}
+
 impl Engine {
     /// Reads the newest rows that a query asks for.
     ///
     /// # Errors
     /// [`QueryError`] when there is no such view, or it has no such column.
     pub fn windows(&self, view: &str, query: &WindowQuery) -> Result<WindowPage, QueryError> {
-        let state = self
-            .views
-            .get(view)
-            .ok_or_else(|| QueryError::UnknownView(view.to_owned()))?;
-        let filters = filters(state, &query.filters)?;
-        let progress = self.clocks.progress(&state.plan.stream, &self.config);
-        let matches = |slot: u32| {
-            filters
-                .iter()
-                .all(|(looked, text)| self.looked_at(state, &progress, *looked, slot).matches_text(text))
-        };
+        let state = self.state(view)?;
+        let sieve = self.sieve(state, &query.filters)?;
         let mut rows = Vec::new();
         let mut truncated = false;
-        for (_, slots) in state.groups.windows_between(query.from, query.to).rev() {
-            let mut slots: Vec<u32> = slots.iter().copied().filter(|slot| matches(*slot)).collect();
-            slots.sort_unstable_by(|a, b| compare_keys(state, *a, *b));
+        for start in self.window_starts(state, query.from, query.to).rev() {
+            let window = self.window_rows(state, start);
+            let mut found: Vec<RowRef<'_>> = window.rows().filter(|row| sieve.keeps(row)).collect();
+            found.sort_unstable_by(RowRef::compare);
             let room = query.limit - rows.len();
-            truncated |= slots.len() > room;
-            rows.extend(
-                slots
-                    .iter()
-                    .take(room)
-                    .map(|slot| self.row(state, &progress, *slot)),
-            );
+            truncated |= found.len() > room;
+            rows.extend(found.iter().take(room).map(|row| self.row(&sieve.progress, row)));
             if truncated {
                 break;
             }
@@ -69,32 +82,30 @@ impl Engine {
     /// # Errors
     /// [`QueryError`] when there is no such view or column, or the view is another one than in the page before.
     pub fn scan(&self, view: &str, scan: &WindowScan) -> Result<ScanPage, QueryError> {
-        let unknown = || QueryError::UnknownView(view.to_owned());
-        let state = self.views.get(view).ok_or_else(unknown)?;
+        let state = self.state(view)?;
         if scan
             .after
             .is_some_and(|place| place.generation != state.generation)
         {
             return Err(QueryError::Replaced(view.to_owned()));
         }
-        let filters = filters(state, &scan.filters)?;
-        let progress = self.clocks.progress(&state.plan.stream, &self.config);
-        let matches = |slot: u32| {
-            filters
-                .iter()
-                .all(|(looked, text)| self.looked_at(state, &progress, *looked, slot).matches_text(text))
-        };
+        let sieve = self.sieve(state, &scan.filters)?;
         let from = scan.after.map_or(scan.from, |place| Some(place.window_start));
         let mut skip = scan.after.map_or(0, |place| place.rows);
         let mut room = scan.limit;
         let mut rows = Vec::new();
-        for (window_start, slots) in state.groups.windows_between(from, scan.to) {
-            // a window's slots are only ever added to
-            let slots = slots.get(skip..).unwrap_or_default();
-            let looked = slots.len().min(room);
-            let wanted = slots[..looked].iter().filter(|slot| matches(**slot));
-            rows.extend(wanted.map(|slot| self.row(state, &progress, *slot)));
-            if looked < slots.len() {
+        for window_start in self.window_starts(state, from, scan.to) {
+            let window = self.window_rows(state, window_start);
+            // a window's rows are only ever added to
+            let mut left = window.rows().skip(skip);
+            let mut looked = 0;
+            for row in left.by_ref().take(room) {
+                looked += 1;
+                if sieve.keeps(&row) {
+                    rows.push(self.row(&sieve.progress, &row));
+                }
+            }
+            if left.next().is_some() {
                 let place = ScanPlace {
                     window_start,
                     rows: skip + looked,
@@ -120,26 +131,48 @@ impl Engine {
         else {
             return Vec::new();
         };
-        let progress = self.clocks.progress(&state.plan.stream, &self.config);
+        let progress = self.progress(state);
         let slots = change
             .groups
             .iter()
             .map(|group| group.0)
             .filter(|slot| state.groups.contains(*slot));
-        slots.map(|slot| self.row(state, &progress, slot)).collect()
+        let (plan, groups) = (state.plan.as_ref(), &state.groups);
+        slots
+            .map(|slot| self.row(&progress, &RowRef { plan, groups, slot }))
+            .collect()
     }
 
-    fn row(&self, state: &ViewState, progress: &Progress, slot: u32) -> WindowRow {
-        let window_start = state.groups.window(slot);
-        let window_end = state.window_end(window_start);
+    fn state(&self, view: &str) -> Result<&ViewState, QueryError> {
+        let unknown = || QueryError::UnknownView(view.to_owned());
+        self.views.get(view).ok_or_else(unknown)
+    }
+
+    fn progress(&self, state: &ViewState) -> Progress {
+        self.clocks.progress(&state.plan.stream, &self.config)
+    }
+
+    fn sieve<'a>(
+        &'a self,
+        state: &ViewState,
+        asked: &'a [(String, String)],
+    ) -> Result<Sieve<'a>, QueryError> {
+        Ok(Sieve {
+            engine: self,
+            progress: self.progress(state),
+            filters: filters(&state.plan, asked)?,
+        })
+    }
+
+    fn row(&self, progress: &Progress, row: &RowRef<'_>) -> WindowRow {
+        let window_end = row.window_end();
+        let columns = 0..row.plan.outputs.len();
         WindowRow {
-            columns: Arc::clone(&state.plan.shown),
-            values: (0..state.plan.outputs.len())
-                .map(|column| state.output(column, slot))
-                .collect(),
-            window_start,
+            columns: Arc::clone(&row.plan.shown),
+            values: columns.map(|column| row.output(column)).collect(),
+            window_start: row.window_start(),
             window_end,
-            revision: state.groups.revision(slot),
+            revision: row.revision(),
             is_final: self.is_final(progress, window_end),
             completeness: progress.completeness(window_end),
         }
@@ -151,24 +184,13 @@ impl Engine {
             .watermark()
             .is_some_and(|watermark| watermark >= final_at)
     }
-
-    fn looked_at(&self, state: &ViewState, progress: &Progress, looked: Looked, slot: u32) -> Scalar {
-        let start = state.groups.window(slot);
-        match looked {
-            Looked::Output(column) => state.output(column, slot),
-            Looked::WindowStart => Scalar::Time(start),
-            Looked::WindowEnd => Scalar::Time(state.window_end(start)),
-            Looked::Revision => Scalar::Int(state.groups.revision(slot).cast_signed()),
-            Looked::Final => Scalar::Bool(self.is_final(progress, state.window_end(start))),
-        }
-    }
 }
 
 fn filters<'a>(
-    state: &ViewState,
+    plan: &ViewPlan,
     filters: &'a [(String, String)],
 ) -> Result<Vec<(Looked, &'a str)>, QueryError> {
-    let looked = |column: &str| match state.plan.shown.iter().position(|shown| shown.name == column) {
+    let looked = |column: &str| match plan.shown.iter().position(|shown| shown.name == column) {
         Some(at) => Some(Looked::Output(at)),
         None => match column {
             "window_start" => Some(Looked::WindowStart),
@@ -181,10 +203,9 @@ fn filters<'a>(
     let filter = |(column, text): &'a (String, String)| match looked(column) {
         Some(looked) => Ok((looked, text.as_str())),
         None => Err(QueryError::UnknownColumn {
-            view: state.plan.name().to_owned(),
+            view: plan.name().to_owned(),
             column: column.clone(),
-            known: state
-                .plan
+            known: plan
                 .shown
                 .iter()
                 .map(|c| c.name.as_str())
@@ -193,14 +214,6 @@ fn filters<'a>(
         }),
     };
     filters.iter().map(filter).collect()
-}
-
-fn compare_keys(state: &ViewState, a: u32, b: u32) -> std::cmp::Ordering {
-    let key = |slot, at| state.groups.key(slot, at);
-    (0..state.plan.keys.len())
-        .map(|at| key(a, at).total_cmp(key(b, at)))
-        .find(|order| order.is_ne())
-        .unwrap_or_else(|| a.cmp(&b))
 }
 
 /// Types of columns that only the data can tell, as far as these rows agree.

@@ -9,7 +9,7 @@ use super::groups::Groups;
 use super::keys::KeyCodes;
 use super::messages::{AppliedBatch, EngineConfig, ViewCounters, ViewSnapshot, WindowHit};
 use crate::commit::LogPos;
-use crate::view::{Aggregate, Env, Evaluator, Expr, Frame, Leaf, Mode, Scalar, Vector, ViewPlan, WindowKind};
+use crate::view::{Evaluator, Expr, Frame, Vector, ViewPlan, WindowKind};
 
 #[derive(Debug)]
 pub(super) struct ViewState {
@@ -125,16 +125,6 @@ impl ViewState {
         })
     }
 
-    /// The value of a column in a group.
-    pub(super) fn output(&self, column: usize, slot: u32) -> Scalar {
-        // what a column shows is fixed by its groups, whichever way the numbers came in
-        Evaluator::new(Mode::Typed).value(&self.plan.outputs[column], &Group { state: self, slot })
-    }
-
-    pub(super) fn window_end(&self, start: Millis) -> Millis {
-        start + window_size(&self.plan)
-    }
-
     pub(super) fn take_snapshot(&mut self) -> ViewSnapshot {
         ViewSnapshot {
             view: Arc::clone(&self.plan.name),
@@ -192,28 +182,4 @@ fn keep(frame: Frame, mask: &BooleanArray) -> Frame {
 fn key_codes(plan: &ViewPlan, frame: &Frame, evaluator: &Evaluator) -> Vec<KeyCodes> {
     let code = |key: &Expr| KeyCodes::of(&evaluator.values(key, frame), frame.rows);
     plan.keys.iter().map(code).collect()
-}
-
-struct Group<'a> {
-    state: &'a ViewState,
-    slot: u32,
-}
-
-impl Env for Group<'_> {
-    fn leaf(&self, leaf: Leaf) -> Scalar {
-        let groups = &self.state.groups;
-        match leaf {
-            Leaf::Key(at) => groups.key(self.slot, at).clone(),
-            Leaf::WindowStart => Scalar::Time(groups.window(self.slot)),
-            Leaf::WindowEnd => Scalar::Time(self.state.window_end(groups.window(self.slot))),
-            Leaf::Aggregate(at) => match self.state.plan.aggregates[at] {
-                // counts of events stay far below 2^63
-                Aggregate::Rows => Scalar::Int(groups.row_count(self.slot).cast_signed()),
-                Aggregate::Value(cell, _) => groups.cells(cell).value(self.slot),
-                Aggregate::Mean(cell) => groups.cells(cell).mean(self.slot),
-            },
-            // the lowering puts no columns into an expression over groups
-            Leaf::Column(_) => Scalar::Null,
-        }
-    }
 }

@@ -1,0 +1,74 @@
+//! One row of a view: a group, read through the view's plan. Where the group's state lies (among the hot groups,
+//! loaded from disk, or merged from panes) makes no difference to what it shows.
+
+use std::cmp::Ordering;
+
+use tributary_shared::time::Millis;
+
+use super::groups::Groups;
+use crate::view::{Aggregate, Env, Evaluator, Leaf, Mode, Scalar, ViewPlan, WindowKind};
+
+/// A group and how to read it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RowRef<'a> {
+    pub plan: &'a ViewPlan,
+    pub groups: &'a Groups,
+    pub slot: u32,
+}
+
+impl RowRef<'_> {
+    /// The value of a column.
+    pub fn output(&self, column: usize) -> Scalar {
+        // what a column shows is fixed by its groups, whichever way the numbers came in
+        Evaluator::new(Mode::Typed).value(&self.plan.outputs[column], self)
+    }
+
+    pub fn window_start(&self) -> Millis {
+        self.groups.window(self.slot)
+    }
+
+    pub fn window_end(&self) -> Millis {
+        window_end(self.plan, self.window_start())
+    }
+
+    pub fn revision(&self) -> u64 {
+        self.groups.revision(self.slot)
+    }
+
+    /// The order of rows within a window: by their keys.
+    pub fn compare(&self, other: &Self) -> Ordering {
+        (0..self.plan.keys.len())
+            .map(|at| {
+                self.groups
+                    .key(self.slot, at)
+                    .total_cmp(other.groups.key(other.slot, at))
+            })
+            .find(|order| order.is_ne())
+            .unwrap_or_else(|| self.slot.cmp(&other.slot))
+    }
+}
+
+impl Env for RowRef<'_> {
+    fn leaf(&self, leaf: Leaf) -> Scalar {
+        match leaf {
+            Leaf::Key(at) => self.groups.key(self.slot, at).clone(),
+            Leaf::WindowStart => Scalar::Time(self.window_start()),
+            Leaf::WindowEnd => Scalar::Time(self.window_end()),
+            Leaf::Aggregate(at) => match self.plan.aggregates[at] {
+                // counts of events stay far below 2^63
+                Aggregate::Rows => Scalar::Int(self.groups.row_count(self.slot).cast_signed()),
+                Aggregate::Value(cell, _) => self.groups.cells(cell).value(self.slot),
+                Aggregate::Mean(cell) => self.groups.cells(cell).mean(self.slot),
+            },
+            // the lowering puts no columns into an expression over groups
+            Leaf::Column(_) => Scalar::Null,
+        }
+    }
+}
+
+/// Where a window that starts then ends.
+pub(super) fn window_end(plan: &ViewPlan, start: Millis) -> Millis {
+    match plan.window {
+        WindowKind::Tumble { size } => start + size,
+    }
+}
