@@ -36,6 +36,10 @@ pub(super) struct Lowering {
     pub inputs: Vec<Expr>,
     pub cells: Vec<CellSpec>,
     pub aggregates: Vec<Aggregate>,
+    /// Aggregates in the order that they were met, again and again.
+    pub used: Vec<usize>,
+    /// The view has windows, whose length a rate divides by.
+    pub windowed: bool,
     /// Expressions around the present one.
     depth: usize,
 }

@@ -38,6 +38,8 @@ pub struct ViewPlan {
     /// One expression for each of `shown`.
     pub outputs: Vec<Expr>,
     pub shown: Arc<[Column]>,
+    /// Columns that are exact of few values only, each with a cell that knows.
+    pub doubtful: Vec<(usize, usize)>,
 }
 
 impl ViewPlan {
@@ -61,13 +63,16 @@ impl ViewPlan {
             ));
         }
         let (select, source) = parse_select(sql)?;
-        let mut lowering = Lowering::default();
+        let mut lowering = Lowering {
+            windowed: true,
+            ..Lowering::default()
+        };
         let filter = match &select.selection {
             Some(condition) => Some(lowering.condition(condition, Scope::Row("WHERE"))?),
             None => None,
         };
         let mut key_names = group_by(&select, &mut lowering)?;
-        let (outputs, shown) = select_list(&select, &mut lowering)?;
+        let (outputs, shown, doubtful) = select_list(&select, &mut lowering)?;
         for (output, column) in outputs.iter().zip(&shown) {
             if let Expr::Leaf(Leaf::Key(at)) = output {
                 key_names[*at].clone_from(&column.name);
@@ -98,6 +103,7 @@ impl ViewPlan {
             aggregates,
             outputs,
             shown: shown.into(),
+            doubtful,
         })
     }
 
@@ -203,9 +209,13 @@ fn resolve<'a>(select: &'a Select, item: &'a Sql) -> Refused<&'a Sql> {
     }
 }
 
-fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, Vec<Column>)> {
+/// The columns: what each shows, how it is called, and which of them are exact of few values only.
+type SelectList = (Vec<Expr>, Vec<Column>, Vec<(usize, usize)>);
+
+fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<SelectList> {
     let mut outputs = Vec::new();
     let mut shown: Vec<Column> = Vec::new();
+    let mut doubtful = Vec::new();
     for item in &select.projection {
         let (sql, alias) = match item {
             SelectItem::UnnamedExpr(sql) => (sql, None),
@@ -217,6 +227,7 @@ fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, 
                 return Err(ViewError::new(place(item), "a view cannot SELECT *", hint));
             }
         };
+        lowering.used.clear();
         let expr = lowering.lower(sql, Scope::Group)?;
         let name = column_name(sql, alias)?;
         let found = alias.map_or_else(|| start_of(sql), |a| (a.span.start.line, a.span.start.column));
@@ -236,7 +247,16 @@ fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, 
                 "split the view",
             ));
         }
-        shown.push(Column { name, kind });
+        let cells = lowering.used.iter().map(|at| lowering.aggregates[*at]);
+        doubtful.extend(cells.filter_map(Aggregate::doubtful).map(|cell| (shown.len(), cell)));
+        let (kind, error) = match expr {
+            Expr::Leaf(Leaf::Aggregate(at)) if lowering.aggregates[at].is_json() => {
+                (ColumnType::Json, lowering.aggregates[at].error())
+            }
+            Expr::Leaf(Leaf::Aggregate(at)) => (kind, lowering.aggregates[at].error()),
+            _ => (kind, None),
+        };
+        shown.push(Column { name, kind, error });
         outputs.push(expr);
     }
     if lowering.aggregates.is_empty() {
@@ -248,7 +268,7 @@ fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, 
             "add count(*) AS n",
         ));
     }
-    Ok((outputs, shown))
+    Ok((outputs, shown, doubtful))
 }
 
 fn column_name(sql: &Sql, alias: Option<&Ident>) -> Refused<String> {

@@ -3,7 +3,7 @@
 use super::super::codec::Reader;
 use super::super::messages::StateError;
 use super::kept::{Kept, cut};
-use super::rows::rows_of;
+use super::fold::{Fold, rows_of};
 use super::slots::{Cell, Slots};
 use crate::view::{Mode, Scalar, Texts, Vector, integral};
 
@@ -95,8 +95,9 @@ impl<const GREATEST: bool> Cell for ExtremeCell<GREATEST> {
 }
 
 impl<const GREATEST: bool> Slots<ExtremeCell<GREATEST>> {
-    pub(super) fn update(&mut self, slots: &[u32], values: &Vector, mode: Mode) {
-        match values {
+    pub(super) fn update(&mut self, fold: &Fold<'_>) {
+        let (slots, mode) = (fold.slots, fold.mode);
+        match fold.values {
             Vector::Int(array) => {
                 let ints = array.values();
                 rows_of(array, |row| {
