@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use tributary_shared::api_error::ErrorBody;
 
 use crate::commit::CommitError;
+use crate::view::OptionError;
 use crate::window::{EngineStopped, PutViewError, QueryError, WindowsError};
 
 /// An error with its HTTP status. Its `From` impls say which inner error is whose fault.
@@ -99,6 +100,12 @@ impl From<WindowsError> for ApiError {
             WindowsError::Query(error) => error.into(),
             WindowsError::Stopped(stopped) => stopped.into(),
         }
+    }
+}
+
+impl From<OptionError> for ApiError {
+    fn from(error: OptionError) -> Self {
+        Self::bad_request("invalid_option", error.to_string()).with("option", error.option)
     }
 }
 

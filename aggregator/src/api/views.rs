@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{ApiError, ApiState, query};
+use crate::view::ViewOptions;
 use crate::window::{QueryError, ViewInfo, WindowQuery};
 
 /// Rows of an answer when the request names no limit, and the most that it may ask for.
@@ -25,6 +26,9 @@ pub fn configure(service: &mut web::ServiceConfig) {
 #[serde(deny_unknown_fields)]
 struct PutBody {
     sql: String,
+    allowed_lateness: Option<String>,
+    retention: Option<String>,
+    max_groups: Option<u64>,
 }
 
 async fn list(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
@@ -37,9 +41,12 @@ async fn put(
     name: web::Path<String>,
     body: web::Json<PutBody>,
 ) -> Result<HttpResponse, ApiError> {
+    let body = body.into_inner();
+    let (lateness, retention) = (body.allowed_lateness.as_deref(), body.retention.as_deref());
+    let options = ViewOptions::read(lateness, retention, body.max_groups)?;
     let put = state
         .engine
-        .put_view(name.into_inner(), body.into_inner().sql)
+        .put_view_with(name.into_inner(), body.sql, options)
         .await?;
     let status = if put.created {
         StatusCode::CREATED

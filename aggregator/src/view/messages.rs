@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tributary_shared::time::{Millis, rfc3339};
 
+use super::ViewOptions;
 use crate::commit::LogPos;
 
 /// A view as it is stored.
@@ -10,6 +11,7 @@ use crate::commit::LogPos;
 pub struct ViewDef {
     pub name: String,
     pub sql: String,
+    pub options: ViewOptions,
     #[serde(with = "rfc3339")]
     pub created_at: Millis,
     /// The view covers every log entry behind this position; 0 for the whole log.

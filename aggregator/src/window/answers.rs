@@ -8,13 +8,18 @@ use super::actor::{Go, Runner};
 use super::handle::{MAX_VIEWS, PutView, PutViewError, Question, ViewInfo};
 use super::store::StoreError;
 use crate::commit::LogPos;
-use crate::view::{ViewDef, ViewPlan};
+use crate::view::{ViewDef, ViewOptions, ViewPlan};
 
 impl Runner {
     /// Whoever asked may be gone by now, which is fine.
     pub(super) fn answer(&mut self, question: Question) -> Go {
         match question {
-            Question::Put { name, sql, reply } => drop(reply.send(self.put_view(name, sql))),
+            Question::Put {
+                name,
+                sql,
+                options,
+                reply,
+            } => drop(reply.send(self.put_view(name, sql, options))),
             Question::Drop { name, reply } => drop(reply.send(self.drop_view(&name))),
             Question::Views { reply } => drop(reply.send(self.list())),
             Question::Windows { view, query, reply } => drop(reply.send(self.engine.windows(&view, &query))),
@@ -32,22 +37,24 @@ impl Runner {
         Go::On
     }
 
-    fn put_view(&mut self, name: String, sql: String) -> Result<PutView, PutViewError> {
+    fn put_view(&mut self, name: String, sql: String, options: ViewOptions) -> Result<PutView, PutViewError> {
         let plan = Arc::new(ViewPlan::compile(&name, &sql).map_err(PutViewError::Sql)?);
         let created = !self.views.contains_key(&name);
         if created && self.views.len() >= MAX_VIEWS {
             return Err(PutViewError::TooMany { limit: MAX_VIEWS });
         }
-        let known = self.views.get(&name).is_some_and(|known| known.sql == sql);
+        let known = self.views.get(&name);
+        let known = known.is_some_and(|known| known.sql == sql && known.options == options);
         if !known {
             let def = ViewDef {
                 name: name.clone(),
                 sql,
+                options,
                 created_at: now_millis(),
                 applies_from: LogPos(0),
             };
             self.store.put_view(&def).map_err(PutViewError::Store)?;
-            self.engine.put_view(Arc::clone(&plan));
+            self.engine.put_view_with(Arc::clone(&plan), options);
             self.views.insert(name, def);
             self.dirty = true;
             tracing::info!(view = %plan.name(), created, "view defined");
@@ -77,6 +84,7 @@ impl Runner {
         Some(ViewInfo {
             name: def.name.clone(),
             sql: def.sql.clone(),
+            options: def.options,
             created_at: def.created_at,
             stream: plan.stream().clone(),
             columns: plan.columns().to_vec(),

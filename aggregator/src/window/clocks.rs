@@ -34,21 +34,31 @@ struct LaneClock {
 
 /// The watermarks of a stream's active lanes, lowest first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Progress(Vec<Millis>);
+pub(super) struct Progress {
+    watermarks: Vec<Millis>,
+    allowed_lateness: Millis,
+}
 
 impl Progress {
     /// The time up to which all active lanes have reported.
     pub(super) fn watermark(&self) -> Option<Millis> {
-        self.0.first().copied()
+        self.watermarks.first().copied()
     }
 
     /// Share of the active lanes that passed a time.
     pub(super) fn completeness(&self, time: Millis) -> f64 {
-        if self.0.is_empty() {
+        let all = self.watermarks.len();
+        if all == 0 {
             return 0.0;
         }
-        let behind = self.0.partition_point(|watermark| *watermark < time);
-        (self.0.len() - behind) as f64 / self.0.len() as f64
+        let behind = self.watermarks.partition_point(|watermark| *watermark < time);
+        (all - behind) as f64 / all as f64
+    }
+
+    /// Whether nothing is expected any more for a window that ends then.
+    pub(super) fn is_final(&self, window_end: Millis) -> bool {
+        let final_at = window_end.saturating_add(self.allowed_lateness);
+        self.watermark().is_some_and(|watermark| watermark >= final_at)
     }
 }
 
@@ -87,7 +97,12 @@ impl Clocks {
         stream.newest_commit = stream.newest_commit.max(mark.last_commit);
     }
 
-    pub(super) fn progress(&self, stream: &StreamName, config: &EngineConfig) -> Progress {
+    pub(super) fn progress(
+        &self,
+        stream: &StreamName,
+        config: &EngineConfig,
+        allowed_lateness: Millis,
+    ) -> Progress {
         let Some(clock) = self.streams.get(stream) else {
             return Progress::default();
         };
@@ -98,7 +113,10 @@ impl Clocks {
             .filter(|lane| lane.last_commit >= active_since);
         let mut marks: Vec<Millis> = active.filter_map(|lane| lane.watermark).collect();
         marks.sort_unstable();
-        Progress(marks)
+        Progress {
+            watermarks: marks,
+            allowed_lateness,
+        }
     }
 
     pub(super) fn lane(&self, stream: &StreamName, lane: LaneNo) -> Option<Millis> {

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use super::messages::StateError;
 use crate::view::Scalar;
 
-/// Format of key and state bytes.
-pub(super) const FORMAT: u8 = 1;
+/// Format of key bytes. Groups are found by them: a change means that every stored key is written anew.
+pub(super) const KEY_FORMAT: u8 = 1;
+/// Format of state bytes.
+pub(super) const STATE_FORMAT: u8 = 2;
+/// The same without the log position of the last change.
+pub(super) const STATE_FORMAT_1: u8 = 1;
 
 const NULL: u8 = 0;
 const FALSE: u8 = 1;
@@ -51,11 +55,13 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// Returns also which of the known formats it is.
+    ///
     /// # Errors
     /// [`StateError::Format`] when another version wrote the bytes.
-    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, StateError> {
+    pub(super) fn new(bytes: &'a [u8], known: &[u8]) -> Result<(Self, u8), StateError> {
         match bytes.split_first() {
-            Some((&FORMAT, rest)) => Ok(Self { rest }),
+            Some((format, rest)) if known.contains(format) => Ok((Self { rest }, *format)),
             Some((other, _)) => Err(StateError::Format(*other)),
             None => Err(StateError::Malformed),
         }

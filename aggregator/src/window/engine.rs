@@ -14,7 +14,7 @@ use super::messages::{
 };
 use super::state::ViewState;
 use crate::commit::LogPos;
-use crate::view::ViewPlan;
+use crate::view::{ViewOptions, ViewPlan};
 
 /// All views with their windows, and the clocks of all lanes. Pure: the state after a sequence of entries
 /// depends on nothing but the entries.
@@ -55,15 +55,20 @@ impl Engine {
     /// Adds a view, or replaces one whose SQL differs; one with equal SQL stays as it is. Returns whether the
     /// view began anew.
     pub fn put_view(&mut self, plan: Arc<ViewPlan>) -> bool {
-        if self
-            .views
-            .get(plan.name())
-            .is_some_and(|known| known.plan.sql == plan.sql)
+        self.put_view_with(plan, self.config.options)
+    }
+
+    /// The same with the view's own options. A change of nothing but the allowed lateness keeps the windows.
+    pub fn put_view_with(&mut self, plan: Arc<ViewPlan>, options: ViewOptions) -> bool {
+        if let Some(known) = self.views.get_mut(plan.name())
+            && known.plan.sql == plan.sql
+            && known.options.same_windows(&options)
         {
+            known.options = options;
             return false;
         }
         self.generations += 1;
-        let mut state = ViewState::new(Arc::clone(&plan), self.generations);
+        let mut state = ViewState::new(Arc::clone(&plan), options, self.generations);
         state.live = self.position == LogPos(0);
         self.views.insert(Arc::clone(&plan.name), state);
         true
@@ -99,7 +104,7 @@ impl Engine {
     /// The time up to which all active lanes of a stream have reported.
     #[must_use]
     pub fn watermark(&self, stream: &StreamName) -> Option<Millis> {
-        self.clocks.progress(stream, &self.config).watermark()
+        self.clocks.progress(stream, &self.config, 0).watermark()
     }
 
     #[must_use]
@@ -214,7 +219,7 @@ impl Engine {
     pub fn reset_view(&mut self, view: &str) {
         self.generations += 1;
         if let Some(state) = self.views.get_mut(view) {
-            *state = ViewState::new(Arc::clone(&state.plan), self.generations);
+            *state = ViewState::new(Arc::clone(&state.plan), state.options, self.generations);
             state.live = self.position == LogPos(0);
         }
     }

@@ -11,9 +11,10 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use tributary_shared::time::Millis;
 
 use super::cells::Cells;
-use super::codec::{FORMAT, Reader, put_scalar, put_u64};
+use super::codec::{KEY_FORMAT, Reader, STATE_FORMAT, STATE_FORMAT_1, put_scalar, put_u64};
 use super::keys::{Interner, KeyCodes, KeyRef};
-use super::messages::{EngineConfig, GroupState, StateError};
+use super::messages::{GroupState, StateError};
+use crate::commit::LogPos;
 use crate::view::{CellSpec, Mode, Scalar, Vector};
 
 /// The slot of rows that found no room.
@@ -36,11 +37,21 @@ pub(super) struct Groups {
     ids: Vec<u32>,
     unsaved_slots: Vec<u32>,
     cells: Vec<Cells>,
-    batches: u64,
+    /// The entry that is being folded.
+    pos: LogPos,
     /// Slots that the present batch changed.
     touched: Vec<u32>,
     /// A stored key was written in another form than ours: all groups must be stored anew.
     rekeyed: bool,
+}
+
+/// What a view may hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Groups of one window.
+    pub groups: usize,
+    /// Bytes of key texts.
+    pub key_bytes: usize,
 }
 
 /// What every group has, together because it changes together.
@@ -49,8 +60,8 @@ struct Head {
     window: Millis,
     rows: u64,
     revision: u64,
-    /// The batch that changed the group last.
-    stamp: u64,
+    /// The log position of the entry that changed the group last.
+    changed_at: LogPos,
     unsaved: bool,
 }
 
@@ -73,7 +84,7 @@ impl Groups {
             ids: Vec::new(),
             unsaved_slots: Vec::new(),
             cells: specs.iter().map(|spec| Cells::new(spec.kind)).collect(),
-            batches: 0,
+            pos: LogPos(0),
             touched: Vec::new(),
             rekeyed: false,
         };
@@ -116,6 +127,11 @@ impl Groups {
         self.heads[slot as usize].revision
     }
 
+    /// The log position of the group's last change.
+    pub(super) fn changed_at(&self, slot: u32) -> LogPos {
+        self.heads[slot as usize].changed_at
+    }
+
     pub(super) fn row_count(&self, slot: u32) -> u64 {
         self.heads[slot as usize].rows
     }
@@ -136,9 +152,10 @@ impl Groups {
         times: &[Millis],
         size: Millis,
         columns: &[KeyCodes],
-        config: &EngineConfig,
+        pos: LogPos,
+        bounds: &Bounds,
     ) -> (Vec<u32>, u64) {
-        self.batches += 1;
+        self.pos = pos;
         self.touched.clear();
         let (window_codes, windows) = window_codes(times, size);
         let ids = columns
@@ -167,7 +184,7 @@ impl Groups {
                     if known != UNKNOWN {
                         return known;
                     }
-                    let slot = self.slot(windows[*place as usize / stride], row, &mut lookup, config);
+                    let slot = self.slot(windows[*place as usize / stride], row, &mut lookup, bounds);
                     direct[*place as usize] = slot;
                     slot
                 };
@@ -176,7 +193,7 @@ impl Groups {
             None => window_codes
                 .iter()
                 .enumerate()
-                .map(|(row, code)| self.slot(windows[*code as usize], row, &mut lookup, config))
+                .map(|(row, code)| self.slot(windows[*code as usize], row, &mut lookup, bounds))
                 .collect(),
         };
         for slot in &slots {
@@ -184,6 +201,10 @@ impl Groups {
         }
         let overflowed = std::mem::take(&mut self.heads[OVERFLOW as usize].rows);
         (slots, overflowed)
+    }
+
+    fn groups_of(&self, window: Millis) -> usize {
+        self.by_window.get(&window).map_or(0, Vec::len)
     }
 
     /// Folds a column into an aggregate.
@@ -197,7 +218,7 @@ impl Groups {
     }
 
     /// The slot of a row, made if there is room.
-    fn slot(&mut self, window: Millis, row: usize, lookup: &mut Lookup<'_>, config: &EngineConfig) -> u32 {
+    fn slot(&mut self, window: Millis, row: usize, lookup: &mut Lookup<'_>, bounds: &Bounds) -> u32 {
         let mut key = [0u32; crate::view::MAX_KEYS];
         let key = &mut key[..lookup.columns.len()];
         let mut known = true;
@@ -212,7 +233,7 @@ impl Groups {
         }
         let found = if known { self.find(window, key) } else { None };
         let slot = found
-            .or_else(|| self.insert(window, row, key, lookup, config))
+            .or_else(|| self.insert(window, row, key, lookup, bounds))
             .unwrap_or(OVERFLOW);
         self.touch(slot);
         slot
@@ -239,7 +260,7 @@ impl Groups {
         row: usize,
         key: &mut [u32],
         lookup: &mut Lookup<'_>,
-        config: &EngineConfig,
+        bounds: &Bounds,
     ) -> Option<u32> {
         let new_bytes = |at: usize| match key[at] {
             UNKNOWN => lookup.columns[at]
@@ -248,7 +269,7 @@ impl Groups {
             _ => 0,
         };
         let bytes: usize = (0..key.len()).map(new_bytes).sum();
-        if self.len() >= config.max_groups || self.key_bytes + bytes > config.max_key_bytes {
+        if self.groups_of(window) >= bounds.groups || self.key_bytes + bytes > bounds.key_bytes {
             return None;
         }
         self.key_bytes += bytes;
@@ -276,6 +297,51 @@ impl Groups {
         slot
     }
 
+    /// Adds a group of other cells of the same kinds to the group of this window and key, which is made if it is
+    /// not there. Returns its slot. Revisions add up; the newest change counts.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "of windows that are made of panes or of another view")
+    )]
+    pub(super) fn merge_group(&mut self, window: Millis, key: &[Scalar], source: &Self, from: u32) -> u32 {
+        let slot = self.slot_of(window, key);
+        self.merge_head(slot, source, from);
+        for (cells, other) in self.cells.iter_mut().zip(&source.cells) {
+            cells.merge_from(slot, other, from);
+        }
+        slot
+    }
+
+    /// The same for what a group has beside its cells.
+    #[allow(dead_code, reason = "of windows that are made of panes or of another view")]
+    pub(super) fn merge_head(&mut self, slot: u32, source: &Self, from: u32) {
+        let other = source.heads[from as usize];
+        let head = &mut self.heads[slot as usize];
+        head.rows += other.rows;
+        head.revision += other.revision;
+        head.changed_at = head.changed_at.max(other.changed_at);
+    }
+
+    /// The slot of a window's group, made if it is not there; without a bound.
+    #[allow(dead_code, reason = "of windows that are made of panes or of another view")]
+    pub(super) fn slot_of(&mut self, window: Millis, key: &[Scalar]) -> u32 {
+        let mut ids = Vec::with_capacity(key.len());
+        for (interner, value) in self.interners.iter_mut().zip(key) {
+            let value_ref = KeyRef::Scalar(value);
+            ids.push(match interner.find(value_ref) {
+                Some(id) => id,
+                None => {
+                    self.key_bytes += value_ref.heap_bytes();
+                    interner.insert(value.clone())
+                }
+            });
+        }
+        self.find(window, &ids).unwrap_or_else(|| {
+            self.cells.iter_mut().for_each(Cells::push);
+            self.link(window, &ids)
+        })
+    }
+
     fn push_slot(&mut self, window: Millis, key: &[u32]) -> u32 {
         // the bound on groups is far below 2^32
         let slot = self.heads.len() as u32;
@@ -283,7 +349,7 @@ impl Groups {
             window,
             rows: 0,
             revision: 0,
-            stamp: 0,
+            changed_at: LogPos(0),
             unsaved: false,
         });
         self.ids.extend_from_slice(key);
@@ -292,10 +358,10 @@ impl Groups {
 
     fn touch(&mut self, slot: u32) {
         let head = &mut self.heads[slot as usize];
-        if slot == OVERFLOW || head.stamp == self.batches {
+        if slot == OVERFLOW || head.changed_at == self.pos {
             return;
         }
-        head.stamp = self.batches;
+        head.changed_at = self.pos;
         head.revision += 1;
         self.touched.push(slot);
         if !head.unsaved {
@@ -317,11 +383,12 @@ impl Groups {
     }
 
     fn encode(&self, slot: u32) -> GroupState {
-        let mut key = vec![FORMAT];
+        let mut key = vec![KEY_FORMAT];
         (0..self.interners.len()).for_each(|at| put_scalar(&mut key, self.key(slot, at)));
-        let mut state = vec![FORMAT];
+        let mut state = vec![STATE_FORMAT];
         put_u64(&mut state, self.row_count(slot));
         put_u64(&mut state, self.revision(slot));
+        put_u64(&mut state, self.changed_at(slot).0);
         self.cells.iter().for_each(|cells| cells.encode(slot, &mut state));
         GroupState {
             window_start: self.window(slot),
@@ -336,7 +403,7 @@ impl Groups {
     /// # Errors
     /// When the bytes are not of this view. The groups are then in disorder and must be thrown away.
     pub(super) fn restore(&mut self, group: &GroupState) -> Result<(), StateError> {
-        let mut reader = Reader::new(&group.key)?;
+        let (mut reader, _) = Reader::new(&group.key, &[KEY_FORMAT])?;
         let mut key = Vec::with_capacity(self.interners.len());
         for interner in &mut self.interners {
             let stored = reader.scalar()?;
@@ -355,8 +422,13 @@ impl Groups {
         if known.is_some() && !self.rekeyed {
             return Err(StateError::Malformed);
         }
-        let mut reader = Reader::new(&group.state)?;
+        let (mut reader, format) = Reader::new(&group.state, &[STATE_FORMAT, STATE_FORMAT_1])?;
         let (rows, revision) = (reader.u64()?, reader.u64()?);
+        let changed_at = match format {
+            // nobody noted it: before anything that a reader may have seen
+            STATE_FORMAT_1 => LogPos(0),
+            _ => LogPos(reader.u64()?),
+        };
         for cells in &mut self.cells {
             cells.push_encoded(&mut reader)?;
         }
@@ -371,6 +443,7 @@ impl Groups {
         let head = &mut self.heads[slot as usize];
         head.rows += rows;
         head.revision += revision;
+        head.changed_at = head.changed_at.max(changed_at);
         Ok(())
     }
 

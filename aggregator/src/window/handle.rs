@@ -13,7 +13,7 @@ use super::live::{LiveEvent, LiveRows};
 use super::messages::{QueryError, ScanPage, ViewStats, WindowHit, WindowPage, WindowQuery, WindowScan};
 use super::store::StoreError;
 use crate::commit::{CommitError, LogPos};
-use crate::view::{Column, ViewError};
+use crate::view::{Column, ViewError, ViewOptions};
 
 /// Questions that wait for the engine. Each is answered in about the time of a batch.
 pub(super) const QUESTIONS: usize = 64;
@@ -65,6 +65,8 @@ pub enum WindowsError {
 pub struct ViewInfo {
     pub name: String,
     pub sql: String,
+    #[serde(flatten)]
+    pub options: ViewOptions,
     #[serde(with = "rfc3339")]
     pub created_at: Millis,
     pub stream: StreamName,
@@ -89,6 +91,7 @@ pub(super) enum Question {
     Put {
         name: String,
         sql: String,
+        options: ViewOptions,
         reply: oneshot::Sender<Result<PutView, PutViewError>>,
     },
     Drop {
@@ -145,7 +148,27 @@ impl EngineHandle {
     /// # Errors
     /// [`PutViewError::Sql`] names the place of the mistake.
     pub async fn put_view(&self, name: String, sql: String) -> Result<PutView, PutViewError> {
-        self.ask(|reply| Question::Put { name, sql, reply }).await?
+        self.put_view_with(name, sql, ViewOptions::default()).await
+    }
+
+    /// The same with options. Windows are computed again when the SQL, the retention or the bound on groups is
+    /// another.
+    ///
+    /// # Errors
+    /// As [`Self::put_view`].
+    pub async fn put_view_with(
+        &self,
+        name: String,
+        sql: String,
+        options: ViewOptions,
+    ) -> Result<PutView, PutViewError> {
+        let question = |reply| Question::Put {
+            name,
+            sql,
+            options,
+            reply,
+        };
+        self.ask(question).await?
     }
 
     /// Forgets a view and its windows. `false` when there was none.

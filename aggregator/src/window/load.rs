@@ -10,7 +10,7 @@ use super::engine::Engine;
 use super::handle::EngineError;
 use super::store::{LoadReport, ViewStore};
 use crate::commit::{LogPos, LogReader};
-use crate::view::{DEFAULT_VIEWS, ViewDef, ViewPlan};
+use crate::view::{DEFAULT_VIEWS, ViewDef, ViewOptions, ViewPlan};
 
 /// File name within the aggregator's directory.
 pub const VIEWS_FILE: &str = "views.db";
@@ -69,6 +69,7 @@ fn add_default_views(store: &mut ViewStore) -> Result<(), EngineError> {
         store.put_view(&ViewDef {
             name,
             sql,
+            options: ViewOptions::default(),
             created_at: now_millis(),
             applies_from: LogPos(0),
         })?;

@@ -9,35 +9,29 @@ use tributary_shared::ids::{AgentId, LaneNo, StreamName};
 use tributary_shared::time::{Millis, to_rfc3339};
 
 use crate::commit::LogPos;
-use crate::view::{Column, Scalar};
+use crate::view::{Column, Scalar, ViewOptions};
 
 /// How the engine treats time and bounds its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineConfig {
-    /// A window is final when its stream's watermark is this far past its end, in ms.
-    pub allowed_lateness: Millis,
+    /// The options of views that are put without any.
+    pub options: ViewOptions,
     /// How far an event's time may run ahead of its commit before it stops to move the watermark, in ms.
     pub future_tolerance: Millis,
     /// A lane that committed nothing for this long (against the newest commit of its stream) holds no
     /// watermark back, in ms.
     pub idle_after: Millis,
-    /// Groups (rows of all windows) that one view may hold. Events for further groups are counted as
-    /// overflowed.
-    pub max_groups: usize,
-    /// Bytes of group key texts that one view may hold, bounded in the same way.
+    /// Bytes of group key texts that one view may hold. Events for further groups are counted as overflowed.
     pub max_key_bytes: usize,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
-            // devices are offline for days, and a weekend is 60 hours
-            allowed_lateness: 72 * 3_600_000,
+            options: ViewOptions::default(),
             // more than NTP ever corrects, less than the smallest window that people chart
             future_tolerance: 60_000,
             idle_after: 300_000,
-            // about 150 bytes each
-            max_groups: 1_000_000,
             max_key_bytes: 256 * 1024 * 1024,
         }
     }
@@ -111,7 +105,7 @@ pub struct WindowPage {
 }
 
 /// One group of one window. Serialized as one object: the view's columns in SELECT order, then
-/// `window_start`, `window_end`, `revision`, `final` and `completeness`.
+/// `window_start`, `window_end`, `revision`, `final` and `completeness`, and `overflow` where it is true.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WindowRow {
     pub columns: Arc<[Column]>,
@@ -122,6 +116,10 @@ pub struct WindowRow {
     pub window_end: Millis,
     /// 1 at first, then 1 more for each batch that changed the row.
     pub revision: u64,
+    /// The log position of the row's last change.
+    pub changed_at: LogPos,
+    /// The row stands for all groups that its window had no room for.
+    pub overflow: bool,
     /// No lane is expected to change the row any more. Data that comes still does.
     pub is_final: bool,
     /// Share of the stream's active lanes whose watermark passed the window's end, 0 to 1.
@@ -150,6 +148,9 @@ impl Serialize for WindowRow {
         map.serialize_entry("revision", &self.revision)?;
         map.serialize_entry("final", &self.is_final)?;
         map.serialize_entry("completeness", &self.completeness)?;
+        if self.overflow {
+            map.serialize_entry("overflow", &true)?;
+        }
         map.end()
     }
 }
@@ -270,6 +271,7 @@ pub struct ViewSnapshot {
     pub view: Arc<str>,
     /// The definition that the state belongs to: state of another definition is not stored.
     pub sql: Arc<str>,
+    pub options: ViewOptions,
     /// Forget what was stored: the state began anew.
     pub reset: bool,
     pub position: LogPos,

@@ -23,7 +23,6 @@ enum Looked {
 
 /// The filters of a query, with what the rows' clocks say.
 struct Sieve<'a> {
-    engine: &'a Engine,
     progress: Progress,
     filters: Vec<(Looked, &'a str)>,
 }
@@ -41,7 +40,7 @@ impl Sieve<'_> {
             Looked::WindowStart => Scalar::Time(row.window_start()),
             Looked::WindowEnd => Scalar::Time(row.window_end()),
             Looked::Revision => Scalar::Int(row.revision().cast_signed()),
-            Looked::Final => Scalar::Bool(self.engine.is_final(&self.progress, row.window_end())),
+            Looked::Final => Scalar::Bool(self.progress.is_final(row.window_end())),
         }
     }
 }
@@ -149,7 +148,8 @@ impl Engine {
     }
 
     fn progress(&self, state: &ViewState) -> Progress {
-        self.clocks.progress(&state.plan.stream, &self.config)
+        self.clocks
+            .progress(&state.plan.stream, &self.config, state.options.allowed_lateness)
     }
 
     fn sieve<'a>(
@@ -158,7 +158,6 @@ impl Engine {
         asked: &'a [(String, String)],
     ) -> Result<Sieve<'a>, QueryError> {
         Ok(Sieve {
-            engine: self,
             progress: self.progress(state),
             filters: filters(&state.plan, asked)?,
         })
@@ -173,16 +172,11 @@ impl Engine {
             window_start: row.window_start(),
             window_end,
             revision: row.revision(),
-            is_final: self.is_final(progress, window_end),
+            changed_at: row.groups.changed_at(row.slot),
+            overflow: false,
+            is_final: progress.is_final(window_end),
             completeness: progress.completeness(window_end),
         }
-    }
-
-    fn is_final(&self, progress: &Progress, window_end: i64) -> bool {
-        let final_at = window_end.saturating_add(self.config.allowed_lateness);
-        progress
-            .watermark()
-            .is_some_and(|watermark| watermark >= final_at)
     }
 }
 

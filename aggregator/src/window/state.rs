@@ -5,15 +5,16 @@ use std::sync::Arc;
 use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch};
 use tributary_shared::time::Millis;
 
-use super::groups::Groups;
+use super::groups::{Bounds, Groups};
 use super::keys::KeyCodes;
 use super::messages::{AppliedBatch, EngineConfig, ViewCounters, ViewSnapshot, WindowHit};
 use crate::commit::LogPos;
-use crate::view::{Evaluator, Expr, Frame, Vector, ViewPlan, WindowKind};
+use crate::view::{Evaluator, Expr, Frame, Vector, ViewOptions, ViewPlan, WindowKind};
 
 #[derive(Debug)]
 pub(super) struct ViewState {
     pub(super) plan: Arc<ViewPlan>,
+    pub(super) options: ViewOptions,
     pub(super) groups: Groups,
     pub(super) counters: ViewCounters,
     /// The groups cover the log up to here.
@@ -33,11 +34,12 @@ struct Admitted {
 }
 
 impl ViewState {
-    pub(super) fn new(plan: Arc<ViewPlan>, generation: u64) -> Self {
+    pub(super) fn new(plan: Arc<ViewPlan>, options: ViewOptions, generation: u64) -> Self {
         let groups = Groups::new(plan.keys.len(), &plan.cells);
         let (counters, position) = (ViewCounters::default(), LogPos(0));
         Self {
             plan,
+            options,
             groups,
             counters,
             position,
@@ -54,7 +56,7 @@ impl ViewState {
         self.position = batch.pos;
         match batch.records {
             Some(records) if *batch.stream == self.plan.stream && records.num_rows() > 0 => {
-                self.fold(records, config)
+                self.fold(batch.pos, records, config)
             }
             _ => Vec::new(),
         }
@@ -69,7 +71,7 @@ impl ViewState {
         }
     }
 
-    fn fold(&mut self, records: &RecordBatch, config: &EngineConfig) -> Vec<u32> {
+    fn fold(&mut self, pos: LogPos, records: &RecordBatch, config: &EngineConfig) -> Vec<u32> {
         let plan = Arc::clone(&self.plan);
         let frame = Frame::bind(&plan, records);
         let (mode, evaluator) = (frame.mode, Evaluator::new(frame.mode));
@@ -84,9 +86,13 @@ impl ViewState {
             return Vec::new();
         }
         let keys = key_codes(&plan, &frame, &evaluator);
+        let bounds = Bounds {
+            groups: usize::try_from(self.options.max_groups).unwrap_or(usize::MAX),
+            key_bytes: config.max_key_bytes,
+        };
         let (slots, overflowed) = self
             .groups
-            .assign(times.values(), window_size(&plan), &keys, config);
+            .assign(times.values(), window_size(&plan), &keys, pos, &bounds);
         self.counters.overflowed += overflowed;
         self.counters.applied += slots.len() as u64 - overflowed;
         let inputs: Vec<Vector> = plan
@@ -129,6 +135,7 @@ impl ViewState {
         ViewSnapshot {
             view: Arc::clone(&self.plan.name),
             sql: Arc::clone(&self.plan.sql),
+            options: self.options,
             reset: std::mem::take(&mut self.reset),
             position: self.position,
             counters: self.counters,

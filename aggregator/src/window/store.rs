@@ -14,15 +14,18 @@ use tributary_shared::time::Millis;
 use super::engine::Engine;
 use super::messages::{GroupState, LaneWatermark, Snapshot, ViewCounters, ViewSnapshot};
 use crate::commit::LogPos;
-use crate::view::{ViewDef, ViewError, ViewPlan};
+use crate::view::{ViewDef, ViewError, ViewOptions, ViewPlan};
 
 /// Format of the database, in its `user_version`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+/// Without options and without the log positions of groups' last changes.
+const FORMAT_1: i64 = 1;
 
 const SCHEMA: &str = "
 CREATE TABLE view_defs(
     name TEXT PRIMARY KEY,
     sql TEXT NOT NULL,
+    options TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     applies_from INTEGER NOT NULL,
     position INTEGER NOT NULL,
@@ -55,6 +58,8 @@ pub enum StoreError {
     Stream(#[from] InvalidId),
     #[error("views.db holds unreadable counters of view {view:?}: {error}")]
     Counters { view: String, error: serde_json::Error },
+    #[error("views.db holds unreadable options of view {view:?}: {error}")]
+    Options { view: String, error: serde_json::Error },
 }
 
 /// What loading found.
@@ -82,7 +87,7 @@ pub struct ViewFacts {
 /// When SQLite fails, or another program wrote it.
 pub fn inspect(db: &Connection) -> Result<ViewFacts, StoreError> {
     let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found != FORMAT {
+    if found != FORMAT && found != FORMAT_1 {
         return Err(StoreError::Format { found });
     }
     let position: Option<i64> = db
@@ -124,30 +129,47 @@ impl ViewStore {
                 tx.pragma_update(None, "user_version", FORMAT)?;
                 tx.commit()?;
             }
+            FORMAT_1 => upgrade(&mut db)?,
             found => return Err(StoreError::Format { found }),
         }
         Ok(Self { db })
     }
 
-    /// Stores a definition. Returns false, and changes nothing, when the view has this SQL already.
+    /// Stores a definition. Returns false when the view has it already. The windows stay when nothing but the
+    /// allowed lateness is another.
     ///
     /// # Errors
     /// When SQLite fails.
     pub fn put_view(&mut self, def: &ViewDef) -> Result<bool, StoreError> {
         let tx = self.db.transaction()?;
-        let known: Option<String> = tx
-            .query_row("SELECT sql FROM view_defs WHERE name = ?1", [&def.name], |row| {
-                row.get(0)
-            })
+        let options = options_text(def)?;
+        let known: Option<(String, String)> = tx
+            .query_row(
+                "SELECT sql, options FROM view_defs WHERE name = ?1",
+                [&def.name],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
             .optional()?;
-        if known.as_ref() == Some(&def.sql) {
-            return Ok(false);
+        if let Some((sql, known)) = known
+            && sql == def.sql
+        {
+            if known == options {
+                return Ok(false);
+            }
+            if read_options(&def.name, &known)?.same_windows(&def.options) {
+                tx.execute(
+                    "UPDATE view_defs SET options = ?2 WHERE name = ?1",
+                    params![def.name, options],
+                )?;
+                tx.commit()?;
+                return Ok(true);
+            }
         }
         tx.execute("DELETE FROM window_state WHERE view = ?1", [&def.name])?;
         tx.execute(
-            "INSERT OR REPLACE INTO view_defs(name, sql, created_at, applies_from, position, counters)
-             VALUES (?1, ?2, ?3, ?4, 0, '{}')",
-            params![def.name, def.sql, def.created_at, signed(def.applies_from)],
+            "INSERT OR REPLACE INTO view_defs(name, sql, options, created_at, applies_from, position, counters)
+             VALUES (?1, ?2, ?3, ?4, ?5, 0, '{}')",
+            params![def.name, def.sql, options, def.created_at, signed(def.applies_from)],
         )?;
         tx.commit()?;
         Ok(true)
@@ -172,16 +194,20 @@ impl ViewStore {
     pub fn views(&self) -> Result<Vec<ViewDef>, StoreError> {
         let mut select = self
             .db
-            .prepare("SELECT name, sql, created_at, applies_from FROM view_defs ORDER BY name")?;
-        let rows = select.query_map([], |row| {
-            Ok(ViewDef {
-                name: row.get(0)?,
+            .prepare("SELECT name, sql, created_at, applies_from, options FROM view_defs ORDER BY name")?;
+        let mut rows = select.query([])?;
+        let mut defs = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (name, options): (String, String) = (row.get(0)?, row.get(4)?);
+            defs.push(ViewDef {
+                options: read_options(&name, &options)?,
+                name,
                 sql: row.get(1)?,
                 created_at: row.get(2)?,
                 applies_from: LogPos(row.get::<_, i64>(3)?.cast_unsigned()),
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+            });
+        }
+        Ok(defs)
     }
 
     /// Whether no view was ever stored: the time to add the default views.
@@ -289,7 +315,7 @@ impl ViewStore {
                     continue;
                 }
             };
-            engine.put_view(plan);
+            engine.put_view_with(plan, def.options);
             if let Err(error) = self.load_view(engine, &def.name)? {
                 engine.reset_view(&def.name);
                 report.rebuilt.push((def.name.clone(), error));
@@ -349,6 +375,34 @@ impl ViewStore {
         engine.restored(view, LogPos(position.cast_unsigned()), counters);
         Ok(Ok(()))
     }
+}
+
+fn options_text(def: &ViewDef) -> Result<String, StoreError> {
+    serde_json::to_string(&def.options).map_err(|error| StoreError::Options {
+        view: def.name.clone(),
+        error,
+    })
+}
+
+fn read_options(view: &str, text: &str) -> Result<ViewOptions, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Options {
+        view: view.to_owned(),
+        error,
+    })
+}
+
+/// Views get the options that were in force before there were any to choose.
+fn upgrade(db: &mut Connection) -> Result<(), StoreError> {
+    let tx = db.transaction()?;
+    tx.execute_batch("ALTER TABLE view_defs ADD COLUMN options TEXT NOT NULL DEFAULT '{}'")?;
+    let options = serde_json::to_string(&ViewOptions::default()).map_err(|error| StoreError::Options {
+        view: String::new(),
+        error,
+    })?;
+    tx.execute("UPDATE view_defs SET options = ?1", [options])?;
+    tx.pragma_update(None, "user_version", FORMAT)?;
+    tx.commit()?;
+    Ok(())
 }
 
 fn save_view(tx: &Transaction<'_>, view: &ViewSnapshot) -> Result<(), StoreError> {

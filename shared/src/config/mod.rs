@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::Path;
 
 pub use section::Section;
-pub use units::{format_size, parse_duration, parse_size};
+pub use units::{format_duration, format_size, parse_duration, parse_size};
 
 /// One thing that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

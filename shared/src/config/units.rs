@@ -32,6 +32,20 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     number.checked_mul(*factor).map(Duration::from_millis)
 }
 
+/// A duration as it is written, in the largest unit that says it exactly; days from a week on.
+#[must_use]
+pub fn format_duration(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let exact = |(name, factor): &&(&str, u64)| {
+        let factor = u128::from(*factor);
+        ms.is_multiple_of(factor) && (*name != "d" || ms >= 7 * factor) && ms >= factor
+    };
+    match DURATION_UNITS.iter().rev().find(exact) {
+        Some((name, factor)) => format!("{}{name}", ms / u128::from(*factor)),
+        None => "0s".to_owned(),
+    }
+}
+
 /// Parses `512B`, `256KiB`, `64MiB`, `2GiB`. `None` when it is not a size.
 #[must_use]
 pub fn parse_size(text: &str) -> Option<u64> {
@@ -58,6 +72,15 @@ pub fn format_size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_shown_as_they_are_written() {
+        for text in ["0s", "250ms", "90s", "5m", "72h", "7d", "90d", "25h"] {
+            let duration = parse_duration(text).expect("valid");
+            assert_eq!(format_duration(duration), text);
+        }
+        assert_eq!(format_duration(Duration::from_millis(60_000)), "1m");
+    }
 
     #[test]
     fn units_parse_and_nonsense_does_not() {

@@ -14,11 +14,13 @@
 //! What the oracle excuses is what no program can keep: events whose only copy was on a disk that was replaced by an
 //! older image of itself.
 
+mod agent_steps;
 mod bounds;
 mod center;
 mod chaos;
 mod disk;
 mod faults;
+mod gateway_steps;
 mod nodes;
 mod oracle;
 mod settle;

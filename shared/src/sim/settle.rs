@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
+use super::agent_steps::batch_header;
 use super::center::Answer;
 use super::nodes::Parcel;
-use super::spool::Opened;
-use super::world::{AGENTS, GATEWAYS, World, batch_header, key_of};
+use super::spool::{Content, Opened};
+use super::world::{AGENTS, GATEWAYS, World, key_of};
 use crate::ids::{LaneKey, SeqRange};
 use crate::protocol::{
     AgentLink, AgentOutput, AggregatorOutput, FORGOTTEN, GatewayLink, GatewayOutput, Sighting, UpstreamOutput,
 };
 use crate::wire::{Ack, ByeCode, History, LaneOpened, NodeReport, Refuse, SessionKey, ToAggregator};
-
-use super::spool::Content;
 
 /// Held events beyond which a lane is a backlog when its session begins.
 const BACKLOG: u64 = 40;

@@ -179,7 +179,10 @@ fn without_a_schema_an_integral_float_is_the_integer() {
 #[test]
 fn groups_beyond_the_bound_are_counted_and_known_groups_go_on() {
     let config = EngineConfig {
-        max_groups: 2,
+        options: crate::view::ViewOptions {
+            max_groups: 2,
+            ..crate::view::ViewOptions::default()
+        },
         ..EngineConfig::default()
     };
     let mut bench = Bench::with(config, &[&view("i, count(*) AS n", "GROUP BY i")]);

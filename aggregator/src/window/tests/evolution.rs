@@ -222,7 +222,7 @@ proptest! {
         let mut first = Bench::new(&[]);
         let crash = crash.index(records.len());
         for (at, sql) in views.iter().enumerate().filter(|(at, _)| *at != late) {
-            let def = ViewDef { name: format!("v{at}"), sql: (*sql).to_owned(), created_at: 0, applies_from: LogPos(0) };
+            let def = ViewDef { name: format!("v{at}"), sql: (*sql).to_owned(), options: crate::view::ViewOptions::default(), created_at: 0, applies_from: LogPos(0) };
             store.put_view(&def).expect("stores");
             first.engine.put_view(plan(&def.name, sql));
         }
@@ -290,6 +290,7 @@ fn groups_that_were_stored_apart_become_one_and_stay_one() {
     let def = ViewDef {
         name: "v0".to_owned(),
         sql: sql.clone(),
+        options: crate::view::ViewOptions::default(),
         created_at: 0,
         applies_from: LogPos(0),
     };

@@ -352,7 +352,7 @@ proptest! {
         let path = dir.path().join("views.db");
         let mut store = ViewStore::open(&path).expect("opens");
         let def = |name: &str, sql: &str| crate::view::ViewDef {
-            name: name.to_owned(), sql: sql.to_owned(), created_at: 0, applies_from: crate::commit::LogPos(0),
+            name: name.to_owned(), sql: sql.to_owned(), options: crate::view::ViewOptions::default(), created_at: 0, applies_from: crate::commit::LogPos(0),
         };
         store.put_view(&def("v0", &first)).expect("stores");
         let mut bench = Bench::new(&[&first]);
@@ -421,6 +421,7 @@ fn replaced_dropped_and_damaged_views_keep_no_old_state() {
     let def = |sql: &str| crate::view::ViewDef {
         name: "v0".to_owned(),
         sql: sql.to_owned(),
+        options: crate::view::ViewOptions::default(),
         created_at: 5,
         applies_from: crate::commit::LogPos(0),
     };

@@ -88,7 +88,10 @@ fn a_clock_in_the_future_does_not_move_the_watermark() {
 #[test]
 fn finality_and_completeness_follow_the_active_lanes() {
     let config = EngineConfig {
-        allowed_lateness: 2 * MINUTE,
+        options: crate::view::ViewOptions {
+            allowed_lateness: 2 * MINUTE,
+            ..crate::view::ViewOptions::default()
+        },
         ..EngineConfig::default()
     };
     let mut bench = Bench::with(config, &[&view("count(*) AS n", "")]);
