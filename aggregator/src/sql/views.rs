@@ -59,8 +59,7 @@ impl ViewTable {
         ];
         for ((name, kind), place) in OF_EVERY_VIEW.into_iter().zip(always) {
             if !columns.iter().any(|column| column.name == name) {
-                let name = name.to_owned();
-                columns.push(Column { name, kind });
+                columns.push(Column::new(name, kind));
                 places.push(place);
             }
         }

@@ -10,12 +10,12 @@ use std::hash::{BuildHasher, Hasher};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use tributary_shared::time::Millis;
 
-use super::cells::Cells;
+use super::cells::{Cells, Fold};
 use super::codec::{KEY_FORMAT, Reader, STATE_FORMAT, STATE_FORMAT_1, put_scalar, put_u64};
 use super::keys::{Interner, KeyCodes, KeyRef};
 use super::messages::{GroupState, StateError};
 use crate::commit::LogPos;
-use crate::view::{CellSpec, Mode, Scalar, Vector};
+use crate::view::{CellSpec, Scalar};
 
 /// The slot of rows that found no room.
 const OVERFLOW: u32 = 0;
@@ -208,8 +208,8 @@ impl Groups {
     }
 
     /// Folds a column into an aggregate.
-    pub(super) fn update(&mut self, cell: usize, slots: &[u32], values: &Vector, mode: Mode) {
-        self.cells[cell].update(slots, values, mode);
+    pub(super) fn update(&mut self, cell: usize, fold: &Fold<'_>) {
+        self.cells[cell].update(fold);
     }
 
     /// Slots that the last batch changed, each once.

@@ -173,6 +173,7 @@ impl Engine {
             window_end,
             revision: row.revision(),
             changed_at: row.groups.changed_at(row.slot),
+            approximate: row.approximate(),
             overflow: false,
             is_final: progress.is_final(window_end),
             completeness: progress.completeness(window_end),
@@ -227,8 +228,8 @@ fn typed(columns: &Arc<[Column]>, rows: &[WindowRow]) -> Arc<[Column]> {
     };
     let typed = columns.iter().enumerate().map(|(at, column)| match column.kind {
         ColumnType::Any => Column {
-            name: column.name.clone(),
             kind: seen(at).unwrap_or(ColumnType::Any),
+            ..column.clone()
         },
         _ => column.clone(),
     });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch};
 use tributary_shared::time::Millis;
 
+use super::cells::Fold;
 use super::groups::{Bounds, Groups};
 use super::keys::KeyCodes;
 use super::messages::{AppliedBatch, EngineConfig, ViewCounters, ViewSnapshot, WindowHit};
@@ -101,7 +102,14 @@ impl ViewState {
             .map(|input| evaluator.values(input, &frame))
             .collect();
         for (at, cell) in plan.cells.iter().enumerate() {
-            self.groups.update(at, &slots, &inputs[cell.input], mode);
+            let fold = Fold {
+                slots: &slots,
+                times: times.values(),
+                values: &inputs[cell.input],
+                mode,
+                pos,
+            };
+            self.groups.update(at, &fold);
         }
         self.counters.arithmetic += evaluator.failures();
         self.groups.touched().to_vec()

@@ -63,10 +63,8 @@ impl ViewPlan {
             ));
         }
         let (select, source) = parse_select(sql)?;
-        let mut lowering = Lowering {
-            windowed: true,
-            ..Lowering::default()
-        };
+        let mut lowering = Lowering::default();
+        lowering.windowed = true;
         let filter = match &select.selection {
             Some(condition) => Some(lowering.condition(condition, Scope::Row("WHERE"))?),
             None => None,
@@ -248,7 +246,11 @@ fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<SelectList> 
             ));
         }
         let cells = lowering.used.iter().map(|at| lowering.aggregates[*at]);
-        doubtful.extend(cells.filter_map(Aggregate::doubtful).map(|cell| (shown.len(), cell)));
+        doubtful.extend(
+            cells
+                .filter_map(Aggregate::doubtful)
+                .map(|cell| (shown.len(), cell)),
+        );
         let (kind, error) = match expr {
             Expr::Leaf(Leaf::Aggregate(at)) if lowering.aggregates[at].is_json() => {
                 (ColumnType::Json, lowering.aggregates[at].error())

@@ -26,7 +26,10 @@ impl BoolCell {
 
     fn any_value(self, value: bool) -> Scalar {
         match self {
-            Self { yes: false, no: false } => Scalar::Null,
+            Self {
+                yes: false,
+                no: false,
+            } => Scalar::Null,
             _ => Scalar::Bool(value),
         }
     }

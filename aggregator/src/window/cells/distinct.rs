@@ -93,7 +93,8 @@ impl<const EXACT: usize> Cell for DistinctCell<EXACT> {
             Self::Few(prints) => prints.iter().for_each(|print| self.add(*print)),
             Self::Many(theirs) => {
                 let ours = self.sketch();
-                let mut union = HllUnion::new(DISTINCT_LG_REGISTERS).expect("the number of registers is in range");
+                let mut union =
+                    HllUnion::new(DISTINCT_LG_REGISTERS).expect("the number of registers is in range");
                 union.update(ours);
                 union.update(theirs);
                 *ours = union.to_sketch(HllType::Hll8);
@@ -106,7 +107,9 @@ impl<const EXACT: usize> Cell for DistinctCell<EXACT> {
             Self::Few(prints) => {
                 out.push(FEW);
                 put_u64(out, prints.len() as u64);
-                prints.iter().for_each(|print| out.extend_from_slice(&print.to_le_bytes()));
+                prints
+                    .iter()
+                    .for_each(|print| out.extend_from_slice(&print.to_le_bytes()));
             }
             Self::Many(sketch) => {
                 out.push(MANY);
@@ -121,12 +124,16 @@ impl<const EXACT: usize> Cell for DistinctCell<EXACT> {
                 let len = reader.len(EXACT)?;
                 let prints: Vec<u128> = (0..len).map(|_| reader.u128()).collect::<Result<_, _>>()?;
                 let ascending = prints.is_sorted_by(|a, b| a < b);
-                ascending.then_some(Self::Few(prints)).ok_or(StateError::Malformed)
+                ascending
+                    .then_some(Self::Few(prints))
+                    .ok_or(StateError::Malformed)
             }
             MANY => {
                 let sketch = HllSketch::deserialize(reader.bytes()?).map_err(|_| StateError::Malformed)?;
-                let ours = sketch.lg_config_k() == DISTINCT_LG_REGISTERS && sketch.target_type() == HllType::Hll8;
-                ours.then(|| Self::Many(Box::new(sketch))).ok_or(StateError::Malformed)
+                let ours =
+                    sketch.lg_config_k() == DISTINCT_LG_REGISTERS && sketch.target_type() == HllType::Hll8;
+                ours.then(|| Self::Many(Box::new(sketch)))
+                    .ok_or(StateError::Malformed)
             }
             _ => Err(StateError::Malformed),
         }

@@ -70,7 +70,12 @@ impl<const LAST: bool> Slots<EdgeCell<LAST>> {
         });
         fold.present(|row| {
             let (slot, place) = (fold.slots[row], fold.place(row));
-            if self.get(slot).0.as_ref().is_some_and(|(winner, _)| *winner == place) {
+            if self
+                .get(slot)
+                .0
+                .as_ref()
+                .is_some_and(|(winner, _)| *winner == place)
+            {
                 let value = Kept::from(&fold.scalar(row));
                 self.change(slot, |cell| cell.0 = Some((place, value)));
             }

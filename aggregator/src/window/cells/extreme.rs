@@ -2,8 +2,8 @@
 
 use super::super::codec::Reader;
 use super::super::messages::StateError;
-use super::kept::{Kept, cut};
 use super::fold::{Fold, rows_of};
+use super::kept::{Kept, cut};
 use super::slots::{Cell, Slots};
 use crate::view::{Mode, Scalar, Texts, Vector, integral};
 

@@ -1,6 +1,7 @@
 //! Values as 128-bit numbers: equal values give equal numbers, on every machine and in every version, because the
 //! numbers are stored. That two values of one group ever give the same number is far less likely than that memory fails.
 
+use arrow_array::Array;
 use twox_hash::XxHash3_128;
 
 use super::fold::{Fold, rows_of};
@@ -109,7 +110,12 @@ mod tests {
         assert_eq!(of_int(5), of_float(5.0));
         assert_ne!(of_int(5), of_text("5"));
         assert_ne!(of_float(0.5), of_bits(super::TIME, 0.5f64.to_bits()));
-        let known = format!("{:032x} {:032x} {:032x}", of_int(5), of_float(0.5), of_text("device-1"));
-        assert_eq!(known, "");
+        let known = format!(
+            "{:032x} {:032x} {:032x}",
+            of_int(5),
+            of_float(0.5),
+            of_text("device-1")
+        );
+        assert_eq!(known, "?");
     }
 }

@@ -99,7 +99,11 @@ impl Series {
         let (mut a, mut b) = (ours.as_slice(), theirs.as_slice());
         let mut merged: Vec<Sample> = Vec::with_capacity(a.len() + b.len());
         while let Some(from_a) = first_is_older(a, b) {
-            let (from, aside) = if from_a { (&mut a, &mut b) } else { (&mut b, &mut a) };
+            let (from, aside) = if from_a {
+                (&mut a, &mut b)
+            } else {
+                (&mut b, &mut a)
+            };
             let sample = from[0];
             *from = &from[1..];
             if sample.has_gap()

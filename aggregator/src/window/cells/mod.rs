@@ -127,9 +127,7 @@ impl Cells {
             (Self::Count(cells), Reading::PerSecond) => rate(cells.get(slot).as_f64()),
             (Self::Count(cells), _) => cells.get(slot).value(),
             (Self::Sum(cells), Reading::Mean) => cells.get(slot).mean(),
-            (Self::Sum(cells), Reading::PerSecond) => {
-                cells.get(slot).as_f64().map_or(Scalar::Null, rate)
-            }
+            (Self::Sum(cells), Reading::PerSecond) => cells.get(slot).as_f64().map_or(Scalar::Null, rate),
             (Self::Sum(cells), _) => cells.get(slot).sum(),
             (Self::Min(cells), _) => cells.get(slot).value(),
             (Self::Max(cells), _) => cells.get(slot).value(),

@@ -79,7 +79,9 @@ impl Cell for QuantileCell {
         match other {
             Self::Few(values) => values.iter().for_each(|value| self.add(*value)),
             Self::Many(theirs) => {
-                self.sketch().merge(theirs).expect("all sketches are configured alike");
+                self.sketch()
+                    .merge(theirs)
+                    .expect("all sketches are configured alike");
             }
         }
     }

@@ -143,9 +143,8 @@ impl Cell for TopCell {
     }
 
     fn heap_bytes(&self) -> usize {
-        let bytes = |counters: &Counters| {
-            size_of::<Counters>() + counters.table.allocation_size() + counters.texts
-        };
+        let bytes =
+            |counters: &Counters| size_of::<Counters>() + counters.table.allocation_size() + counters.texts;
         self.0.as_deref().map_or(0, bytes)
     }
 }

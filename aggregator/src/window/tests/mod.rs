@@ -1,5 +1,6 @@
 //! The engine against independent references, and against itself under other batchings and crashes.
 
+mod aggregates;
 mod amounts;
 mod evolution;
 mod properties;

@@ -194,7 +194,11 @@ impl Lowering {
             Takes::Booleans => "compare with something, as in bool_and(x > 0)",
             _ => "count(x), min(x), max(x), first(x) and last(x) take other values",
         };
-        Err(ViewError::new(start_of(sql), format!("{name} needs {needs}"), hint))
+        Err(ViewError::new(
+            start_of(sql),
+            format!("{name} needs {needs}"),
+            hint,
+        ))
     }
 }
 
@@ -212,7 +216,11 @@ fn read_arguments<'a>(call: &Call<'a>) -> Refused<(Argument<'a>, Reading)> {
     let distinct_fits = matches!(call.of.kind, CellKind::Count | CellKind::Min | CellKind::Max);
     if call.distinct && !distinct_fits {
         let hint = "remove it; count(DISTINCT x) counts distinct values";
-        return Err(ViewError::new(call.found, format!("{name} does not take DISTINCT"), hint));
+        return Err(ViewError::new(
+            call.found,
+            format!("{name} does not take DISTINCT"),
+            hint,
+        ));
     }
     let mut values = Vec::with_capacity(call.args.len());
     for arg in call.args {
@@ -229,13 +237,16 @@ fn read_arguments<'a>(call: &Call<'a>) -> Refused<(Argument<'a>, Reading)> {
         }
     }
     match (call.of.takes, values.as_slice()) {
-        (Takes::NumbersAndShare, [values, share]) => {
-            Ok((Argument::Values(values), Reading::Quantile(share_of(call, share)?)))
-        }
+        (Takes::NumbersAndShare, [values, share]) => Ok((
+            Argument::Values(values),
+            Reading::Quantile(share_of(call, share)?),
+        )),
         (Takes::AnyAndCount, [values, count]) => {
             Ok((Argument::Values(values), Reading::Top(count_of(call, count)?)))
         }
-        (Takes::NumbersAndShare | Takes::AnyAndCount, _) => Err(call.refused(format!("{name} takes two arguments"))),
+        (Takes::NumbersAndShare | Takes::AnyAndCount, _) => {
+            Err(call.refused(format!("{name} takes two arguments")))
+        }
         (_, [values]) => Ok((Argument::Values(values), call.of.reading)),
         _ => Err(call.refused(format!("{name} takes one argument"))),
     }
@@ -253,18 +264,30 @@ fn literal(sql: &Sql) -> Option<f64> {
 }
 
 fn share_of(call: &Call<'_>, sql: &Sql) -> Refused<f64> {
-    literal(sql).filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| {
-        let message = format!("the second argument of {} is a number from 0 to 1", call.of.name);
-        ViewError::new(start_of(sql), message, "0.5 is the median, 0.99 what one of a hundred exceeds")
-    })
+    literal(sql)
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| {
+            let message = format!("the second argument of {} is a number from 0 to 1", call.of.name);
+            ViewError::new(
+                start_of(sql),
+                message,
+                "0.5 is the median, 0.99 what one of a hundred exceeds",
+            )
+        })
 }
 
 fn count_of(call: &Call<'_>, sql: &Sql) -> Refused<usize> {
     let fits = |count: &f64| (1.0..=MAX_TOP as f64).contains(count) && count.fract() == 0.0;
-    literal(sql).filter(fits).map(|count| count as usize).ok_or_else(|| {
-        let message = format!("the second argument of {} is an integer from 1 to {MAX_TOP}", call.of.name);
-        ViewError::new(start_of(sql), message, "it says how many values to list")
-    })
+    literal(sql)
+        .filter(fits)
+        .map(|count| count as usize)
+        .ok_or_else(|| {
+            let message = format!(
+                "the second argument of {} is an integer from 1 to {MAX_TOP}",
+                call.of.name
+            );
+            ViewError::new(start_of(sql), message, "it says how many values to list")
+        })
 }
 
 /// Refuses aggregates of other systems, with what to write in their place.
@@ -306,12 +329,17 @@ fn arguments<'a>(function: &'a Function, name: &str) -> Refused<(&'a [FunctionAr
         FunctionArguments::List(list) if plain => {
             if !list.clauses.is_empty() {
                 let hint = match name {
-                    "first" | "last" | "first_value" | "last_value" => "remove it: the order is that of event time",
+                    "first" | "last" | "first_value" | "last_value" => {
+                        "remove it: the order is that of event time"
+                    }
                     _ => "remove it",
                 };
                 return Err(not_yet(found, &format!("a clause within {name}(...)"), hint));
             }
-            Ok((&list.args, list.duplicate_treatment == Some(DuplicateTreatment::Distinct)))
+            Ok((
+                &list.args,
+                list.duplicate_treatment == Some(DuplicateTreatment::Distinct),
+            ))
         }
         FunctionArguments::None if plain => Err(ViewError::new(
             found,

@@ -72,8 +72,12 @@ pub enum Reading {
     Mean,
     /// A count or sum, divided by the seconds of the window.
     PerSecond,
-    Variance { sample: bool },
-    Deviation { sample: bool },
+    Variance {
+        sample: bool,
+    },
+    Deviation {
+        sample: bool,
+    },
     All,
     Any,
     /// From 0 to 1.
@@ -117,7 +121,13 @@ impl Aggregate {
 
     /// Whether the value is a JSON text.
     pub(super) fn is_json(self) -> bool {
-        matches!(self, Self::Cell { kind: CellKind::Top, .. })
+        matches!(
+            self,
+            Self::Cell {
+                kind: CellKind::Top,
+                ..
+            }
+        )
     }
 
     /// The cell that knows whether a row's value is approximate, for aggregates that are exact of few values.
@@ -134,7 +144,9 @@ impl Aggregate {
 
     /// How far the value may be from the true one.
     pub(super) fn error(self) -> Option<ErrorBound> {
-        let Self::Cell { kind, .. } = self else { return None };
+        let Self::Cell { kind, .. } = self else {
+            return None;
+        };
         let distinct = |exact_up_to| ErrorBound {
             kind: ErrorKind::Relative,
             bound: DISTINCT_ERROR,

@@ -68,16 +68,36 @@ pub const AGGREGATES: [AggregateFn; 27] = [
         (CellKind::Sum, Reading::Value),
         "sum; exact of integers, which become a float beyond 64 bits",
     ),
-    named(("avg", "avg(x)"), Takes::Numbers, (CellKind::Sum, Reading::Mean), "mean"),
-    named(("min", "min(x)"), Takes::Any, (CellKind::Min, Reading::Value), "least value"),
-    named(("max", "max(x)"), Takes::Any, (CellKind::Max, Reading::Value), "greatest value"),
+    named(
+        ("avg", "avg(x)"),
+        Takes::Numbers,
+        (CellKind::Sum, Reading::Mean),
+        "mean",
+    ),
+    named(
+        ("min", "min(x)"),
+        Takes::Any,
+        (CellKind::Min, Reading::Value),
+        "least value",
+    ),
+    named(
+        ("max", "max(x)"),
+        Takes::Any,
+        (CellKind::Max, Reading::Value),
+        "greatest value",
+    ),
     named(
         ("stddev", "stddev(x)"),
         Takes::Numbers,
         SAMPLE_DEVIATION,
         "standard deviation of a sample; NULL of fewer than two values",
     ),
-    named(("stddev_samp", "stddev_samp(x)"), Takes::Numbers, SAMPLE_DEVIATION, "the same as stddev"),
+    named(
+        ("stddev_samp", "stddev_samp(x)"),
+        Takes::Numbers,
+        SAMPLE_DEVIATION,
+        "the same as stddev",
+    ),
     named(
         ("stddev_pop", "stddev_pop(x)"),
         Takes::Numbers,
@@ -90,7 +110,12 @@ pub const AGGREGATES: [AggregateFn; 27] = [
         SAMPLE_VARIANCE,
         "variance of a sample; NULL of fewer than two values",
     ),
-    named(("var_samp", "var_samp(x)"), Takes::Numbers, SAMPLE_VARIANCE, "the same as variance"),
+    named(
+        ("var_samp", "var_samp(x)"),
+        Takes::Numbers,
+        SAMPLE_VARIANCE,
+        "the same as variance",
+    ),
     named(
         ("var_pop", "var_pop(x)"),
         Takes::Numbers,
@@ -103,21 +128,36 @@ pub const AGGREGATES: [AggregateFn; 27] = [
         (CellKind::First, Reading::Value),
         "the value, not NULL, of the earliest event by event time; of events of one time, the first committed",
     ),
-    named(("first_value", "first_value(x)"), Takes::Any, (CellKind::First, Reading::Value), "the same as first"),
+    named(
+        ("first_value", "first_value(x)"),
+        Takes::Any,
+        (CellKind::First, Reading::Value),
+        "the same as first",
+    ),
     named(
         ("last", "last(x)"),
         Takes::Any,
         (CellKind::Last, Reading::Value),
         "the value, not NULL, of the latest event by event time; of events of one time, the last committed",
     ),
-    named(("last_value", "last_value(x)"), Takes::Any, (CellKind::Last, Reading::Value), "the same as last"),
+    named(
+        ("last_value", "last_value(x)"),
+        Takes::Any,
+        (CellKind::Last, Reading::Value),
+        "the same as last",
+    ),
     named(
         ("bool_and", "bool_and(x)"),
         Takes::Booleans,
         (CellKind::Bools, Reading::All),
         "whether all values are true",
     ),
-    named(("every", "every(x)"), Takes::Booleans, (CellKind::Bools, Reading::All), "the same as bool_and"),
+    named(
+        ("every", "every(x)"),
+        Takes::Booleans,
+        (CellKind::Bools, Reading::All),
+        "the same as bool_and",
+    ),
     named(
         ("bool_or", "bool_or(x)"),
         Takes::Booleans,
@@ -162,7 +202,12 @@ pub const AGGREGATES: [AggregateFn; 27] = [
         "the k (1 to 100) most frequent values as a JSON array of {\"value\", \"count\"}: exact up to 896 distinct values \
          in a group, then counts are too low by at most 0.23 % of the group's rows (and the row says so)",
     ),
-    named(("top_k", "top_k(x, k)"), Takes::AnyAndCount, ANY_TOP, "the same as approx_top_k"),
+    named(
+        ("top_k", "top_k(x, k)"),
+        Takes::AnyAndCount,
+        ANY_TOP,
+        "the same as approx_top_k",
+    ),
     named(
         ("rate", "rate(*), rate(x)"),
         Takes::RowsOrNumbers,
@@ -189,8 +234,14 @@ pub(super) const REFUSED: [(&str, &str); 12] = [
     ("any_value", "write first(x) or last(x)"),
     ("arg_min", "first(x) is the x of the earliest event"),
     ("arg_max", "last(x) is the x of the latest event"),
-    ("string_agg", "write approx_top_k(x, 10) for the values and their counts"),
-    ("array_agg", "write approx_top_k(x, 10) for the values and their counts"),
+    (
+        "string_agg",
+        "write approx_top_k(x, 10) for the values and their counts",
+    ),
+    (
+        "array_agg",
+        "write approx_top_k(x, 10) for the values and their counts",
+    ),
     ("corr", ""),
     ("covar_pop", ""),
 ];
