@@ -1,11 +1,12 @@
 //! Answers to what the engine's thread is asked.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tributary_shared::time::now_millis;
 
 use super::actor::{Go, Runner};
-use super::handle::{MAX_VIEWS, PutView, PutViewError, Question, ViewInfo};
+use super::handle::{MAX_VIEWS, PutView, PutViewError, Question, TimedPage, ViewInfo};
 use super::store::StoreError;
 use crate::commit::LogPos;
 use crate::view::{ViewDef, ViewOptions, ViewPlan};
@@ -23,7 +24,12 @@ impl Runner {
             Question::Drop { name, reply } => drop(reply.send(self.drop_view(&name))),
             Question::Views { reply } => drop(reply.send(self.list())),
             Question::Windows { view, query, reply } => drop(reply.send(self.engine.windows(&view, &query))),
-            Question::Scan { view, scan, reply } => drop(reply.send(self.engine.scan(&view, &scan))),
+            Question::Scan { view, scan, reply } => {
+                let began = Instant::now();
+                let page = self.engine.scan(&view, &scan);
+                let took = began.elapsed();
+                drop(reply.send(page.map(|page| TimedPage { page, took })));
+            }
             Question::Locate {
                 stream,
                 records,

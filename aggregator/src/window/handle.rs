@@ -2,6 +2,7 @@
 //! batches; changed rows come out as broadcasts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use serde::Serialize;
@@ -85,6 +86,13 @@ pub struct PutView {
     pub created: bool,
 }
 
+/// A page, and how long the engine was at it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimedPage {
+    pub page: ScanPage,
+    pub took: Duration,
+}
+
 /// What the engine's thread is asked.
 #[derive(Debug)]
 pub(super) enum Question {
@@ -109,7 +117,7 @@ pub(super) enum Question {
     Scan {
         view: String,
         scan: WindowScan,
-        reply: oneshot::Sender<Result<ScanPage, QueryError>>,
+        reply: oneshot::Sender<Result<TimedPage, QueryError>>,
     },
     Locate {
         stream: StreamName,
@@ -203,7 +211,7 @@ impl EngineHandle {
     ///
     /// # Errors
     /// [`WindowsError::Query`] when view or column is unknown, or the view was replaced since the page before.
-    pub fn scan_blocking(&self, view: String, scan: WindowScan) -> Result<ScanPage, WindowsError> {
+    pub fn scan_blocking(&self, view: String, scan: WindowScan) -> Result<TimedPage, WindowsError> {
         let (reply, answer) = oneshot::channel();
         self.questions
             .blocking_send(Question::Scan { view, scan, reply })

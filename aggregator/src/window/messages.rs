@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use tributary_shared::ids::{AgentId, LaneNo, StreamName};
 use tributary_shared::time::{Millis, to_rfc3339};
 
+use super::place::PagePlace;
 use crate::commit::LogPos;
 use crate::view::{Column, ColumnType, Scalar, ViewOptions};
 
@@ -68,7 +69,7 @@ pub struct WindowChange {
 }
 
 /// Which windows to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WindowQuery {
     /// Windows that start at this time or later.
     pub from: Option<Millis>,
@@ -76,8 +77,10 @@ pub struct WindowQuery {
     pub to: Option<Millis>,
     /// At most this many rows; the newest windows are kept.
     pub limit: usize,
-    /// (column, value) pairs that must all match. The columns of the view, `window_start`, `window_end`,
-    /// `revision` and `final` can be named.
+    /// Rows behind this place only: where the page before ended.
+    pub after: Option<PagePlace>,
+    /// `(COLUMN, VALUE)` or `(COLUMN.OPERATOR, VALUE)`; see [`super::filter`]. The columns of the view, `window_start`,
+    /// `window_end`, `revision` and `final` can be named.
     pub filters: Vec<(String, String)>,
 }
 
@@ -87,6 +90,7 @@ impl Default for WindowQuery {
             from: None,
             to: None,
             limit: super::DEFAULT_WINDOW_LIMIT,
+            after: None,
             filters: Vec::new(),
         }
     }
@@ -102,6 +106,9 @@ pub struct WindowPage {
     pub rows: Vec<WindowRow>,
     /// There are more rows than the limit.
     pub truncated: bool,
+    /// Where they go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<PagePlace>,
 }
 
 /// One group of one window. Serialized as one object: the view's columns in SELECT order, then
@@ -176,7 +183,12 @@ pub enum QueryError {
     UnknownView(String),
     #[error("view {0:?} was replaced while it was read; ask again")]
     Replaced(String),
-    #[error("view {view:?} has no column {column:?}; it has {known}")]
+    #[error("{parameter}: {problem}")]
+    BadFilter { parameter: String, problem: String },
+    #[error(
+        "view {view:?} has no column {column:?}; it has {known}, and beside them window_start, window_end, revision \
+         and final; operators are written COLUMN.OPERATOR=VALUE with eq, ne, lt, lte, gt, gte and prefix"
+    )]
     UnknownColumn {
         view: String,
         column: String,

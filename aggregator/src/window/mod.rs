@@ -20,6 +20,7 @@ mod codec;
 #[cfg(test)]
 mod crash_tests;
 mod engine;
+mod filter;
 mod gather;
 mod groups;
 mod handle;
@@ -27,6 +28,7 @@ mod keys;
 mod live;
 mod load;
 mod messages;
+mod place;
 mod read;
 mod row;
 mod state;
@@ -37,7 +39,8 @@ mod tests;
 pub use actor::{EngineOptions, EngineThread, start};
 pub use engine::Engine;
 pub use handle::{
-    EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, ViewInfo, WindowsError,
+    EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, TimedPage, ViewInfo,
+    WindowsError,
 };
 pub use live::LiveEvent;
 pub use load::VIEWS_FILE;
@@ -46,6 +49,7 @@ pub use messages::{
     Snapshot, StateError, ViewCounters, ViewSnapshot, ViewStats, WindowChange, WindowHit, WindowPage,
     WindowQuery, WindowRow, WindowScan,
 };
+pub use place::PagePlace;
 pub use store::{LoadReport, StoreError, ViewFacts, ViewStore, inspect};
 
 /// Rows of one page of windows when the reader names no limit.

@@ -4,34 +4,24 @@ use std::sync::Arc;
 
 use super::clocks::Progress;
 use super::engine::Engine;
+use super::filter::{Filters, Looked};
 use super::messages::{
     QueryError, ScanPage, ScanPlace, WindowChange, WindowPage, WindowQuery, WindowRow, WindowScan,
 };
+use super::place::{self, PagePlace};
 use super::row::RowRef;
 use super::state::ViewState;
-use crate::view::{Column, ColumnType, Scalar, ViewPlan};
-
-/// What a filter of a query looks at.
-#[derive(Debug, Clone, Copy)]
-enum Looked {
-    Output(usize),
-    WindowStart,
-    WindowEnd,
-    Revision,
-    Final,
-}
+use crate::view::{Column, ColumnType, Scalar};
 
 /// The filters of a query, with what the rows' clocks say.
 struct Sieve<'a> {
     progress: Progress,
-    filters: Vec<(Looked, &'a str)>,
+    filters: Filters<'a>,
 }
 
 impl Sieve<'_> {
     fn keeps(&self, row: &RowRef<'_>) -> bool {
-        self.filters
-            .iter()
-            .all(|(looked, text)| self.looked_at(*looked, row).matches_text(text))
+        self.filters.keep(|looked| self.looked_at(looked, row))
     }
 
     fn looked_at(&self, looked: Looked, row: &RowRef<'_>) -> Scalar {
@@ -46,23 +36,39 @@ impl Sieve<'_> {
 }
 
 impl Engine {
-    /// Reads the newest rows that a query asks for.
+    /// Reads the newest rows that a query asks for, from its place on.
     ///
     /// # Errors
-    /// [`QueryError`] when there is no such view, or it has no such column.
+    /// [`QueryError`] when there is no such view, it has no such column, or the place belongs to another view.
     pub fn windows(&self, view: &str, query: &WindowQuery) -> Result<WindowPage, QueryError> {
         let state = self.state(view)?;
         let sieve = self.sieve(state, &query.filters)?;
-        let mut rows = Vec::new();
-        let mut truncated = false;
-        for start in self.window_starts(state, query.from, query.to).rev() {
+        let definition = place::definition(&state.plan.sql);
+        let after = query.after.as_ref();
+        if after.is_some_and(|place| place.definition != definition) {
+            return Err(QueryError::Replaced(view.to_owned()));
+        }
+        let behind = after.map(|place| place.window_start.saturating_add(1));
+        let to = [query.to, behind].into_iter().flatten().min();
+        let is_behind = |row: &RowRef<'_>| {
+            after.is_none_or(|place| {
+                row.window_start() < place.window_start || row.compare_key(&place.key).is_gt()
+            })
+        };
+        let (mut rows, mut next, mut truncated) = (Vec::new(), None, false);
+        for start in self.window_starts(state, query.from, to).rev() {
             let window = self.window_rows(state, start);
-            let mut found: Vec<RowRef<'_>> = window.rows().filter(|row| sieve.keeps(row)).collect();
+            let wanted = |row: &RowRef<'_>| is_behind(row) && sieve.keeps(row);
+            let mut found: Vec<RowRef<'_>> = window.rows().filter(wanted).collect();
             found.sort_unstable_by(RowRef::compare);
             let room = query.limit - rows.len();
-            truncated |= found.len() > room;
-            rows.extend(found.iter().take(room).map(|row| self.row(&sieve.progress, row)));
-            if truncated {
+            let shown = found.len().min(room);
+            rows.extend(found[..shown].iter().map(|row| self.row(&sieve.progress, row)));
+            if let Some(last) = found[..shown].last() {
+                next = Some((last.window_start(), last.keys()));
+            }
+            if found.len() > room {
+                truncated = true;
                 break;
             }
         }
@@ -72,6 +78,11 @@ impl Engine {
             columns,
             rows,
             truncated,
+            next: next.filter(|_| truncated).map(|(window_start, key)| PagePlace {
+                window_start,
+                key,
+                definition,
+            }),
         })
     }
 
@@ -159,7 +170,7 @@ impl Engine {
     ) -> Result<Sieve<'a>, QueryError> {
         Ok(Sieve {
             progress: self.progress(state),
-            filters: filters(&state.plan, asked)?,
+            filters: Filters::read(&state.plan, asked)?,
         })
     }
 
@@ -179,36 +190,6 @@ impl Engine {
             completeness: progress.completeness(window_end),
         }
     }
-}
-
-fn filters<'a>(
-    plan: &ViewPlan,
-    filters: &'a [(String, String)],
-) -> Result<Vec<(Looked, &'a str)>, QueryError> {
-    let looked = |column: &str| match plan.shown.iter().position(|shown| shown.name == column) {
-        Some(at) => Some(Looked::Output(at)),
-        None => match column {
-            "window_start" => Some(Looked::WindowStart),
-            "window_end" => Some(Looked::WindowEnd),
-            "revision" => Some(Looked::Revision),
-            "final" => Some(Looked::Final),
-            _ => None,
-        },
-    };
-    let filter = |(column, text): &'a (String, String)| match looked(column) {
-        Some(looked) => Ok((looked, text.as_str())),
-        None => Err(QueryError::UnknownColumn {
-            view: plan.name().to_owned(),
-            column: column.clone(),
-            known: plan
-                .shown
-                .iter()
-                .map(|c| c.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
-        }),
-    };
-    filters.iter().map(filter).collect()
 }
 
 /// Types of columns that only the data can tell, as far as these rows agree.

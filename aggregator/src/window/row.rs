@@ -51,6 +51,20 @@ impl RowRef<'_> {
         self.groups.revision(self.slot)
     }
 
+    /// The values that tell the row from others of its window.
+    pub fn keys(&self) -> Vec<Scalar> {
+        let keys = 0..self.plan.keys.len();
+        keys.map(|at| self.groups.key(self.slot, at).clone()).collect()
+    }
+
+    /// How the row's keys stand to those of a place; a place of fewer keys comes first.
+    pub fn compare_key(&self, place: &[Scalar]) -> Ordering {
+        let keys = (0..self.plan.keys.len()).zip(place);
+        keys.map(|(at, other)| self.groups.key(self.slot, at).total_cmp(other))
+            .find(|order| order.is_ne())
+            .unwrap_or_else(|| self.plan.keys.len().cmp(&place.len()))
+    }
+
     /// The order of rows within a window: by their keys.
     pub fn compare(&self, other: &Self) -> Ordering {
         (0..self.plan.keys.len())
