@@ -454,6 +454,8 @@ mod tests {
             &["up", "--tail", "app"],
             &["load", "--stream", "s", "--events", "1"],
             &["bench", "e2e", "--agents", "0"],
+            &["bench", "engine", "--rows", "0"],
+            &["bench", "engine", "--max-groups", "10000000"],
             &[
                 "cert", "issue", "--dir", "d", "--role", "king", "--id", "a", "--out", "o",
             ],

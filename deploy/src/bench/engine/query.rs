@@ -45,6 +45,7 @@ pub fn measure(list: &str, queries: u64) -> anyhow::Result<Queries> {
             to: Some(DAY),
             limit: 2_000,
             filters: vec![("device".to_owned(), name(query % DEVICES))],
+            ..WindowQuery::default()
         };
         let arrived = Instant::now();
         fed.apply(&batch, DAY);
