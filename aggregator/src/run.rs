@@ -1,5 +1,6 @@
 //! Wires an aggregator, from the sink to the source: stores, engine, API, and last the port for gateways.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +8,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::watch;
 use tributary_shared::identity::{Identity, Role};
+use tributary_shared::ids::AgentId;
 use tributary_shared::ready::Ready;
 
 use crate::agents::AgentDirectory;
 use crate::api::{self, ApiState};
+use crate::audit;
 use crate::commit::{self, CommitOptions};
 use crate::config::AggregatorConfig;
 use crate::registry::Registry;
@@ -46,6 +49,10 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
         require_schema: config.require_schema,
     };
     let (commit, log, commit_thread) = commit::open_with_retention(options, config.log, registry.cache())?;
+    audit::record_configuration(&commit, &log, audit::shown_configuration(&config)).await?;
+    let gateways = audit::KnownGateways::load(&log)?;
+    let refusals = audit::Refusals::default();
+    let audit = actix::spawn(audit::keep(commit.clone(), refusals.clone()));
     let throughput = Arc::new(Throughput::default());
     let options = EngineOptions {
         dir: config.dir.clone(),
@@ -75,6 +82,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
     actix::spawn(api);
     actix::spawn(registry_api);
     let usage = actix::spawn(save_usage(registry.clone()));
+    let away = actix::spawn(tell_away(agents.away(), engine.clone()));
 
     tokio::select! {
         () = recovered(&engine) => {}
@@ -94,6 +102,8 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
             registry: registry.clone(),
             agents,
             sightings: crate::session::Sightings::default(),
+            gateways,
+            refusals,
             name,
         });
         tokio::select! {
@@ -102,10 +112,16 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
             () = engine.stopped() => tracing::error!("the window engine ended"),
         }
     }
+    audit.abort();
+    // what the last minute brought can be proved while nobody is here
+    if let Err(error) = commit.sign().await {
+        tracing::warn!(%error, "the last leaves of the audit are not signed yet");
+    }
     commit.stop().await;
     engine.stop().await;
     tokio::join!(api_handle.stop(true), registry_handle.stop(true));
     usage.abort();
+    away.abort();
     let saved = tokio::task::spawn_blocking(move || registry.save_usage()).await?;
     if let Err(error) = saved {
         tracing::warn!(%error, "the last seconds of schema usage are not counted");
@@ -113,6 +129,14 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
     let committed = tokio::task::spawn_blocking(move || commit_thread.join()).await?;
     engine_thread.join().await?;
     Ok(committed?)
+}
+
+/// Watermarks do not wait for agents that left.
+async fn tell_away(mut away: watch::Receiver<BTreeSet<AgentId>>, engine: EngineHandle) {
+    while away.changed().await.is_ok() {
+        let agents = away.borrow_and_update().clone();
+        engine.set_away(agents).await;
+    }
 }
 
 async fn save_usage(registry: Registry) {

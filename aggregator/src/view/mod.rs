@@ -9,7 +9,7 @@ pub use defaults::{DEFAULT_VIEWS, HOST_CPU, HOST_MEMORY};
 pub use messages::ViewDef;
 pub use options::{OptionError, ViewOptions};
 pub use tributary_sql::{
-    Column, ColumnType, ErrorBound, ErrorKind, MAX_SQL, MAX_VIEW_NAME, Scalar, ViewError, ViewPlan,
+    Column, ColumnType, DAY, ErrorBound, ErrorKind, MAX_SQL, MAX_VIEW_NAME, Scalar, ViewError, ViewPlan,
     WindowKind,
 };
 

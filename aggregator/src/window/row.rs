@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use tributary_shared::time::Millis;
 
 use super::groups::Groups;
+use crate::commit::LogPos;
 use crate::view::{Aggregate, Env, Evaluator, Leaf, Mode, Scalar, ViewPlan, WindowKind};
 
 /// A group and how to read it.
@@ -23,17 +24,37 @@ impl RowRef<'_> {
         Evaluator::new(Mode::Typed).value(&self.plan.outputs[column], self)
     }
 
-    pub fn window_start(&self) -> Millis {
+    /// The window's start, or where a view without windows keeps its rows.
+    pub fn pane_start(&self) -> Millis {
         self.groups.window(self.slot)
     }
 
-    pub fn window_end(&self) -> Millis {
-        window_end(self.plan, self.window_start())
+    /// `None` in views without windows.
+    pub fn window_start(&self) -> Option<Millis> {
+        (self.plan.window != WindowKind::None).then(|| self.groups.window(self.slot))
     }
 
-    /// The length of the window.
+    /// Exclusive. `None` in views without windows.
+    pub fn window_end(&self) -> Option<Millis> {
+        match (&self.plan.window, self.plan.session_last) {
+            (WindowKind::Session { gap }, Some(last)) => match self.groups.cells(last).value(self.slot) {
+                Scalar::Time(last) => Some(last + gap),
+                _ => None,
+            },
+            (kind, _) => kind.end(self.window_start()?),
+        }
+    }
+
+    pub fn changed_at(&self) -> LogPos {
+        self.groups.changed_at(self.slot)
+    }
+
+    /// The length of the window; NaN in views without windows, which have no rates.
     fn seconds(&self) -> f64 {
-        (self.window_end() - self.window_start()) as f64 / 1e3
+        match (self.window_start(), self.window_end()) {
+            (Some(start), Some(end)) => (end - start) as f64 / 1e3,
+            _ => f64::NAN,
+        }
     }
 
     /// The columns whose values are approximate in this row, of those that are exact of few values.
@@ -82,8 +103,8 @@ impl Env for RowRef<'_> {
     fn leaf(&self, leaf: Leaf) -> Scalar {
         match leaf {
             Leaf::Key(at) => self.groups.key(self.slot, at).clone(),
-            Leaf::WindowStart => Scalar::Time(self.window_start()),
-            Leaf::WindowEnd => Scalar::Time(self.window_end()),
+            Leaf::WindowStart => time(self.window_start()),
+            Leaf::WindowEnd => time(self.window_end()),
             Leaf::Aggregate(at) => match self.plan.aggregates[at] {
                 // counts of events stay far below 2^63
                 Aggregate::Rows => Scalar::Int(self.groups.row_count(self.slot).cast_signed()),
@@ -101,9 +122,7 @@ impl Env for RowRef<'_> {
     }
 }
 
-/// Where a window that starts then ends.
-pub(super) fn window_end(plan: &ViewPlan, start: Millis) -> Millis {
-    match plan.window {
-        WindowKind::Tumble { size } => start + size,
-    }
+/// A time that may be missing.
+pub(super) fn time(time: Option<Millis>) -> Scalar {
+    time.map_or(Scalar::Null, Scalar::Time)
 }

@@ -92,6 +92,10 @@ pub enum ToAgent {
     Drain(Drain),
     Heartbeat {
         now: Millis,
+        /// The newest signed head of the aggregator's audit, when it is another one than the last that was told. Earlier
+        /// versions leave it out, and leave it unread.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        audit_head: Option<String>,
     },
     Bye(Bye),
 }
@@ -161,6 +165,10 @@ pub enum FromAggregator {
     Drain(Drain),
     Heartbeat {
         now: Millis,
+        /// The newest signed head of the aggregator's audit, when it is another one than the last that was told. Earlier
+        /// versions leave it out, and leave it unread.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        audit_head: Option<String>,
     },
     Bye(Bye),
 }
@@ -291,6 +299,10 @@ pub struct NodeReport {
     /// Of the streams whose events the agent checks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckReport>,
+    /// The agent's clock minus the gateway's when the report came in. The gateway writes it, whatever the agent says;
+    /// older gateways do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew_ms: Option<i64>,
 }
 
 /// What an agent's own check of a stream has found since the agent started.

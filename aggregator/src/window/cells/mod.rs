@@ -110,7 +110,6 @@ impl Cells {
     }
 
     /// Makes a group's cell an empty one.
-    #[allow(dead_code)] // for evicted groups
     pub(super) fn clear(&mut self, slot: u32) {
         each_kind!(self, slots => slots.clear(slot));
     }
@@ -147,6 +146,11 @@ impl Cells {
         }
     }
 
+    /// The plain value in a group, of an aggregate that has one.
+    pub(super) fn value(&self, slot: u32) -> Scalar {
+        self.read(slot, Reading::Value, f64::NAN)
+    }
+
     /// Whether an aggregate that is exact of few values had too many in this group.
     pub(super) fn is_approximate(&self, slot: u32) -> bool {
         match self {
@@ -177,9 +181,13 @@ impl Cells {
         each_kind!(self, slots => slots.merge_last(slot));
     }
 
+    /// Adds what one group saw to another.
+    pub(super) fn merge_within(&mut self, slot: u32, other: u32) {
+        each_kind!(self, slots => slots.merge_within(slot, other));
+    }
+
     /// Adds what a group of other cells saw. The others must be of the same kind: the plan of whoever merges says
     /// so, and cells of another kind add nothing.
-    #[allow(dead_code)] // for panes and roll-ups
     pub(super) fn merge_from(&mut self, slot: u32, other: &Self, other_slot: u32) {
         same_kind!(self, other, (ours, theirs) => ours.merge_from(slot, theirs, other_slot),
             Count Sum Min Max Moments First Last Bools Distinct ApproxDistinct Quantiles Top Increase);
