@@ -56,7 +56,10 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
     let throughput = Arc::new(Throughput::default());
     let options = EngineOptions {
         dir: config.dir.clone(),
-        config: EngineConfig::default(),
+        config: EngineConfig {
+            hot_bytes: config.hot_bytes,
+            ..EngineConfig::default()
+        },
     };
     let (engine, engine_thread) =
         window::start(&options, log.clone(), commit.clone(), Arc::clone(&throughput))?;

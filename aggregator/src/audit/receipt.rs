@@ -26,14 +26,8 @@ pub fn receipt(db: &Connection, lane: &LaneRow, seq: Seq) -> Result<ReceiptAnswe
     }
     let pos = position(db, lane.lane_no, seq)?.ok_or(NotProved::Forgotten)?;
     let (index, record, at) = leaf_of(db, pos)?.ok_or(NotProved::BeforeAudit { pos })?;
-    let signed: u64 = db.query_row(
-        "SELECT coalesce(max(size), 0) FROM audit_heads WHERE void = 0",
-        [],
-        |row| {
-            // whatever somebody has made of it
-            Ok(row.get_ref(0)?.as_bytes()?.to_vec())
-        },
-    )?;
+    let newest = "SELECT coalesce(max(size), 0) FROM audit_heads WHERE void = 0";
+    let signed: u64 = db.query_row(newest, [], |row| row.get(0))?;
     if index >= signed || newest_head(db)?.is_none() {
         return Ok(ReceiptAnswer::NotSigned);
     }
@@ -120,7 +114,8 @@ fn entry(db: &Connection, record: &EntryRecord) -> Result<Option<EntryShown>, Co
         "SELECT payload FROM dead_letters WHERE lane = ?1 AND seq >= ?2 AND seq <= ?3 ORDER BY seq",
     )?;
     let letters = select.query_map(params![record.lane, record.first_seq, record.last_seq], |row| {
-        row.get(0)
+        // whatever somebody has made of it
+        Ok(row.get_ref(0)?.as_bytes()?.to_vec())
     })?;
     let letters: Vec<Vec<u8>> = letters.collect::<rusqlite::Result<_>>()?;
     if letters.len() != dead {

@@ -127,7 +127,7 @@ impl Leaf {
     pub fn to_json(&self) -> Value {
         let detail = match &self.content {
             Content::Group(entries) => json!({
-                "entries": entries.iter().map(EntryRecord::to_json).collect::<Vec<_>>(),
+                "entries": entries.iter().copied().map(EntryRecord::to_json).collect::<Vec<_>>(),
             }),
             Content::Act { detail, .. } => Value::Object(detail.clone()),
         };
@@ -136,7 +136,7 @@ impl Leaf {
 }
 
 impl EntryRecord {
-    fn to_json(&self) -> Value {
+    fn to_json(self) -> Value {
         json!({
             "pos": self.pos, "lane": self.lane, "first_seq": self.first_seq, "last_seq": self.last_seq,
             "kind": self.kind, "digest": to_text(&self.digest),

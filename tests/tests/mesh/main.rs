@@ -14,6 +14,7 @@ mod flow;
 mod host;
 mod kills;
 mod kills_at_work;
+mod kills_of_views;
 mod namespaces;
 mod offline;
 mod raw_agent;

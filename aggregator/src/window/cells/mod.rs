@@ -171,7 +171,6 @@ impl Cells {
     }
 
     /// Puts stored state in place of a group's cell.
-    #[allow(dead_code)] // for reloaded groups
     pub(super) fn restore(&mut self, slot: u32, reader: &mut Reader<'_>) -> Result<(), StateError> {
         each_kind!(self, slots => slots.restore(slot, reader))
     }
@@ -194,13 +193,11 @@ impl Cells {
     }
 
     /// Bytes in memory, of all groups.
-    #[allow(dead_code)] // for the memory budget
     pub(super) fn bytes(&self) -> usize {
         each_kind!(self, slots => slots.bytes())
     }
 
     /// Bytes in memory, of one group.
-    #[allow(dead_code)] // for the memory budget
     pub(super) fn slot_bytes(&self, slot: u32) -> usize {
         each_kind!(self, slots => slots.slot_bytes(slot))
     }

@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod amounts;
+mod eviction;
 mod evolution;
 mod kinds;
 mod properties;
