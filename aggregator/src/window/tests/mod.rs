@@ -4,6 +4,7 @@ mod aggregates;
 mod amounts;
 mod eviction;
 mod evolution;
+mod keyed;
 mod kinds;
 mod properties;
 mod time;

@@ -8,7 +8,7 @@ use aggregator::view::ViewPlan;
 use aggregator::window::{AppliedBatch, Engine, EngineConfig, WindowQuery};
 use arrow_array::RecordBatch;
 use serde::Serialize;
-use tributary_shared::ids::{AgentId, LaneNo, StreamName};
+use tributary_shared::ids::{AgentId, LaneNo, SeqRange, StreamName};
 
 use super::super::procfs;
 use super::rows::{BATCH_ROWS, DEVICES, Rows, scattered};
@@ -57,6 +57,10 @@ impl Fed {
             agent: &self.agent,
             stream: &self.stream,
             committed_at,
+            range: SeqRange {
+                first: 1,
+                last: records.num_rows() as u64,
+            },
             records: Some(records),
         };
         let start = Instant::now();
