@@ -9,6 +9,7 @@ use super::cold::ColdError;
 use super::engine::Engine;
 use super::filter::Filter;
 use super::groups::Groups;
+use super::pinned::Pinned;
 use super::row::RowRef;
 use super::state::ViewState;
 use crate::commit::LogPos;
@@ -23,6 +24,8 @@ const COLD_STARTS: usize = 256;
 pub(super) struct Wanted<'a> {
     /// Keys by number, and filters that they must pass.
     pub keys: Vec<(usize, &'a Filter<'a>)>,
+    /// What the filters say of the keys of the view's own groups.
+    pub pinned: Option<Pinned>,
     /// Rows that changed at this log position or later.
     pub since: Option<LogPos>,
     /// Rows behind this key, in the order of keys as stored.
@@ -178,10 +181,16 @@ impl Engine {
     /// The groups of one pane, in memory and on disk.
     fn pane<'a>(&'a self, state: &'a ViewState, start: Millis, wanted: &Wanted<'_>) -> Vec<Part<'a>> {
         let groups = &state.groups;
-        let keeps = |slot: &&u32| wanted.key(groups, **slot) && wanted.change(groups.changed_at(**slot));
+        let keeps = |slot: &u32| wanted.key(groups, *slot) && wanted.change(groups.changed_at(*slot));
+        let mut slots = match &wanted.pinned {
+            Some(pinned) => groups.slots_with(start, pinned),
+            None => groups.slots_of(start).to_vec(),
+        };
+        slots.retain(keeps);
+        let groups_in_memory = Held::Hot(groups);
         let mut parts = vec![Part {
-            groups: Held::Hot(groups),
-            slots: groups.slots_of(start).iter().filter(keeps).copied().collect(),
+            groups: groups_in_memory,
+            slots,
         }];
         if groups.may_be_cold(start) {
             parts.push(self.cold_pane(state, start, wanted));
@@ -246,6 +255,7 @@ impl Engine {
     ) -> Part<'a> {
         let of_any_time = Wanted {
             keys: wanted.keys.clone(),
+            pinned: wanted.pinned.clone(),
             ..Wanted::default()
         };
         let panes = self.pane_starts(state, Some(start), Some(end));

@@ -33,6 +33,7 @@ mod live;
 mod load;
 mod messages;
 mod panes;
+mod pinned;
 mod place;
 mod read;
 mod restore;

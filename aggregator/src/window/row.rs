@@ -62,6 +62,25 @@ impl RowRef<'_> {
         self.groups.changed_at(self.slot)
     }
 
+    /// The length of the window; NaN in views without windows, which have no rates.
+    fn seconds(&self) -> f64 {
+        match (self.window_start(), self.window_end()) {
+            (Some(start), Some(end)) => (end - start) as f64 / 1e3,
+            _ => f64::NAN,
+        }
+    }
+
+    /// The columns whose values are approximate in this row, of those that are exact of few values.
+    pub fn approximate(&self) -> Vec<usize> {
+        let doubtful = self.plan.doubtful.iter();
+        let mut columns: Vec<usize> = doubtful
+            .filter(|(_, cell)| self.groups.cells(*cell).is_approximate(self.slot))
+            .map(|(column, _)| *column)
+            .collect();
+        columns.dedup();
+        columns
+    }
+
     pub fn revision(&self) -> u64 {
         self.groups.revision(self.slot)
     }
@@ -102,8 +121,13 @@ impl Env for RowRef<'_> {
             Leaf::Aggregate(at) => match self.plan.aggregates[at] {
                 // counts of events stay far below 2^63
                 Aggregate::Rows => Scalar::Int(self.groups.row_count(self.slot).cast_signed()),
-                Aggregate::Value(cell, _) => self.groups.cells(cell).value(self.slot),
-                Aggregate::Mean(cell) => self.groups.cells(cell).mean(self.slot),
+                Aggregate::RowsPerSecond => {
+                    let rows = self.groups.row_count(self.slot) as f64;
+                    Scalar::finite(rows / self.seconds()).unwrap_or_default()
+                }
+                Aggregate::Cell { cell, reading, .. } => {
+                    self.groups.cells(cell).read(self.slot, reading, self.seconds())
+                }
             },
             // the lowering puts no columns into an expression over groups
             Leaf::Column(_) => Scalar::Null,

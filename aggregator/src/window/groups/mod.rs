@@ -28,6 +28,7 @@ use super::cells::Cells;
 use super::cold::WindowFacts;
 use super::keys::{Interner, KeyRef};
 use super::messages::GoneRow;
+use super::pinned::Pinned;
 use crate::commit::LogPos;
 use crate::view::{CellSpec, Scalar};
 
@@ -145,6 +146,31 @@ impl Groups {
     /// The groups of a window that are in memory.
     pub(super) fn slots_of(&self, window: Millis) -> &[u32] {
         self.panes.get(&window).map_or(&[], |pane| &pane.slots)
+    }
+
+    /// The groups of a window that are in memory and may have the wanted keys.
+    pub(super) fn slots_with(&self, window: Millis, pinned: &Pinned) -> Vec<u32> {
+        let all = self.slots_of(window);
+        if let Some(keys) = pinned.combinations().filter(|keys| keys.len() < all.len()) {
+            let overflow = vec![OVERFLOW_ID; self.interners.len()];
+            let overflow = pinned.takes_overflow().then_some(overflow);
+            let probes = keys.iter().chain(&overflow);
+            return probes.filter_map(|key| self.find(window, key)).collect();
+        }
+        let takes = |slot: &&u32| match self.is_overflow(**slot) {
+            true => pinned.takes_overflow(),
+            false => pinned.takes(self.key_ids(**slot)),
+        };
+        all.iter().filter(takes).copied().collect()
+    }
+
+    pub(super) fn key_count(&self) -> usize {
+        self.interners.len()
+    }
+
+    /// The number of a key's value, if a group in memory has it.
+    pub(super) fn find_key(&self, key: usize, value: &Scalar) -> Option<u32> {
+        self.interners[key].find(KeyRef::Scalar(value))
     }
 
     /// Whether some groups of the window may be on disk only.
