@@ -23,6 +23,7 @@ mod registry_clients;
 mod replay;
 mod restart;
 mod restored;
+mod returns;
 mod site;
 mod soak;
 mod spool;
