@@ -24,6 +24,7 @@ mod wait;
 
 pub use failing_disk::{DiskFault, FailingDisk};
 pub use faults::Tmpfs;
+pub use log::loudly;
 pub use mesh::{Dropped, LedgerLane, Mesh, Options, Paused, Ready};
 pub use metrics::Metrics;
 pub use net::{free_tcp_port, free_udp_port};
