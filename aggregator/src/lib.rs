@@ -9,6 +9,7 @@ pub mod api;
 pub mod backup;
 pub mod commit;
 pub mod config;
+pub mod export;
 pub mod page;
 pub mod registry;
 pub mod replay;

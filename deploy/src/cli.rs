@@ -7,9 +7,12 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use tributary_shared::ids::{AgentId, StreamName};
 
 use crate::dead_letters::cli::DeadLettersCommand;
+use crate::query::cli::QueryArgs;
 use crate::role::{self, Role};
 use crate::schema::cli::SchemaCommand;
+use crate::top::cli::TopArgs;
 use crate::up::configs::Tail;
+use crate::views::cli::ViewsCommand;
 use crate::workload::Workload;
 
 const EXAMPLES: &str = "\
@@ -19,6 +22,7 @@ Examples:
   tributary check --config agent.toml           every problem of a configuration at once
   tributary load --intake http://127.0.0.1:8603 --stream readings --events 100000
   tributary bench e2e                           how fast this machine is, end to end
+  tributary query 'SELECT * FROM host_cpu'       windows and events in SQL
   tributary ledger                              where every event is; exit code 1 when the books do not balance
   tributary soak --minutes 1 --rate 5000        whether faults lose or double anything here
 
@@ -54,6 +58,13 @@ pub enum Command {
     /// Measure a mesh on this machine
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Ask in SQL, over views and retained events
+    Query(QueryArgs),
+    /// Throughput, lag and views, live in the terminal
+    Top(TopArgs),
+    /// Live views: list, show, make, delete
+    #[command(subcommand)]
+    Views(ViewsCommand),
     /// Show where every event is, and check that nothing left without a line
     Ledger(LedgerArgs),
     /// What schemas rejected: list it, repair and replay it, or give it up
@@ -398,7 +409,10 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_told() {
-        let bad: [&[&str]; 14] = [
+        let bad: [&[&str]; 17] = [
+            &["query"],
+            &["query", "SELECT 1", "--format", "xlsx"],
+            &["views", "put", "name"],
             &["backup", "--out", "o"],
             &["backup", "--dir", "d", "--http", "http://h:1", "--out", "o"],
             &["restore", "--from", "d"],

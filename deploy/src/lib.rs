@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod load;
 mod out;
 pub mod process;
+pub mod query;
 pub mod role;
 pub mod schema;
 mod signals;
@@ -19,7 +20,9 @@ mod site;
 pub mod soak;
 mod spool;
 pub mod supervise;
+pub mod top;
 pub mod up;
+pub mod views;
 pub mod workload;
 
 use std::process::ExitCode;
@@ -65,6 +68,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
         }),
         Command::Load(args) => load::run(&args).map(done),
+        Command::Query(args) => query::run(&args),
+        Command::Top(args) => top::run(&args).map(done),
+        Command::Views(command) => views::run(&command),
         Command::Ledger(args) => ledger::run(&args),
         Command::DeadLetters(command) => dead_letters::run(&command),
         Command::Schema(command) => schema::run(&command),

@@ -8,6 +8,7 @@ mod books;
 mod dead_letters;
 mod error;
 mod events;
+mod export;
 mod live;
 mod operations;
 mod overview;

@@ -18,6 +18,19 @@ pub fn pairs(request: &HttpRequest) -> Result<Vec<(String, String)>, ApiError> {
         })
 }
 
+/// Takes out a parameter that may be given once.
+pub fn take(pairs: &mut Vec<(String, String)>, name: &str) -> Result<Option<String>, ApiError> {
+    let mut found = pairs.extract_if(.., |(given, _)| given == name);
+    let value = found.next().map(|(_, value)| value);
+    match found.next() {
+        None => Ok(value),
+        Some(_) => {
+            let message = format!("{name} is given more than once");
+            Err(ApiError::bad_request("invalid_query", message).with("parameter", name))
+        }
+    }
+}
+
 /// A whole number of 1 to `max`.
 pub fn count(name: &str, text: &str, max: usize) -> Result<usize, ApiError> {
     text.parse()

@@ -16,8 +16,10 @@ use crate::window::EngineHandle;
 
 /// Live streams that are served at one time; each holds a connection and a bounded queue.
 const MAX_LIVE: usize = 256;
-/// Ad-hoc queries that run at one time: each may take a core for its time, and ingestion comes first.
-const MAX_QUERIES: usize = 1;
+/// Ad-hoc queries that run at one time: each may take what ingestion leaves of a core for its time.
+const MAX_QUERIES: usize = 2;
+/// CSV and Parquet answers that are made and sent at one time: each holds its rows, some tens of megabytes at most.
+const MAX_EXPORTS: usize = 4;
 
 /// Handles on everything that the API shows. Clones share it.
 #[derive(Debug, Clone)]
@@ -33,6 +35,7 @@ pub struct ApiState {
     pub(super) overview: Arc<Overview>,
     pub(super) live_slots: Arc<Semaphore>,
     pub(super) sql_places: Arc<Semaphore>,
+    pub(super) export_places: Arc<Semaphore>,
 }
 
 impl ApiState {
@@ -48,6 +51,7 @@ impl ApiState {
     ) -> Self {
         let (overview, live_slots) = (Arc::default(), Arc::new(Semaphore::new(MAX_LIVE)));
         let sql_places = Arc::new(Semaphore::new(MAX_QUERIES));
+        let export_places = Arc::new(Semaphore::new(MAX_EXPORTS));
         let replayer = Replayer::new(log.clone(), commit, schemas.clone());
         Self {
             log,
@@ -60,6 +64,7 @@ impl ApiState {
             overview,
             live_slots,
             sql_places,
+            export_places,
         }
     }
 

@@ -1,13 +1,15 @@
 //! Views and their windows.
 
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::export::{self, Facts};
 use super::{ApiError, ApiState, query};
+use crate::export::{Format, RowColumns, Sheet};
 use crate::view::ViewOptions;
-use crate::window::{QueryError, ViewInfo, WindowQuery};
+use crate::window::{PagePlace, QueryError, ViewInfo, WindowQuery};
 
 /// Rows of an answer when the request names no limit, and the most that it may ask for.
 const DEFAULT_LIMIT: usize = 1_000;
@@ -80,23 +82,76 @@ async fn windows(
     name: web::Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let query = window_query(query::pairs(&request)?)?;
-    Ok(HttpResponse::Ok().json(state.engine.windows(name.into_inner(), query).await?))
+    let mut pairs = query::pairs(&request)?;
+    let named = query::take(&mut pairs, "format")?;
+    let format = export::format(&request, named.as_deref())?;
+    let name = name.into_inner();
+    if format == Format::Json {
+        let query = window_query(pairs, DEFAULT_LIMIT, MAX_LIMIT)?;
+        let page = state.engine.windows(name, query).await?;
+        return Ok(HttpResponse::Ok()
+            .insert_header((header::VARY, "accept"))
+            .json(page));
+    }
+    let query = window_query(pairs, export::MAX_ROWS, export::MAX_ROWS)?;
+    let place = export::place(&state).await?;
+    let (sheet, next) = sheet(&state, &name, query).await?;
+    let facts = Facts {
+        name,
+        truncated: next.is_some(),
+        next: next.map(|next| next.to_text()),
+    };
+    export::answer(sheet, format, &facts, place)
 }
 
-/// `from`, `to` and `limit` are ours; every other name is a column, which the engine checks.
-fn window_query(pairs: Vec<(String, String)>) -> Result<WindowQuery, ApiError> {
+/// Reads page after page, so that the engine has time for its own work between them.
+async fn sheet(
+    state: &ApiState,
+    view: &str,
+    mut query: WindowQuery,
+) -> Result<(Sheet, Option<PagePlace>), ApiError> {
+    let limit = query.limit;
+    let mut rows = Vec::new();
+    loop {
+        query.limit = (limit - rows.len()).min(MAX_LIMIT);
+        let page = state.engine.windows(view.to_owned(), query.clone()).await?;
+        let columns = RowColumns::of(&page.columns);
+        rows.extend(page.rows.iter().map(|row| columns.values(row)));
+        if rows.len() == limit || page.next.is_none() {
+            let columns = columns.columns().to_vec();
+            return Ok((Sheet { columns, rows }, page.next));
+        }
+        query.after = page.next;
+    }
+}
+
+/// `from`, `to`, `limit` and `next` are ours; every other name is a filter, which the engine checks.
+fn window_query(pairs: Vec<(String, String)>, usual: usize, max: usize) -> Result<WindowQuery, ApiError> {
     let mut query = WindowQuery {
-        limit: DEFAULT_LIMIT,
+        limit: usual,
         ..WindowQuery::default()
     };
     for (name, value) in pairs {
         match name.as_str() {
             "from" => query.from = Some(query::time("from", &value)?),
             "to" => query.to = Some(query::time("to", &value)?),
-            "limit" => query.limit = query::count("limit", &value, MAX_LIMIT)?,
+            "limit" => query.limit = query::count("limit", &value, max)?,
+            "next" => query.after = Some(place(&value)?),
             _ => query.filters.push((name, value)),
         }
     }
+    if let (Some(from), Some(to)) = (query.from, query.to)
+        && from > to
+    {
+        let message = "from is after to; no window starts in between";
+        return Err(ApiError::bad_request("invalid_query", message).with("parameter", "from"));
+    }
     Ok(query)
+}
+
+fn place(text: &str) -> Result<PagePlace, ApiError> {
+    PagePlace::parse(text).ok_or_else(|| {
+        let message = format!("next={text} was given by no page; take it from an answer, or leave it out");
+        ApiError::bad_request("invalid_query", message).with("parameter", "next")
+    })
 }

@@ -6,6 +6,7 @@ use arrow_schema::DataType;
 use tributary_shared::ids::{LineageId, Seq, StreamName};
 use tributary_shared::wire::batch::{EVENT_TIME_COLUMN, EXTRA_COLUMN};
 
+use super::messages::Deadline;
 use super::table::{Chunk, Narrow, Scan, ScanError, Table};
 use crate::commit::{CommitError, Committed, LogEntry, LogPos, LogReader};
 use crate::view::{Column, ColumnType, Picked, Scalar};
@@ -30,6 +31,7 @@ const OF_EVERY_EVENT: [(&str, ColumnType); 6] = [
 #[derive(Debug)]
 pub struct EventTable {
     log: LogReader,
+    deadline: Arc<Deadline>,
     stream: StreamName,
     columns: Arc<[Column]>,
 }
@@ -39,7 +41,7 @@ impl EventTable {
     ///
     /// # Errors
     /// Those of the log.
-    pub fn open(log: LogReader, stream: StreamName) -> Result<Self, CommitError> {
+    pub fn open(log: LogReader, stream: StreamName, deadline: Arc<Deadline>) -> Result<Self, CommitError> {
         let mut columns: Vec<Column> = OF_EVERY_EVENT
             .iter()
             .map(|(name, kind)| Column {
@@ -73,6 +75,7 @@ impl EventTable {
         }
         Ok(Self {
             log,
+            deadline,
             stream,
             columns: columns.into(),
         })
@@ -115,6 +118,7 @@ impl Table for EventTable {
     fn scan(&self, _narrow: Narrow) -> Box<dyn Scan> {
         Box::new(EventScan {
             log: self.log.clone(),
+            deadline: Arc::clone(&self.deadline),
             stream: self.stream.clone(),
             columns: Arc::clone(&self.columns),
             read: Vec::new(),
@@ -126,6 +130,7 @@ impl Table for EventTable {
 #[derive(Debug)]
 struct EventScan {
     log: LogReader,
+    deadline: Arc<Deadline>,
     stream: StreamName,
     columns: Arc<[Column]>,
     /// Read and not yet given, the next one last.
@@ -136,6 +141,9 @@ struct EventScan {
 impl Scan for EventScan {
     fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>, ScanError> {
         let failed = |error: CommitError| ScanError(error.to_string());
+        if self.deadline.is_over() {
+            return Err(ScanError("the time is up".to_owned()));
+        }
         if self.read.is_empty() {
             let read = self
                 .log

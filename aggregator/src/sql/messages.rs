@@ -1,14 +1,16 @@
 //! What goes into and comes out of ad-hoc SQL.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::view::ColumnType;
+use crate::view::{Column, Scalar};
 
 /// The longest statement, in bytes.
 pub const MAX_QUERY: usize = 64 * 1024;
+/// How long a question may take.
+pub const MAX_TIME: Duration = Duration::from_secs(10);
 
 /// What one question may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +21,6 @@ pub struct SqlLimits {
     pub answer_bytes: usize,
     /// The longest single text or blob, also of what is computed on the way.
     pub value_bytes: i32,
-    /// From the first step to the last.
-    pub time: Duration,
 }
 
 impl Default for SqlLimits {
@@ -29,26 +29,64 @@ impl Default for SqlLimits {
             rows: 10_000,
             answer_bytes: 16 * 1024 * 1024,
             value_bytes: 4 * 1024 * 1024,
-            time: Duration::from_secs(10),
         }
+    }
+}
+
+/// When a question must have its answer, for all that work on it. Clones are not needed: it is shared.
+#[derive(Debug)]
+pub struct Deadline {
+    limit: Duration,
+    end: Instant,
+    passed: AtomicBool,
+    cancelled: AtomicBool,
+}
+
+impl Deadline {
+    /// From now on.
+    #[must_use]
+    pub fn after(limit: Duration) -> Self {
+        Self {
+            limit,
+            end: Instant::now() + limit,
+            passed: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
+        }
+    }
+
+    /// Nobody waits for the answer any more.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether to stop. Whoever is told so stops: [`Self::was_missed`] remembers it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let over = self.cancelled.load(Ordering::Relaxed) || Instant::now() >= self.end;
+        self.passed.fetch_or(over, Ordering::Relaxed);
+        over
+    }
+
+    /// Whether somebody stopped for it.
+    #[must_use]
+    pub fn was_missed(&self) -> bool {
+        self.passed.load(Ordering::Relaxed)
+    }
+
+    #[must_use]
+    pub fn limit(&self) -> Duration {
+        self.limit
     }
 }
 
 /// The answer to a question.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SqlAnswer {
-    pub columns: Vec<AnswerColumn>,
-    pub rows: Vec<Vec<Value>>,
+    /// `Any` when the values are of several types, or all NULL.
+    pub columns: Vec<Column>,
+    pub rows: Vec<Vec<Scalar>>,
     /// There were more rows than the limit.
     pub truncated: bool,
-}
-
-/// A column of an answer. `Any` when its values are of several types, or all NULL.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AnswerColumn {
-    pub name: String,
-    #[serde(rename = "type")]
-    pub kind: ColumnType,
 }
 
 /// Why a question has no answer.

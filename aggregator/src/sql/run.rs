@@ -1,20 +1,17 @@
 //! One question: a connection made for it, a statement that may only read, an answer within its limits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
+use super::messages::{Deadline, MAX_QUERY, SqlAnswer, SqlError, SqlLimits};
+use super::module;
+use super::table::Catalog;
+use crate::view::{Column, ColumnType, Scalar};
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Connection, ErrorCode, Statement};
-use serde_json::Value;
-
-use super::messages::{AnswerColumn, MAX_QUERY, SqlAnswer, SqlError, SqlLimits};
-use super::module;
-use super::table::Catalog;
-use crate::view::ColumnType;
+use tributary_shared::time::parse_rfc3339;
 
 /// Steps of SQLite's machine between two looks at the clock: well under a millisecond.
 const STEPS_A_LOOK: i32 = 10_000;
@@ -26,13 +23,17 @@ const CACHE_KIB: i64 = 16 * 1024;
 ///
 /// # Errors
 /// [`SqlError`] says what is wrong with the query, or which limit it met.
-pub fn run(catalog: Catalog, query: &str, limits: SqlLimits) -> Result<SqlAnswer, SqlError> {
+pub fn run(
+    catalog: Catalog,
+    query: &str,
+    limits: SqlLimits,
+    deadline: &Arc<Deadline>,
+) -> Result<SqlAnswer, SqlError> {
     if query.len() > MAX_QUERY {
         return Err(SqlError::TooLong { len: query.len() });
     }
-    let late = Arc::new(AtomicBool::new(false));
-    let db = open(catalog, limits, &late).map_err(SqlError::Failed)?;
-    let explain = |error| explain(error, &late, limits);
+    let db = open(catalog, limits, deadline).map_err(SqlError::Failed)?;
+    let explain = |error| explain(error, deadline, limits);
     let mut statements = Batch::new(&db, query);
     let mut statement = statements.next().map_err(explain)?.ok_or(SqlError::Empty)?;
     if !matches!(statements.next(), Ok(None)) {
@@ -52,7 +53,7 @@ pub fn run(catalog: Catalog, query: &str, limits: SqlLimits) -> Result<SqlAnswer
     Ok(answer.finish())
 }
 
-fn open(catalog: Catalog, limits: SqlLimits, late: &Arc<AtomicBool>) -> rusqlite::Result<Connection> {
+fn open(catalog: Catalog, limits: SqlLimits, deadline: &Arc<Deadline>) -> rusqlite::Result<Connection> {
     let mut db = Connection::open_in_memory()?;
     db.pragma_update(None, "trusted_schema", false)?;
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
@@ -61,13 +62,8 @@ fn open(catalog: Catalog, limits: SqlLimits, late: &Arc<AtomicBool>) -> rusqlite
     db.set_limit(Limit::SQLITE_LIMIT_LENGTH, limits.value_bytes)?;
     db.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 1)?;
     db.authorizer(Some(may))?;
-    let (began, late) = (Instant::now(), Arc::clone(late));
-    let over = move || {
-        let over = began.elapsed() >= limits.time;
-        late.fetch_or(over, Ordering::Relaxed);
-        over
-    };
-    db.progress_handler(STEPS_A_LOOK, Some(over))?;
+    let deadline = Arc::clone(deadline);
+    db.progress_handler(STEPS_A_LOOK, Some(move || deadline.is_over()))?;
     Ok(db)
 }
 
@@ -80,9 +76,11 @@ fn may(context: AuthContext<'_>) -> Authorization {
     }
 }
 
-fn explain(error: rusqlite::Error, late: &AtomicBool, limits: SqlLimits) -> SqlError {
-    if late.load(Ordering::Relaxed) {
-        return SqlError::TooSlow { limit: limits.time };
+fn explain(error: rusqlite::Error, deadline: &Deadline, limits: SqlLimits) -> SqlError {
+    if deadline.was_missed() {
+        return SqlError::TooSlow {
+            limit: deadline.limit(),
+        };
     }
     match error {
         rusqlite::Error::SqlInputError {
@@ -111,10 +109,10 @@ fn explain(error: rusqlite::Error, late: &AtomicBool, limits: SqlLimits) -> SqlE
 
 /// An answer as it grows.
 struct Answer {
-    columns: Vec<AnswerColumn>,
+    columns: Vec<Column>,
     /// The columns whose declared type says how to show their values.
     declared: Vec<bool>,
-    rows: Vec<Vec<Value>>,
+    rows: Vec<Vec<Scalar>>,
     bytes: usize,
     limits: SqlLimits,
     truncated: bool,
@@ -122,9 +120,9 @@ struct Answer {
 
 impl Answer {
     fn new(statement: &Statement<'_>, limits: SqlLimits) -> Self {
-        let columns: Vec<AnswerColumn> = statement
+        let columns: Vec<Column> = statement
             .columns()
-            .map(|column| AnswerColumn {
+            .map(|column| Column {
                 name: column.name().to_owned(),
                 kind: column.decl_type().map_or(ColumnType::Any, kind_of),
             })
@@ -151,16 +149,17 @@ impl Answer {
         let mut values = Vec::with_capacity(self.columns.len());
         for at in 0..self.columns.len() {
             let value = row.get_ref(at)?;
+            self.bytes += size_of::<Scalar>();
             self.bytes += match value {
                 ValueRef::Text(bytes) => bytes.len(),
                 ValueRef::Blob(bytes) => 2 * bytes.len(),
-                _ => size_of::<Value>(),
+                _ => 0,
             };
             let column = &mut self.columns[at];
             if !self.declared[at] {
                 column.kind = common(column.kind, value, self.rows.is_empty());
             }
-            values.push(to_json(value, column.kind));
+            values.push(scalar(value, column.kind));
         }
         if self.bytes > self.limits.answer_bytes {
             let limit = self.limits.answer_bytes;
@@ -211,18 +210,23 @@ fn common(known: ColumnType, value: ValueRef<'_>, first: bool) -> ColumnType {
     }
 }
 
-/// Blobs are their hexadecimal digits; what JSON has no number for is NULL.
-fn to_json(value: ValueRef<'_>, kind: ColumnType) -> Value {
+/// Blobs are their hexadecimal digits; infinities are NULL.
+fn scalar(value: ValueRef<'_>, kind: ColumnType) -> Scalar {
     match value {
-        ValueRef::Null => Value::Null,
-        ValueRef::Integer(value) if kind == ColumnType::Boolean => Value::Bool(value != 0),
-        ValueRef::Integer(value) => value.into(),
-        ValueRef::Real(value) => serde_json::Number::from_f64(value).map_or(Value::Null, Value::Number),
-        ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into_owned().into(),
-        ValueRef::Blob(bytes) => bytes
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-            .into(),
+        ValueRef::Null => Scalar::Null,
+        ValueRef::Integer(value) if kind == ColumnType::Boolean => Scalar::Bool(value != 0),
+        ValueRef::Integer(value) => Scalar::Int(value),
+        ValueRef::Real(value) => Scalar::finite(value).unwrap_or_default(),
+        ValueRef::Text(bytes) => {
+            let text = String::from_utf8_lossy(bytes);
+            match kind {
+                ColumnType::Timestamp => parse_rfc3339(&text).map_or_else(|| (&*text).into(), Scalar::Time),
+                _ => (&*text).into(),
+            }
+        }
+        ValueRef::Blob(bytes) => {
+            let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            digits.as_str().into()
+        }
     }
 }

@@ -149,12 +149,21 @@ fn catalog(rows: i64) -> Catalog {
     catalog
 }
 
-fn ask(query: &str) -> Result<SqlAnswer, SqlError> {
-    run(catalog(1_000), query, SqlLimits::default())
+fn within(time: Duration) -> Arc<Deadline> {
+    Arc::new(Deadline::after(time))
 }
 
-fn rows(query: &str) -> Vec<Vec<Value>> {
-    ask(query).unwrap_or_else(|error| panic!("{query}: {error}")).rows
+fn ask(query: &str) -> Result<SqlAnswer, SqlError> {
+    run(catalog(1_000), query, SqlLimits::default(), &within(MAX_TIME))
+}
+
+/// As JSON shows them.
+fn shown(answer: &SqlAnswer) -> Value {
+    serde_json::to_value(&answer.rows).expect("scalars are JSON")
+}
+
+fn rows(query: &str) -> Value {
+    shown(&ask(query).unwrap_or_else(|error| panic!("{query}: {error}")))
 }
 
 #[test]
@@ -173,42 +182,27 @@ fn tables_are_read_grouped_and_joined() {
         ]
     );
     assert_eq!(
-        answer.rows,
-        [
-            vec![
-                json!("2026-01-31T12:00:00.000Z"),
-                json!("a"),
-                json!(0),
-                json!(null),
-                json!(true)
-            ],
-            vec![
-                json!("2026-01-31T12:01:00.000Z"),
-                json!("b"),
-                json!(1),
-                json!(0.5),
-                json!(true)
-            ],
-        ]
+        shown(&answer),
+        json!([
+            ["2026-01-31T12:00:00.000Z", "a", 0, null, true],
+            ["2026-01-31T12:01:00.000Z", "b", 1, 0.5, true],
+        ])
     );
     assert_eq!(
         rows("SELECT site, count(*), sum(n) FROM sites GROUP BY site ORDER BY site"),
-        [
-            [json!("a"), json!(500), json!(249_500)],
-            [json!("b"), json!(500), json!(250_000)]
-        ]
+        json!([["a", 500, 249_500], ["b", 500, 250_000]])
     );
     // a bare name is the view's, events have a schema of their own
     assert_eq!(
         rows(
             "SELECT (SELECT count(*) FROM sites), (SELECT count(*) FROM events.sites), count(*) FROM readings"
         ),
-        [[json!(1_000), json!(1), json!(3)]]
+        json!([[1_000, 1, 3]])
     );
-    assert_eq!(rows("SELECT count(*) FROM \"sites \"\"x\"\"\""), [[json!(1_000)]]);
+    assert_eq!(rows("SELECT count(*) FROM \"sites \"\"x\"\"\""), json!([[1_000]]));
     let with = "WITH RECURSIVE t(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM t WHERE x < 5)
         SELECT sum(s.n) FROM t JOIN sites s ON s.n = t.x";
-    assert_eq!(rows(with), [[json!(15)]]);
+    assert_eq!(rows(with), json!([[15]]));
 }
 
 #[test]
@@ -237,9 +231,9 @@ fn a_time_range_and_a_group_reach_the_source_and_are_tested_again() {
     catalog.views.insert("w".to_owned(), Arc::new(table));
     let query = "SELECT n FROM w
         WHERE window_start >= '2026-01-31 12:02' AND window_start < '2026-01-31T13:06:00+01:00' AND site = 'b'";
-    let answer = run(catalog, query, SqlLimits::default()).expect("answered");
+    let answer = run(catalog, query, SqlLimits::default(), &within(MAX_TIME)).expect("answered");
     // the source gave all its rows: SQLite left those that were asked for
-    assert_eq!(answer.rows, [[json!(3)], [json!(5)]]);
+    assert_eq!(shown(&answer), json!([[3], [5]]));
     let narrowed = narrowed.lock().expect("one thread");
     assert_eq!(
         *narrowed,
@@ -289,7 +283,7 @@ fn mistakes_are_told_with_their_place() {
     ));
     assert!(matches!(ask("  -- nothing"), Err(SqlError::Empty)));
     assert!(matches!(ask(&" ".repeat(100_000)), Err(SqlError::TooLong { .. })));
-    assert_eq!(rows("SELECT 1;  "), [[json!(1)]], "a last semicolon is fine");
+    assert_eq!(rows("SELECT 1;  "), json!([[1]]), "a last semicolon is fine");
 }
 
 #[test]
@@ -298,9 +292,8 @@ fn limits_hold() {
         rows: 10,
         answer_bytes: 1_000,
         value_bytes: 100_000,
-        time: Duration::from_millis(200),
     };
-    let ask = |query: &str| run(catalog(1_000), query, tight);
+    let ask = |query: &str| run(catalog(1_000), query, tight, &within(Duration::from_millis(200)));
     let answer = ask("SELECT n FROM sites").expect("cut off");
     assert_eq!((answer.rows.len(), answer.truncated), (10, true));
     let answer = ask("SELECT n FROM sites LIMIT 10").expect("whole");
@@ -318,12 +311,29 @@ fn limits_hold() {
 }
 
 #[test]
+fn a_question_whose_asker_has_left_ends() {
+    let deadline = within(MAX_TIME);
+    let query = "WITH RECURSIVE t(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM t) SELECT count(*) FROM t";
+    let leaver = Arc::clone(&deadline);
+    let left = std::thread::spawn(move || leaver.cancel());
+    let ended = run(catalog(1), query, SqlLimits::default(), &deadline);
+    left.join().expect("leaves");
+    assert!(matches!(ended, Err(SqlError::TooSlow { .. })), "{ended:?}");
+}
+
+#[test]
 fn a_source_that_fails_is_named() {
     let mut catalog = Catalog::default();
     catalog
         .views
         .insert("sites".to_owned(), Arc::new(Broken(Windows::new(1))));
-    let error = run(catalog, "SELECT * FROM sites", SqlLimits::default()).expect_err("fails");
+    let error = run(
+        catalog,
+        "SELECT * FROM sites",
+        SqlLimits::default(),
+        &within(MAX_TIME),
+    )
+    .expect_err("fails");
     let text = error.to_string();
     assert!(
         text.contains("sites") && text.contains("the disk is gone"),

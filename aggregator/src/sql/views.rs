@@ -1,98 +1,68 @@
 //! A view's windows as a table, read from the engine a page at a time.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tributary_shared::time::Millis;
 
+use super::messages::Deadline;
 use super::table::{Chunk, Narrow, Scan, ScanError, Table};
+use crate::commit::LogPos;
+use crate::export::RowColumns;
 use crate::view::{Column, ColumnType, Scalar};
-use crate::window::{EngineHandle, ScanPlace, ViewInfo, WindowRow, WindowScan};
+use crate::window::{EngineHandle, ScanPlace, TimedPage, ViewInfo, WindowRow, WindowScan};
 
 /// Rows that the engine looks at for one page: it applies no batch meanwhile, and this takes about as long as one.
 const PAGE: usize = 4_096;
 
-/// What every view has beside its own columns, as the windows API shows it.
-const OF_EVERY_VIEW: [(&str, ColumnType); 5] = [
-    ("window_start", ColumnType::Timestamp),
-    ("window_end", ColumnType::Timestamp),
-    ("revision", ColumnType::Integer),
-    ("final", ColumnType::Boolean),
-    ("completeness", ColumnType::Number),
-];
-
-/// Where a column's value comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Output(usize),
-    WindowStart,
-    WindowEnd,
-    Revision,
-    Final,
-    Completeness,
-}
+/// What passes between two pages while events come in, in times that the page took.
+const REST: u32 = 9;
+/// However long a page took.
+const LONGEST_REST: Duration = Duration::from_millis(500);
 
 /// A view.
 #[derive(Debug)]
 pub struct ViewTable {
     engine: EngineHandle,
     name: String,
-    columns: Vec<Column>,
-    places: Vec<Place>,
+    columns: Arc<RowColumns>,
+    deadline: Arc<Deadline>,
 }
 
 impl ViewTable {
     #[must_use]
-    pub fn new(engine: EngineHandle, view: &ViewInfo) -> Self {
-        let (mut columns, mut places) = (Vec::new(), Vec::new());
-        for (at, column) in view.columns.iter().enumerate() {
-            columns.push(column.clone());
-            places.push(match column.name.as_str() {
-                "window_start" => Place::WindowStart,
-                "window_end" => Place::WindowEnd,
-                _ => Place::Output(at),
-            });
-        }
-        let always = [
-            Place::WindowStart,
-            Place::WindowEnd,
-            Place::Revision,
-            Place::Final,
-            Place::Completeness,
-        ];
-        for ((name, kind), place) in OF_EVERY_VIEW.into_iter().zip(always) {
-            if !columns.iter().any(|column| column.name == name) {
-                let name = name.to_owned();
-                columns.push(Column { name, kind });
-                places.push(place);
-            }
-        }
+    pub fn new(engine: EngineHandle, view: &ViewInfo, deadline: Arc<Deadline>) -> Self {
         Self {
             engine,
             name: view.name.clone(),
-            columns,
-            places,
+            columns: Arc::new(RowColumns::of(&view.columns)),
+            deadline,
         }
     }
 }
 
 impl Table for ViewTable {
     fn columns(&self) -> &[Column] {
-        &self.columns
+        self.columns.columns()
     }
 
     fn time_column(&self) -> Option<usize> {
-        self.places.iter().position(|place| *place == Place::WindowStart)
+        self.columns.window_start()
     }
 
     /// Texts only: of other types, SQLite's equality is not the engine's.
     fn narrows_by(&self, column: usize) -> bool {
-        matches!(self.places[column], Place::Output(_)) && self.columns[column].kind == ColumnType::Text
+        self.columns.is_output(column) && self.columns.columns()[column].kind == ColumnType::Text
     }
 
     fn scan(&self, narrow: Narrow) -> Box<dyn Scan> {
-        let filter = |(column, text): (usize, String)| (self.columns[column].name.clone(), text);
+        let filter = |(column, text): (usize, String)| (self.columns.columns()[column].name.clone(), text);
         Box::new(ViewScan {
             engine: self.engine.clone(),
             view: self.name.clone(),
-            places: self.places.clone(),
+            columns: Arc::clone(&self.columns),
+            deadline: Arc::clone(&self.deadline),
+            pace: Pace::default(),
             from: narrow.from,
             to: narrow.to,
             filters: narrow.equal.into_iter().map(filter).collect(),
@@ -112,7 +82,9 @@ enum Next {
 struct ViewScan {
     engine: EngineHandle,
     view: String,
-    places: Vec<Place>,
+    columns: Arc<RowColumns>,
+    deadline: Arc<Deadline>,
+    pace: Pace,
     from: Option<Millis>,
     to: Option<Millis>,
     filters: Vec<(String, String)>,
@@ -134,15 +106,20 @@ impl Scan for ViewScan {
                 after,
                 limit: PAGE,
             };
-            let page = self
+            if self.deadline.is_over() {
+                return Err(ScanError("the time is up".to_owned()));
+            }
+            self.pace.rest(self.engine.applied());
+            let TimedPage { page, took } = self
                 .engine
                 .scan_blocking(self.view.clone(), scan)
                 .map_err(|error| ScanError(error.to_string()))?;
+            self.pace.took = took;
             self.next = page.next.map_or(Next::End, Next::After);
             if !page.rows.is_empty() {
-                let places = self.places.clone();
+                let columns = Arc::clone(&self.columns);
                 return Ok(Some(Box::new(ViewRows {
-                    places,
+                    columns,
                     rows: page.rows,
                 })));
             }
@@ -150,9 +127,26 @@ impl Scan for ViewScan {
     }
 }
 
+/// Lets the engine do its own work between two pages.
+#[derive(Debug, Default)]
+struct Pace {
+    /// How long the engine was at the last page; no time before the first.
+    took: Duration,
+    applied: LogPos,
+}
+
+impl Pace {
+    /// Waits, if the engine has applied entries since the last page: then it has more to do than answer us.
+    fn rest(&mut self, applied: LogPos) {
+        if applied != std::mem::replace(&mut self.applied, applied) {
+            std::thread::sleep((REST * self.took).min(LONGEST_REST));
+        }
+    }
+}
+
 #[derive(Debug)]
 struct ViewRows {
-    places: Vec<Place>,
+    columns: Arc<RowColumns>,
     rows: Vec<WindowRow>,
 }
 
@@ -162,14 +156,6 @@ impl Chunk for ViewRows {
     }
 
     fn value(&self, row: usize, column: usize) -> Scalar {
-        let row = &self.rows[row];
-        match self.places[column] {
-            Place::Output(at) => row.values[at].clone(),
-            Place::WindowStart => row.window_start.map_or(Scalar::Null, Scalar::Time),
-            Place::WindowEnd => row.window_end.map_or(Scalar::Null, Scalar::Time),
-            Place::Revision => Scalar::Int(row.revision.cast_signed()),
-            Place::Final => Scalar::Bool(row.is_final),
-            Place::Completeness => Scalar::Float(row.completeness),
-        }
+        self.columns.value(&self.rows[row], column)
     }
 }

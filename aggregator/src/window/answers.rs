@@ -1,12 +1,13 @@
 //! Answers to what the engine's thread is asked.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 use tributary_shared::time::now_millis;
 
 use super::actor::{Go, Runner};
-use super::handle::{Coming, MAX_VIEWS, PutView, PutViewError, Question, StreamTimes, ViewInfo};
+use super::handle::{Coming, MAX_VIEWS, PutView, PutViewError, Question, StreamTimes, TimedPage, ViewInfo};
 use super::writer::{DropOrder, Order, PutOrder};
 use crate::commit::LogPos;
 use crate::view::{ViewDef, ViewOptions, ViewPlan};
@@ -26,7 +27,12 @@ impl Runner {
             }
             Question::Views { reply } => drop(reply.send(self.list())),
             Question::Windows { view, query, reply } => drop(reply.send(self.engine.windows(&view, &query))),
-            Question::Scan { view, scan, reply } => drop(reply.send(self.engine.scan(&view, &scan))),
+            Question::Scan { view, scan, reply } => {
+                let began = Instant::now();
+                let page = self.engine.scan(&view, &scan);
+                let took = began.elapsed();
+                drop(reply.send(page.map(|page| TimedPage { page, took })));
+            }
             Question::Locate {
                 stream,
                 records,

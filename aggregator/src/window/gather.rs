@@ -7,6 +7,7 @@ use tributary_shared::time::Millis;
 
 use super::cold::ColdError;
 use super::engine::Engine;
+use super::filter::Filter;
 use super::groups::Groups;
 use super::row::RowRef;
 use super::state::ViewState;
@@ -20,8 +21,8 @@ const COLD_STARTS: usize = 256;
 /// Which rows a reader wants, as far as it can be told before a row is made. What is not wanted may be left out.
 #[derive(Debug, Default)]
 pub(super) struct Wanted<'a> {
-    /// Keys by number, and texts that they must match.
-    pub keys: Vec<(usize, &'a str)>,
+    /// Keys by number, and filters that they must pass.
+    pub keys: Vec<(usize, &'a Filter<'a>)>,
     /// Rows that changed at this log position or later.
     pub since: Option<LogPos>,
     /// Rows behind this key, in the order of keys as stored.
@@ -34,7 +35,7 @@ impl Wanted<'_> {
     fn key(&self, groups: &Groups, slot: u32) -> bool {
         self.keys
             .iter()
-            .all(|(key, text)| groups.key(slot, *key).matches_text(text))
+            .all(|(key, filter)| filter.keeps(groups.key(slot, *key)))
     }
 
     fn change(&self, changed_at: LogPos) -> bool {

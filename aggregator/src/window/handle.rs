@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use serde::Serialize;
@@ -106,6 +107,13 @@ pub struct PutView {
     pub created: bool,
 }
 
+/// A page, and how long the engine was at it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimedPage {
+    pub page: ScanPage,
+    pub took: Duration,
+}
+
 /// What the engine's thread is asked.
 #[derive(Debug)]
 pub(super) enum Question {
@@ -130,7 +138,7 @@ pub(super) enum Question {
     Scan {
         view: String,
         scan: WindowScan,
-        reply: oneshot::Sender<Result<ScanPage, QueryError>>,
+        reply: oneshot::Sender<Result<TimedPage, QueryError>>,
     },
     Locate {
         stream: StreamName,
@@ -238,7 +246,7 @@ impl EngineHandle {
     ///
     /// # Errors
     /// [`WindowsError::Query`] when view or column is unknown, or the view was replaced since the page before.
-    pub fn scan_blocking(&self, view: String, scan: WindowScan) -> Result<ScanPage, WindowsError> {
+    pub fn scan_blocking(&self, view: String, scan: WindowScan) -> Result<TimedPage, WindowsError> {
         let (reply, answer) = oneshot::channel();
         self.questions
             .blocking_send(Question::Scan { view, scan, reply })

@@ -9,6 +9,7 @@ use tributary_shared::ids::{AgentId, LaneNo, SeqRange, StreamName};
 use tributary_shared::time::{Millis, to_rfc3339};
 
 use super::cold::{ColdError, WindowFacts};
+use super::place::PagePlace;
 use crate::commit::LogPos;
 use crate::view::{Column, Scalar, ViewOptions};
 
@@ -91,7 +92,7 @@ pub struct GoneRow {
 }
 
 /// Which windows to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WindowQuery {
     /// Windows that start at this time or later.
     pub from: Option<Millis>,
@@ -99,8 +100,10 @@ pub struct WindowQuery {
     pub to: Option<Millis>,
     /// At most this many rows; the newest windows are kept.
     pub limit: usize,
-    /// (column, value) pairs that must all match. The columns of the view, `window_start`, `window_end`,
-    /// `revision` and `final` can be named.
+    /// Rows behind this place only: where the page before ended.
+    pub after: Option<PagePlace>,
+    /// `(COLUMN, VALUE)` or `(COLUMN.OPERATOR, VALUE)`; see [`super::filter`]. The columns of the view, `window_start`,
+    /// `window_end`, `revision` and `final` can be named.
     pub filters: Vec<(String, String)>,
 }
 
@@ -110,6 +113,7 @@ impl Default for WindowQuery {
             from: None,
             to: None,
             limit: super::DEFAULT_WINDOW_LIMIT,
+            after: None,
             filters: Vec::new(),
         }
     }
@@ -127,6 +131,9 @@ pub struct WindowPage {
     pub windows: Vec<WindowProgress>,
     /// There are more rows than the limit.
     pub truncated: bool,
+    /// Where they go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<PagePlace>,
 }
 
 /// One group of one window. Serialized as one object: the view's columns in SELECT order, then
@@ -190,7 +197,12 @@ pub enum QueryError {
     Replaced(String),
     #[error(transparent)]
     Cold(#[from] ColdError),
-    #[error("view {view:?} has no column {column:?}; it has {known}")]
+    #[error("{parameter}: {problem}")]
+    BadFilter { parameter: String, problem: String },
+    #[error(
+        "view {view:?} has no column {column:?}; it has {known}, and beside them window_start, window_end, revision \
+         and final; operators are written COLUMN.OPERATOR=VALUE with eq, ne, lt, lte, gt, gte and prefix"
+    )]
     UnknownColumn {
         view: String,
         column: String,

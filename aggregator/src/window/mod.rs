@@ -22,6 +22,7 @@ mod cold;
 mod crash_tests;
 mod engine;
 mod fill;
+mod filter;
 mod gather;
 mod groups;
 mod handle;
@@ -32,6 +33,7 @@ mod live;
 mod load;
 mod messages;
 mod panes;
+mod place;
 mod read;
 mod restore;
 mod row;
@@ -48,7 +50,7 @@ pub use engine::Engine;
 pub use fill::Backfill;
 pub use handle::{
     Coming, EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, StreamTimes,
-    ViewInfo, WindowsError,
+    TimedPage, ViewInfo, WindowsError,
 };
 pub use live::LiveEvent;
 pub use load::VIEWS_FILE;
@@ -57,6 +59,7 @@ pub use messages::{
     ScanPage, ScanPlace, Snapshot, StateError, ViewCounters, ViewSnapshot, ViewStats, WindowChange,
     WindowHit, WindowPage, WindowProgress, WindowQuery, WindowRow, WindowScan,
 };
+pub use place::PagePlace;
 pub use saving::SnapshotSlice;
 pub use store::{LoadReport, Put, StoreError, ViewFacts, ViewStore, inspect};
 

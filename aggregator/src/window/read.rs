@@ -6,41 +6,37 @@ use tributary_shared::time::Millis;
 
 use super::clocks::Progress;
 use super::engine::Engine;
+use super::filter::{Filters, Looked};
 use super::gather::Wanted;
 use super::messages::{
     QueryError, ScanPage, ScanPlace, WindowChange, WindowPage, WindowProgress, WindowQuery, WindowRow,
     WindowScan,
 };
+use super::place::{self, PagePlace};
 use super::row::{RowRef, time};
 use super::state::ViewState;
-use crate::view::{Column, ColumnType, Expr, Leaf, Scalar, ViewPlan};
+use crate::view::{Column, ColumnType, Scalar, ViewPlan};
 
 /// Windows of a page that are told who has reported; more are not read by anybody.
 const MAX_PROGRESS: usize = 1_000;
 
-/// What a filter of a query looks at.
-#[derive(Debug, Clone, Copy)]
-enum Looked {
-    Output(usize),
-    WindowStart,
-    WindowEnd,
-    Revision,
-    Final,
-}
-
 /// The filters of a query, with what the rows' clocks say.
 struct Sieve<'a> {
     progress: Progress,
-    filters: Vec<(Looked, &'a str)>,
-    /// As much of the filters as can be told before a row is made.
-    wanted: Wanted<'a>,
+    filters: Filters<'a>,
 }
 
 impl Sieve<'_> {
     fn keeps(&self, row: &RowRef<'_>) -> bool {
-        self.filters
-            .iter()
-            .all(|(looked, text)| self.looked_at(*looked, row).matches_text(text))
+        self.filters.keep(|looked| self.looked_at(looked, row))
+    }
+
+    /// As much of the filters as can be told before a row is made.
+    fn wanted(&self, plan: &ViewPlan) -> Wanted<'_> {
+        Wanted {
+            keys: self.filters.on_keys(plan),
+            ..Wanted::default()
+        }
     }
 
     fn looked_at(&self, looked: Looked, row: &RowRef<'_>) -> Scalar {
@@ -55,23 +51,40 @@ impl Sieve<'_> {
 }
 
 impl Engine {
-    /// Reads the newest rows that a query asks for.
+    /// Reads the newest rows that a query asks for, from its place on.
     ///
     /// # Errors
-    /// [`QueryError`] when there is no such view, or it has no such column.
+    /// [`QueryError`] when there is no such view, it has no such column, or the place belongs to another view.
     pub fn windows(&self, view: &str, query: &WindowQuery) -> Result<WindowPage, QueryError> {
         let state = self.state(view)?;
         let sieve = self.sieve(state, &query.filters)?;
-        let mut rows = Vec::new();
-        let mut truncated = false;
-        for start in self.window_starts(state, query.from, query.to).rev() {
-            let window = self.window_rows(state, start, &sieve.wanted);
-            let mut found: Vec<RowRef<'_>> = window.rows().filter(|row| sieve.keeps(row)).collect();
+        let early = sieve.wanted(&state.plan);
+        let definition = place::definition(&state.plan.sql);
+        let after = query.after.as_ref();
+        if after.is_some_and(|place| place.definition != definition) {
+            return Err(QueryError::Replaced(view.to_owned()));
+        }
+        let behind = after.map(|place| place.window_start.saturating_add(1));
+        let to = [query.to, behind].into_iter().flatten().min();
+        let is_behind = |row: &RowRef<'_>| {
+            after.is_none_or(|place| {
+                row.pane_start() < place.window_start || row.compare_key(&place.key).is_gt()
+            })
+        };
+        let (mut rows, mut next, mut truncated) = (Vec::new(), None, false);
+        for start in self.window_starts(state, query.from, to).rev() {
+            let window = self.window_rows(state, start, &early);
+            let wanted = |row: &RowRef<'_>| is_behind(row) && sieve.keeps(row);
+            let mut found: Vec<RowRef<'_>> = window.rows().filter(wanted).collect();
             found.sort_unstable_by(RowRef::compare);
             let room = query.limit - rows.len();
-            truncated |= found.len() > room;
-            rows.extend(found.iter().take(room).map(|row| self.row(&sieve.progress, row)));
-            if truncated {
+            let shown = found.len().min(room);
+            rows.extend(found[..shown].iter().map(|row| self.row(&sieve.progress, row)));
+            if let Some(last) = found[..shown].last() {
+                next = Some((last.pane_start(), last.keys()));
+            }
+            if found.len() > room {
+                truncated = true;
                 break;
             }
         }
@@ -96,6 +109,11 @@ impl Engine {
             columns,
             rows,
             truncated,
+            next: next.filter(|_| truncated).map(|(window_start, key)| PagePlace {
+                window_start,
+                key,
+                definition,
+            }),
         })
     }
 
@@ -120,10 +138,9 @@ impl Engine {
                 .filter(|place| place.window_start == window_start)
                 .map(|place| &*place.key);
             let wanted = Wanted {
-                keys: sieve.wanted.keys.clone(),
                 behind,
                 most: Some(room),
-                ..Wanted::default()
+                ..sieve.wanted(&state.plan)
             };
             let window = self.window_rows(state, window_start, &wanted);
             let (found, more) = window.page(behind, room);
@@ -202,21 +219,9 @@ impl Engine {
         state: &ViewState,
         asked: &'a [(String, String)],
     ) -> Result<Sieve<'a>, QueryError> {
-        let filters = filters(&state.plan, asked)?;
-        let key = |(looked, text): &(Looked, &'a str)| match looked {
-            Looked::Output(column) => match state.plan.outputs[*column] {
-                Expr::Leaf(Leaf::Key(key)) => Some((key, *text)),
-                _ => None,
-            },
-            _ => None,
-        };
         Ok(Sieve {
             progress: self.progress(state),
-            wanted: Wanted {
-                keys: filters.iter().filter_map(key).collect(),
-                ..Wanted::default()
-            },
-            filters,
+            filters: Filters::read(&state.plan, asked)?,
         })
     }
 
@@ -240,36 +245,6 @@ impl Engine {
 fn bounds(from: Option<Millis>, to: Option<Millis>) -> (Millis, Millis) {
     let from = from.unwrap_or(Millis::MIN);
     (from, to.unwrap_or(Millis::MAX).max(from))
-}
-
-fn filters<'a>(
-    plan: &ViewPlan,
-    filters: &'a [(String, String)],
-) -> Result<Vec<(Looked, &'a str)>, QueryError> {
-    let looked = |column: &str| match plan.shown.iter().position(|shown| shown.name == column) {
-        Some(at) => Some(Looked::Output(at)),
-        None => match column {
-            "window_start" => Some(Looked::WindowStart),
-            "window_end" => Some(Looked::WindowEnd),
-            "revision" => Some(Looked::Revision),
-            "final" => Some(Looked::Final),
-            _ => None,
-        },
-    };
-    let filter = |(column, text): &'a (String, String)| match looked(column) {
-        Some(looked) => Ok((looked, text.as_str())),
-        None => Err(QueryError::UnknownColumn {
-            view: plan.name().to_owned(),
-            column: column.clone(),
-            known: plan
-                .shown
-                .iter()
-                .map(|c| c.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
-        }),
-    };
-    filters.iter().map(filter).collect()
 }
 
 /// Types of columns that only the data can tell, as far as these rows agree.

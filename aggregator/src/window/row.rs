@@ -24,6 +24,11 @@ impl RowRef<'_> {
         Evaluator::new(Mode::Typed).value(&self.plan.outputs[column], self)
     }
 
+    /// The window's start, or where a view without windows keeps its rows.
+    pub fn pane_start(&self) -> Millis {
+        self.groups.window(self.slot)
+    }
+
     /// `None` in views without windows.
     pub fn window_start(&self) -> Option<Millis> {
         (self.plan.window != WindowKind::None).then(|| self.groups.window(self.slot))
@@ -46,6 +51,20 @@ impl RowRef<'_> {
 
     pub fn revision(&self) -> u64 {
         self.groups.revision(self.slot)
+    }
+
+    /// The values that tell the row from others of its window.
+    pub fn keys(&self) -> Vec<Scalar> {
+        let keys = 0..self.plan.keys.len();
+        keys.map(|at| self.groups.key(self.slot, at).clone()).collect()
+    }
+
+    /// How the row's keys stand to those of a place; a place of fewer keys comes first.
+    pub fn compare_key(&self, place: &[Scalar]) -> Ordering {
+        let keys = (0..self.plan.keys.len()).zip(place);
+        keys.map(|(at, other)| self.groups.key(self.slot, at).total_cmp(other))
+            .find(|order| order.is_ne())
+            .unwrap_or_else(|| self.plan.keys.len().cmp(&place.len()))
     }
 
     /// The order of rows within a window: by their keys.

@@ -36,7 +36,13 @@ pub fn answer(response: &mut ureq::http::Response<ureq::Body>) -> anyhow::Result
         return Ok(json);
     }
     let told = json["error"]["message"].as_str().or(json["message"].as_str());
-    let message = format!("{} (status {status})", told.unwrap_or(&text));
+    let place = match (&json["error"]["line"], &json["error"]["column"]) {
+        (Value::Number(line), Value::Number(column)) => format!(" at line {line}, column {column}"),
+        _ => String::new(),
+    };
+    let hint = json["error"]["hint"].as_str().filter(|hint| !hint.is_empty());
+    let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
+    let message = format!("{}{place}{hint} (status {status})", told.unwrap_or(&text));
     // 403 and 409: the question was a good one
     let usage = status.is_client_error() && ![403, 409].contains(&status.as_u16());
     let status = status.as_u16();
@@ -70,6 +76,16 @@ pub mod api {
     pub fn post(api: &ApiArgs, path: &str, body: &Value) -> anyhow::Result<Value> {
         let request = http::client().post(format!("{}{path}", api.http));
         answer(&mut request.send_json(body).with_context(|| lost(api))?)
+    }
+
+    pub fn put(api: &ApiArgs, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = http::client().put(format!("{}{path}", api.http));
+        answer(&mut request.send_json(body).with_context(|| lost(api))?)
+    }
+
+    pub fn delete(api: &ApiArgs, path: &str) -> anyhow::Result<Value> {
+        let request = http::client().delete(format!("{}{path}", api.http));
+        answer(&mut request.call().with_context(|| lost(api))?)
     }
 
     pub fn patch(api: &ApiArgs, path: &str, body: &Value) -> anyhow::Result<Value> {

@@ -45,7 +45,7 @@ pub enum SchemaCommand {
 #[derive(Debug, Clone, Args)]
 pub struct ApiArgs {
     /// URL of the aggregator's API
-    #[arg(long, value_name = "URL", default_value = DEFAULT_API, value_parser = api_url)]
+    #[arg(long, alias = "url", value_name = "URL", default_value = DEFAULT_API, value_parser = api_url)]
     pub http: String,
     /// Print JSON instead of text
     #[arg(long)]

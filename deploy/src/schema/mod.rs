@@ -12,11 +12,13 @@ use serde_json::{Value, json};
 use tributary_shared::program::EXIT_USAGE;
 
 use crate::out;
-use call::{Refused, api, path, registry};
+use call::{Refused, registry};
+pub(crate) use call::{api, path};
 use cli::{
     ChangesArgs, DiffArgs, GovernArgs, InferArgs, RegisterArgs, SchemaCommand, ShowArgs, SignArgs, StepArgs,
     SubjectArgs,
 };
+pub(crate) use table::{aligned, words};
 
 /// Exit code 1 means that something is not so or failed, 2 that what was asked for is wrong.
 ///
@@ -44,7 +46,7 @@ pub fn run(command: &SchemaCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// What was wrong to ask for is told, with an exit code of its own.
-fn usage(done: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+pub(crate) fn usage(done: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     match done {
         Err(error)
             if error

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-fn words(value: &Value) -> String {
+pub fn words(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
@@ -17,7 +17,7 @@ fn rows<'a>(answer: &'a Value, key: &str) -> &'a [Value] {
 }
 
 /// Columns as wide as their widest cell.
-fn aligned(head: &[&str], lines: &[Vec<String>]) -> String {
+pub fn aligned(head: &[&str], lines: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = lines.iter().map(|line| line[column].chars().count());
         cells.chain([head[column].chars().count()]).max().unwrap_or(0)

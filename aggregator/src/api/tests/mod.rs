@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod disk_full;
+mod reading;
 mod registry;
 mod schemas;
 mod sql;

@@ -150,10 +150,10 @@ proptest! {
         let events: Vec<Event> = batches.concat();
         let expected = model(&events);
         for (view, expected) in expected.iter().enumerate() {
-            prop_assert_eq!(&rows(&bench, view), expected, "{}", views[view]);
+            prop_assert_eq!(&rows(&bench, view), expected, "{}", view);
             let followed: Rows = told.iter().filter(|((of, _), _)| *of == view)
                 .map(|((_, name), numbers)| (name.clone(), *numbers)).collect();
-            prop_assert_eq!(&followed, expected, "a subscriber of {}", views[view]);
+            prop_assert_eq!(&followed, expected, "a subscriber of {}", view);
         }
         // the crash: what was not saved comes from the log again
         drop(store);
@@ -176,7 +176,7 @@ proptest! {
             other.commit(1, 0, &record_batch(std::slice::from_ref(event), Layout::Typed));
         }
         for (view, expected) in expected.iter().enumerate() {
-            prop_assert_eq!(&rows(&other, view), expected, "{} in reverse", views[view]);
+            prop_assert_eq!(&rows(&other, view), expected, "{} in reverse", view);
         }
         for event in &events {
             locates(&bench, event, &expected)?;
@@ -281,8 +281,8 @@ fn queries_reach_every_kind_by_range_filter_and_page() {
         })
         .collect();
     bench.commit(1, 0, &record_batch(&events, Layout::Typed));
-    for view in 0..views.len() {
-        let name = format!("v{view}");
+    for (at, view) in views.iter().enumerate() {
+        let name = format!("v{at}");
         let all = bench.page(&name).rows;
         let query = WindowQuery {
             from: Some(-8 * SECOND),
@@ -297,9 +297,9 @@ fn queries_reach_every_kind_by_range_filter_and_page() {
                 .is_none_or(|start| (-8 * SECOND..4 * SECOND).contains(&start));
             inside && json!(row.value("s")) == json!("a")
         });
-        assert_eq!(some, wanted.cloned().collect::<Vec<_>>(), "{}", views[view]);
-        let one_session = view == 2;
-        assert_eq!(some.is_empty(), one_session, "{}", views[view]);
+        assert_eq!(some, wanted.cloned().collect::<Vec<_>>(), "{view}");
+        let one_session = at == 2;
+        assert_eq!(some.is_empty(), one_session, "{view}");
         let mut scan = crate::window::WindowScan {
             limit: 3,
             ..crate::window::WindowScan::default()
@@ -317,7 +317,7 @@ fn queries_reach_every_kind_by_range_filter_and_page() {
         let (mut scanned, mut all) = (scanned, all);
         scanned.sort_by_key(by_name);
         all.sort_by_key(by_name);
-        assert_eq!(scanned, all, "{}", views[view]);
+        assert_eq!(scanned, all, "{view}");
     }
     let running = json!(bench.page("v3").rows[0]);
     assert_eq!(
