@@ -133,14 +133,16 @@ impl Engine {
         let from = after.map_or(from, |place| place.window_start);
         let mut room = scan.limit;
         let mut rows = Vec::new();
+        let keys = sieve.filters.on_keys(&state.plan);
         for window_start in self.window_starts(state, Some(from), Some(to)) {
             let behind = after
                 .filter(|place| place.window_start == window_start)
                 .map(|place| &*place.key);
             let wanted = Wanted {
+                keys: keys.clone(),
                 behind,
                 most: Some(room),
-                ..sieve.wanted(&state.plan)
+                ..Wanted::default()
             };
             let window = self.window_rows(state, window_start, &wanted);
             let (found, more) = window.page(behind, room);

@@ -1,6 +1,7 @@
 //! End to end: real processes, real sockets, real disks. One program, so that the tests share what is
 //! installed and run no more at a time than the machine has processors.
 
+mod audit;
 mod bad_peers;
 mod bad_requests;
 mod browser;
