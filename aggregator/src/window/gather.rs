@@ -32,13 +32,13 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn key(&self, groups: &Groups, slot: u32) -> bool {
+    pub(super) fn key(&self, groups: &Groups, slot: u32) -> bool {
         self.keys
             .iter()
             .all(|(key, filter)| filter.keeps(groups.key(slot, *key)))
     }
 
-    fn change(&self, changed_at: LogPos) -> bool {
+    pub(super) fn change(&self, changed_at: LogPos) -> bool {
         self.since.is_none_or(|since| changed_at >= since)
     }
 }
@@ -110,6 +110,11 @@ impl Engine {
         from: Option<Millis>,
         to: Option<Millis>,
     ) -> Box<dyn DoubleEndedIterator<Item = Millis> + 'a> {
+        if let (Some(source), Some(size)) = (&state.plan.source, state.plan.window.size()) {
+            let until = to.map(|to| to.saturating_add(longest(size)));
+            let starts = self.rolled_starts(&state.plan, source, from, until, to);
+            return Box::new(starts.into_iter());
+        }
         let starts: Box<dyn DoubleEndedIterator<Item = Millis> + 'a> = match &state.plan.window {
             WindowKind::None => self.pane_starts(state, None, None),
             WindowKind::Hop { size, .. } => {
@@ -134,6 +139,10 @@ impl Engine {
         wanted: &Wanted<'_>,
     ) -> WindowRows<'a> {
         let plan = &state.plan;
+        if let Some(source) = &plan.source {
+            let parts = vec![self.rolled(plan, source, start, wanted)];
+            return WindowRows { plan, parts };
+        }
         let parts = match &plan.window {
             kind @ WindowKind::Hop { .. } => {
                 let end = kind.end(start).unwrap_or(start);
@@ -280,7 +289,7 @@ impl Engine {
 }
 
 /// The starts of all windows that hold any of these times, which rise. Within bounds.
-fn windows_over(
+pub(super) fn windows_over(
     kind: &WindowKind,
     times: impl Iterator<Item = Millis>,
     from: Option<Millis>,

@@ -36,6 +36,7 @@ mod panes;
 mod place;
 mod read;
 mod restore;
+mod rollup;
 mod row;
 mod saving;
 mod state;
