@@ -434,7 +434,7 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_told() {
-        let bad: [&[&str]; 17] = [
+        let bad: [&[&str]; 19] = [
             &["query"],
             &["query", "SELECT 1", "--format", "xlsx"],
             &["views", "put", "name"],

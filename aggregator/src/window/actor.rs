@@ -24,6 +24,7 @@ use tributary_shared::telemetry::{BatchSpan, Stage, attr, tracing_on};
 use tributary_shared::time::now_millis;
 
 use super::changes::Changes;
+use super::cold::NothingCold;
 use super::engine::Engine;
 use super::fill::{Filling, Source};
 use super::handle::{EngineError, EngineHandle, QUESTIONS, Question};
@@ -207,6 +208,8 @@ impl Runner {
             self.check_failure()?;
         }
         self.last_snapshot().await;
+        // who closes views.db last moves its log into the file, and only the writer can
+        self.engine.set_cold(Box::new(NothingCold));
         let Writer { orders, thread, .. } = self.writer;
         drop(orders);
         let ended = thread.join().await;
@@ -261,7 +264,7 @@ impl Runner {
                     // the commit thread has stopped: questions are still answered
                     None => self.source.ended = true,
                 },
-                () = std::future::ready(()), if replays && !pressed && !(has_orders && writers_turn) => {
+                () = std::future::ready(()), if replays && !pressed => {
                     self.replay_step(commit).await?;
                     self.check_failure()?;
                     writers_turn = true;

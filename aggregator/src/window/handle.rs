@@ -100,14 +100,14 @@ pub struct ViewInfo {
     /// How far the view, or what replaces it, has come in counting the log; absent when it is all counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backfill: Option<Backfill>,
-    /// What the view will be when that is done. Until then it serves what it was.
+    /// The definition that the view serves until that is done, when it is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub replaced_by: Option<Coming>,
+    pub serves: Option<Serves>,
 }
 
-/// A definition that is not served yet.
+/// A definition that is served until a newer one has caught up with the log.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Coming {
+pub struct Serves {
     pub sql: String,
     #[serde(flatten)]
     pub options: ViewOptions,

@@ -51,7 +51,7 @@ pub use cold::{ColdError, ColdGroups, WindowFacts};
 pub use engine::Engine;
 pub use fill::Backfill;
 pub use handle::{
-    Coming, EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, StreamTimes,
+    EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, Serves, StreamTimes,
     TimedPage, ViewInfo, WindowsError,
 };
 pub use live::LiveEvent;

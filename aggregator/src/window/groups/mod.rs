@@ -61,6 +61,8 @@ pub(super) struct Groups {
     sessions: Sessions,
     /// Rows that the entry ended.
     gone: Vec<GoneRow>,
+    /// A stored key was written in another form than ours.
+    rekeyed: bool,
 }
 
 /// What a window may hold.
@@ -111,6 +113,7 @@ impl Groups {
             touched: Vec::new(),
             sessions: Sessions::default(),
             gone: Vec::new(),
+            rekeyed: false,
         };
         groups.cells.iter_mut().for_each(Cells::push);
         groups
