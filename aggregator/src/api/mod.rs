@@ -20,6 +20,7 @@ mod sql;
 mod state;
 #[cfg(test)]
 mod tests;
+mod view_metrics;
 mod views;
 
 use actix_web::dev::Server;
@@ -54,6 +55,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
                 .default_service(web::to(fallback)),
         )
         .configure(operations::configure)
+        .configure(view_metrics::configure)
         .configure(crate::page::configure)
         .default_service(web::to(fallback));
 }

@@ -171,7 +171,7 @@ pub(super) struct Runner {
     pub(super) dirty: bool,
     log: LogReader,
     throughput: Arc<Throughput>,
-    changes: Changes,
+    pub(super) changes: Changes,
     applied: watch::Sender<LogPos>,
     ready: watch::Sender<bool>,
     /// A snapshot that could not be stored. No later one may be stored before it.
@@ -376,25 +376,6 @@ impl Runner {
     fn changed(&mut self, change: WindowChange) {
         if self.live.is_watched(&change.view) {
             self.changes.add(change);
-        }
-    }
-
-    /// Tells the watchers the newest state of every row that changed.
-    fn publish(&mut self) {
-        for change in self.changes.take() {
-            if !self.live.is_watched(&change.view) {
-                continue;
-            }
-            if LiveRows::is_flood(change.groups.len()) {
-                self.live.flood(&change.view, change.groups.len());
-                continue;
-            }
-            for row in self.engine.rows(&change) {
-                match serde_json::to_string(&row) {
-                    Ok(json) => self.live.row(&change.view, json),
-                    Err(error) => tracing::warn!(view = %change.view, %error, "a row cannot be shown"),
-                }
-            }
         }
     }
 

@@ -113,7 +113,7 @@ pub struct WindowPage {
 
 /// One group of one window. Serialized as one object: the view's columns in SELECT order, then
 /// `window_start`, `window_end`, `revision`, `final` and `completeness`, and `overflow` where it is true.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct WindowRow {
     pub columns: Arc<[Column]>,
     /// In the order of `columns`.
@@ -125,6 +125,8 @@ pub struct WindowRow {
     pub revision: u64,
     /// The log position of the row's last change.
     pub changed_at: LogPos,
+    /// Stands for the row's keys in the order of changes; not shown.
+    pub(crate) key: u64,
     /// The row stands for all groups that its window had no room for.
     pub overflow: bool,
     /// No lane is expected to change the row any more. Data that comes still does.

@@ -16,6 +16,7 @@ mod answers;
 mod cells;
 mod changes;
 mod clocks;
+mod closed;
 mod codec;
 #[cfg(test)]
 mod crash_tests;
@@ -29,14 +30,18 @@ mod live;
 mod load;
 mod messages;
 mod place;
+mod publish;
 mod read;
 mod row;
+mod since;
+mod stamp;
 mod state;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use actor::{EngineOptions, EngineThread, start};
+pub use closed::ClosedWindow;
 pub use engine::Engine;
 pub use handle::{
     EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, TimedPage, ViewInfo,
@@ -50,6 +55,8 @@ pub use messages::{
     WindowQuery, WindowRow, WindowScan,
 };
 pub use place::PagePlace;
+pub use since::{SincePage, Unknown};
+pub use stamp::{EventId, Stamp};
 pub use store::{LoadReport, StoreError, ViewFacts, ViewStore, inspect};
 
 /// Rows of one page of windows when the reader names no limit.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tributary_shared::time::Millis;
+
 use super::clocks::Progress;
 use super::engine::Engine;
 use super::filter::{Filters, Looked};
@@ -153,14 +155,24 @@ impl Engine {
             .collect()
     }
 
-    fn state(&self, view: &str) -> Result<&ViewState, QueryError> {
+    pub(super) fn state(&self, view: &str) -> Result<&ViewState, QueryError> {
         let unknown = || QueryError::UnknownView(view.to_owned());
         self.views.get(view).ok_or_else(unknown)
     }
 
-    fn progress(&self, state: &ViewState) -> Progress {
+    pub(super) fn progress(&self, state: &ViewState) -> Progress {
         self.clocks
             .progress(&state.plan.stream, &self.config, state.options.allowed_lateness)
+    }
+
+    /// How far the stream of a view is reported.
+    pub(super) fn watermark_of(&self, view: &str) -> Result<Option<Millis>, QueryError> {
+        Ok(self.progress(self.state(view)?).watermark())
+    }
+
+    /// Rows of the window that starts then.
+    pub(super) fn count_rows(&self, view: &str, start: Millis) -> Result<usize, QueryError> {
+        Ok(self.window_rows(self.state(view)?, start).rows().count())
     }
 
     fn sieve<'a>(
@@ -174,7 +186,7 @@ impl Engine {
         })
     }
 
-    fn row(&self, progress: &Progress, row: &RowRef<'_>) -> WindowRow {
+    pub(super) fn row(&self, progress: &Progress, row: &RowRef<'_>) -> WindowRow {
         let window_end = row.window_end();
         let columns = 0..row.plan.outputs.len();
         WindowRow {
@@ -183,7 +195,8 @@ impl Engine {
             window_start: row.window_start(),
             window_end,
             revision: row.revision(),
-            changed_at: row.groups.changed_at(row.slot),
+            changed_at: row.changed_at(),
+            key: row.key_hash(),
             overflow: false,
             is_final: progress.is_final(window_end),
             completeness: progress.completeness(window_end),

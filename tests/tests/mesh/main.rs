@@ -13,6 +13,7 @@ mod flow;
 mod host;
 mod kills;
 mod kills_at_work;
+mod live;
 mod namespaces;
 mod offline;
 mod raw_agent;
