@@ -185,32 +185,21 @@ impl Reader {
                     return Ok(Go::End);
                 }
             };
-            // whoever leaves while a view is being back-filled cannot know what it will have missed
-            let definition = Some(if unknown == Some(Unknown::Filling) {
-                NONE
-            } else {
-                definition
-            });
             for (stamp, row) in rows {
+                let id = EventId {
+                    stamp,
+                    definition: Some(definition),
+                };
                 match serde_json::to_string(&row) {
-                    Ok(json) => {
-                        to.send(window(Some(&EventId { stamp, definition }), &json))
-                            .await?
-                    }
+                    Ok(json) => to.send(window(Some(&id), &json)).await?,
                     Err(error) => tracing::warn!(view = self.view, %error, "a row cannot be shown"),
                 }
-                self.after = Some(EventId { stamp, definition });
+                self.after = Some(id);
             }
             if more {
                 continue;
             }
-            let now = EventId {
-                stamp: Stamp::through(through),
-                definition,
-            };
-            self.after = Some(now);
-            // rows of a view that is being back-filled change in no order: all of them are told
-            self.covered = unknown.map_or(through, |_| LogPos(0));
+            let now = self.begin_at(through, definition, unknown);
             match unknown {
                 Some(unknown) if !begins => to.send(reset(&now, unknown.reason())).await?,
                 _ if begins => {
@@ -221,6 +210,20 @@ impl Reader {
             }
             return Ok(Go::On);
         }
+    }
+
+    /// Everything that changed up to here was told, or must be read.
+    fn begin_at(&mut self, through: LogPos, definition: u32, unknown: Option<Unknown>) -> EventId {
+        // a view that is being back-filled changes in no order: all of its rows are told, and whoever leaves
+        // meanwhile cannot know what it will have missed
+        let filling = unknown == Some(Unknown::Filling);
+        let now = EventId {
+            stamp: Stamp::through(through),
+            definition: Some(if filling { NONE } else { definition }),
+        };
+        self.after = Some(now);
+        self.covered = if filling { LogPos(0) } else { through };
+        now
     }
 
     /// Tells what happens.
@@ -256,11 +259,7 @@ impl Reader {
             LiveEvent::Reset { why, .. } => {
                 let page = self.state.engine.since(self.view.clone(), None, 1).await;
                 let Ok(page) = page else { return Ok(Go::End) };
-                let now = EventId {
-                    stamp: Stamp::through(page.through),
-                    definition: Some(page.definition),
-                };
-                (self.after, self.covered) = (Some(now), page.through);
+                let now = self.begin_at(page.through, page.definition, page.unknown);
                 to.send(reset(&now, why)).await?;
                 Ok(Go::On)
             }

@@ -7,6 +7,7 @@ use tributary_shared::time::now_millis;
 
 use super::actor::{Go, Runner};
 use super::handle::{MAX_VIEWS, PutView, PutViewError, Question, TimedPage, ViewInfo};
+use super::publish::REPLACED;
 use super::store::StoreError;
 use crate::commit::LogPos;
 use crate::view::{ViewDef, ViewOptions, ViewPlan};
@@ -69,7 +70,9 @@ impl Runner {
                 applies_from: LogPos(0),
             };
             self.store.put_view(&def).map_err(PutViewError::Store)?;
-            self.engine.put_view_with(Arc::clone(&plan), options);
+            if self.engine.put_view_with(Arc::clone(&plan), options) && !created {
+                self.live.reset(&plan.name, REPLACED);
+            }
             self.views.insert(name, def);
             self.dirty = true;
             tracing::info!(view = %plan.name(), created, "view defined");

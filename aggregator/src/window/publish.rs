@@ -6,9 +6,7 @@ use super::place;
 use super::stamp::{EventId, in_order};
 
 /// Why watchers of a view that serves another definition from now on read it again.
-const REPLACED: &str = "the view was replaced";
-/// The same when all of the log is in it.
-const FILLED: &str = "the view has been back-filled";
+pub(super) const REPLACED: &str = "the view was replaced";
 
 impl Runner {
     /// Tells the watchers the newest state of every row that changed, in the order of the changes.

@@ -10,6 +10,7 @@ mod evolution;
 mod failing_disk;
 mod failover;
 mod flow;
+mod grafana;
 mod host;
 mod kills;
 mod kills_at_work;
