@@ -60,6 +60,7 @@ fn main() -> anyhow::Result<()> {
                 pos = pos.next();
                 engine.apply(&AppliedBatch {
                     replayed: false,
+                    range: tributary_shared::ids::SeqRange { first: 1, last: 1 },
                     pos,
                     lane: LaneNo(1),
                     agent: &agent,

@@ -3,11 +3,13 @@
 //! Only what gateways told since this process started is kept here; an agent that has not connected since is
 //! known from its lanes in the log. It grows with the number of certificates that were used, not with traffic.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use tokio::sync::watch;
 use tributary_shared::ids::{AgentId, GatewayId, LaneKey, Seq};
+use tributary_shared::metrics::{self, MetricName};
 use tributary_shared::time::{Millis, to_rfc3339};
 use tributary_shared::wire::{CheckReport, NodeReport};
 
@@ -30,7 +32,8 @@ pub struct AgentRow {
     pub held_bytes: Option<u64>,
     pub spool_bytes: Option<u64>,
     pub spool_limit: Option<u64>,
-    /// The agent's clock minus ours when its report came in; positive when the agent is ahead.
+    /// The agent's clock minus its gateway's when its report came in (minus ours where the gateway is too old to say);
+    /// positive when the agent is ahead.
     pub clock_skew_ms: Option<i64>,
     /// Lanes that the log knows of it.
     pub lanes: usize,
@@ -61,6 +64,8 @@ struct Entry {
 #[derive(Debug, Default)]
 pub struct AgentDirectory {
     entries: Mutex<HashMap<AgentId, Entry>>,
+    /// Agents that were here since this process started, and are not now.
+    away: watch::Sender<BTreeSet<AgentId>>,
 }
 
 impl AgentDirectory {
@@ -71,6 +76,22 @@ impl AgentDirectory {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<AgentId, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The agents that left, whenever that changes.
+    #[must_use]
+    pub fn away(&self) -> watch::Receiver<BTreeSet<AgentId>> {
+        self.away.subscribe()
+    }
+
+    fn tell_away(&self, entries: &HashMap<AgentId, Entry>) {
+        let gone = entries.iter().filter(|(_, entry)| entry.gateway.is_none());
+        let gone: BTreeSet<AgentId> = gone.map(|(agent, _)| agent.clone()).collect();
+        self.away.send_if_modified(|known| {
+            let changed = *known != gone;
+            *known = gone;
+            changed
+        });
     }
 
     /// An agent opened a session with a gateway. A session at another gateway is thereby over.
@@ -85,33 +106,40 @@ impl AgentDirectory {
             report,
         };
         entries.insert(agent.clone(), entry);
+        self.tell_away(&entries);
     }
 
     /// A connected agent said how it is. Without a session before it, the report is not kept.
     pub fn report(&self, agent: &AgentId, report: NodeReport, at: Millis) {
         if let Some(entry) = self.lock().get_mut(agent) {
             entry.last_seen = entry.last_seen.max(at);
+            metrics::gauge(MetricName::AgentClockSkew, &[("agent", agent.as_str())])
+                .set(skew(&report, at) as f64 / 1_000.0);
             entry.report = Some((report, at));
         }
     }
 
     /// An agent left a gateway. Ignored when it has a newer session at another gateway.
     pub fn disconnected(&self, agent: &AgentId, gateway: &GatewayId, at: Millis) {
-        if let Some(entry) = self.lock().get_mut(agent)
+        let mut entries = self.lock();
+        if let Some(entry) = entries.get_mut(agent)
             && entry.gateway.as_ref() == Some(gateway)
         {
             entry.gateway = None;
             entry.last_seen = entry.last_seen.max(at);
+            self.tell_away(&entries);
         }
     }
 
     /// A gateway's own session ended: whoever was connected through it is away until told otherwise.
     pub fn gateway_lost(&self, gateway: &GatewayId) {
-        for entry in self.lock().values_mut() {
+        let mut entries = self.lock();
+        for entry in entries.values_mut() {
             if entry.gateway.as_ref() == Some(gateway) {
                 entry.gateway = None;
             }
         }
+        self.tell_away(&entries);
     }
 
     /// The lanes that agents reported since this process started.
@@ -159,6 +187,10 @@ impl AgentDirectory {
     }
 }
 
+fn skew(report: &NodeReport, at: Millis) -> i64 {
+    report.skew_ms.unwrap_or_else(|| report.now.saturating_sub(at))
+}
+
 fn row(agent: &AgentId, entry: Option<&Entry>, lanes: &[&LaneRow]) -> AgentRow {
     let committed = lanes.iter().filter_map(|lane| lane.last_committed_at).max();
     let gateway = entry.and_then(|entry| entry.gateway.clone());
@@ -178,7 +210,7 @@ fn row(agent: &AgentId, entry: Option<&Entry>, lanes: &[&LaneRow]) -> AgentRow {
         held_bytes: held(|lane| lane.held_bytes),
         spool_bytes: report.map(|(report, _)| report.spool_bytes),
         spool_limit: report.map(|(report, _)| report.spool_limit),
-        clock_skew_ms: report.map(|(report, at)| report.now.saturating_sub(*at)),
+        clock_skew_ms: report.map(|(report, at)| skew(report, *at)),
         lanes: lanes.len(),
         checks: report.map_or_else(Vec::new, |(report, _)| report.checks.clone()),
     }
@@ -254,6 +286,7 @@ mod tests {
             held_bytes: 700,
         };
         NodeReport {
+            skew_ms: None,
             now,
             spool_bytes: 4096,
             spool_limit: 8192,

@@ -1,5 +1,6 @@
 //! Wires an aggregator, from the sink to the source: stores, engine, API, and last the port for gateways.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::watch;
 use tributary_shared::identity::{Identity, Role};
+use tributary_shared::ids::AgentId;
 use tributary_shared::ready::Ready;
 
 use crate::agents::AgentDirectory;
@@ -75,6 +77,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
     actix::spawn(api);
     actix::spawn(registry_api);
     let usage = actix::spawn(save_usage(registry.clone()));
+    let away = actix::spawn(tell_away(agents.away(), engine.clone()));
 
     tokio::select! {
         () = recovered(&engine) => {}
@@ -106,6 +109,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
     engine.stop().await;
     tokio::join!(api_handle.stop(true), registry_handle.stop(true));
     usage.abort();
+    away.abort();
     let saved = tokio::task::spawn_blocking(move || registry.save_usage()).await?;
     if let Err(error) = saved {
         tracing::warn!(%error, "the last seconds of schema usage are not counted");
@@ -113,6 +117,14 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
     let committed = tokio::task::spawn_blocking(move || commit_thread.join()).await?;
     engine_thread.join().await?;
     Ok(committed?)
+}
+
+/// Watermarks do not wait for agents that left.
+async fn tell_away(mut away: watch::Receiver<BTreeSet<AgentId>>, engine: EngineHandle) {
+    while away.changed().await.is_ok() {
+        let agents = away.borrow_and_update().clone();
+        engine.set_away(agents).await;
+    }
 }
 
 async fn save_usage(registry: Registry) {

@@ -1,17 +1,19 @@
 //! The books of the mesh: streams, agents, lanes, the ledger, throughput.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tributary_shared::ids::LaneNo;
 use tributary_shared::time::{now_millis, to_rfc3339};
 
 use super::{ApiError, ApiState};
 use crate::agents::LaneAtAgent;
 use crate::commit::{CommitError, DroppedRange, LaneRow, LedgerLane, LedgerTotals, LogReader, invariants};
 use crate::throughput::SECONDS;
-use crate::window::ViewInfo;
+use crate::window::{LaneWatermark, LateLine, StreamTimes, ViewInfo};
 
 pub fn configure(service: &mut web::ServiceConfig) {
     service
@@ -60,11 +62,16 @@ async fn agents(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
 
 async fn lanes(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
     let lanes = state.read(LogReader::lanes).await?;
-    let rows: Vec<Value> = lanes.iter().map(lane_row).collect();
+    let times = state.engine.times().await?;
+    let by_lane: HashMap<LaneNo, &LaneWatermark> = times.lanes.iter().map(|time| (time.lane, time)).collect();
+    let rows: Vec<Value> = lanes
+        .iter()
+        .map(|lane| lane_row(lane, by_lane.get(&lane.lane_no).copied()))
+        .collect();
     Ok(HttpResponse::Ok().json(json!({ "lanes": rows })))
 }
 
-fn lane_row(lane: &LaneRow) -> Value {
+fn lane_row(lane: &LaneRow, time: Option<&LaneWatermark>) -> Value {
     json!({
         "lane": lane.lane_no,
         "agent": lane.key.agent,
@@ -77,13 +84,36 @@ fn lane_row(lane: &LaneRow) -> Value {
         "dropped": lane.dropped,
         "opened_at": to_rfc3339(lane.opened_at),
         "last_seen": lane.last_committed_at.map(to_rfc3339),
+        // the newest event time, and how many events were too far in the future to count for it
+        "watermark": time.and_then(|time| time.watermark).map(to_rfc3339),
+        "future_events": time.map_or(0, |time| time.future_events),
     })
+}
+
+/// Events that views did not take because they were older than the view's retention when they came.
+fn too_late(lanes: &[LedgerLane], times: &StreamTimes) -> Vec<Value> {
+    let keys: HashMap<LaneNo, &LaneRow> = lanes.iter().map(|line| (line.lane.lane_no, &line.lane)).collect();
+    let line = |(view, line): &(Arc<str>, LateLine)| {
+        let key = keys.get(&line.lane).map(|lane| &lane.key);
+        json!({
+            "view": view.as_ref(),
+            "lane": line.lane,
+            "agent": key.map(|key| &key.agent),
+            "stream": key.map(|key| &key.stream),
+            "epoch": key.map(|key| key.epoch),
+            "first_seq": line.range.first,
+            "last_seq": line.range.last,
+            "count": line.count,
+        })
+    };
+    times.too_late.iter().map(line).collect()
 }
 
 /// Where every event is. What agents still hold is as they last reported it, to this process; `null` when an
 /// agent has not reported since the aggregator started.
 async fn ledger(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
     let ledger = state.read(LogReader::ledger).await?;
+    let times = state.engine.times().await?;
     let told = state.agents.lanes();
     let mut outside = Outside::default();
     let lanes: Vec<Value> = ledger
@@ -98,6 +128,7 @@ async fn ledger(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
         "dead_open": ledger.totals.open,
         "dropped_by_reason": by_reason(ledger.lanes.iter().flat_map(|lane| &lane.dropped)),
         "dead_given_up_by_reason": by_reason(ledger.lanes.iter().flat_map(|lane| &lane.given_up)),
+        "too_late": too_late(&ledger.lanes, &times),
         "at_agents": outside,
         "balanced": violations.is_empty(),
         "violations": violations,

@@ -255,6 +255,11 @@ impl Reader {
                 }
                 Ok(Go::On)
             }
+            LiveEvent::Gone { json, .. } => {
+                to.send(Bytes::from(format!("event: gone\ndata: {json}\n\n")))
+                    .await?;
+                Ok(Go::On)
+            }
             LiveEvent::Flood { .. } => Ok(Go::Behind),
             LiveEvent::Reset { why, .. } => {
                 let page = self.state.engine.since(self.view.clone(), None, 1).await;
@@ -332,6 +337,9 @@ fn tagged_event(event: &LiveEvent) -> Bytes {
         // a view's name has no character that JSON escapes
         LiveEvent::Row { view, json, .. } => Bytes::from(format!(
             "event: window\ndata: {{\"view\":\"{view}\",\"row\":{json}}}\n\n"
+        )),
+        LiveEvent::Gone { view, json } => Bytes::from(format!(
+            "event: gone\ndata: {{\"view\":\"{view}\",\"row\":{json}}}\n\n"
         )),
         LiveEvent::Flood { rows, .. } => missed(*rows),
         LiveEvent::Reset { view, .. } => {

@@ -99,7 +99,9 @@ impl Exposition {
                 self.completeness,
                 "tributary_view_completeness{{view=\"{view}\"}} {completeness}"
             );
-            self.window(&view, row.window_end);
+            if let Some(end) = row.window_end {
+                self.window(&view, end);
+            }
         }
     }
 
@@ -247,8 +249,8 @@ mod tests {
         let rows = rows.into_iter().map(|values| WindowRow {
             columns: Arc::clone(&columns),
             values,
-            window_start: 0,
-            window_end: 60_500,
+            window_start: Some(0),
+            window_end: Some(60_500),
             ..crate::window::WindowRow::default()
         });
         ClosedWindow {

@@ -75,8 +75,8 @@ impl RowColumns {
     pub fn value(&self, row: &WindowRow, column: usize) -> Scalar {
         match self.places[column] {
             Place::Output(at) => row.values[at].clone(),
-            Place::WindowStart => Scalar::Time(row.window_start),
-            Place::WindowEnd => Scalar::Time(row.window_end),
+            Place::WindowStart => row.window_start.map_or(Scalar::Null, Scalar::Time),
+            Place::WindowEnd => row.window_end.map_or(Scalar::Null, Scalar::Time),
             Place::Revision => Scalar::Int(row.revision.cast_signed()),
             Place::Final => Scalar::Bool(row.is_final),
             Place::Completeness => Scalar::Float(row.completeness),

@@ -35,7 +35,13 @@ mod tests {
         for (name, sql) in DEFAULT_VIEWS {
             let plan = ViewPlan::compile(name, sql).expect(name);
             assert_eq!(plan.stream().as_str(), "host");
-            assert_eq!(plan.window(), WindowKind::Tumble { size: 30_000 });
+            assert_eq!(
+                *plan.window(),
+                WindowKind::Tumble {
+                    size: 30_000,
+                    zone: None
+                }
+            );
         }
     }
 }

@@ -9,7 +9,7 @@ pub use defaults::{DEFAULT_VIEWS, HOST_CPU, HOST_MEMORY};
 pub use messages::ViewDef;
 pub use options::{OptionError, ViewOptions};
 pub use tributary_sql::{
-    Column, ColumnType, MAX_SQL, MAX_VIEW_NAME, Scalar, ViewError, ViewPlan, WindowKind,
+    Column, ColumnType, DAY, MAX_SQL, MAX_VIEW_NAME, Scalar, ViewError, ViewPlan, WindowKind,
 };
 
 pub(crate) use tributary_sql::{

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tributary_shared::actors::thread::{self, WorkerThread};
-use tributary_shared::metrics::{self, Gauge, Histogram, MetricName};
+use tributary_shared::metrics::{self, Counter, Gauge, Histogram, MetricName};
 use tributary_shared::telemetry::{BatchSpan, Stage, attr, tracing_on};
 use tributary_shared::time::now_millis;
 
@@ -138,6 +138,7 @@ fn run_on_this_thread(
 #[derive(Debug)]
 struct Gauges {
     position: Gauge,
+    future_events: Counter,
     apply_seconds: Histogram,
     snapshot_seconds: Histogram,
 }
@@ -146,6 +147,7 @@ impl Gauges {
     fn new() -> Self {
         Self {
             position: metrics::gauge(MetricName::AppliedPosition, &[]),
+            future_events: metrics::counter(MetricName::FutureEvents, &[]),
             apply_seconds: metrics::histogram(MetricName::ApplySeconds, &[]),
             snapshot_seconds: metrics::histogram(MetricName::SnapshotSeconds, &[]),
         }
@@ -320,9 +322,13 @@ impl Runner {
 
     fn fold(&mut self, entry: &Committed) {
         let started = Instant::now();
+        let future = self.engine.future_events();
         for change in self.engine.apply(&batch(entry)) {
             self.changed(change);
         }
+        self.gauges
+            .future_events
+            .inc_by(self.engine.future_events() - future);
         self.gauges.apply_seconds.observe(started.elapsed().as_secs_f64());
         self.gauges.position.set(entry.pos.0 as f64);
         self.throughput.record(entry.committed_at, counts(entry));
@@ -348,6 +354,7 @@ impl Runner {
                 pos, committed_at, ..
             } = entry;
             let (lane, replayed) = (entry.header.lane(), entry.header.is_replay());
+            let range = entry.header.range();
             let key = entry.key.clone();
             // an entry of another stream only moves the view's position: spare the decoding
             let records = if key.stream == *plan.stream() {
@@ -362,6 +369,7 @@ impl Runner {
                 agent,
                 stream,
                 committed_at,
+                range,
                 replayed,
                 records,
             };
@@ -423,6 +431,7 @@ fn batch(entry: &Committed) -> AppliedBatch<'_> {
         agent: &entry.key.agent,
         stream: &entry.key.stream,
         committed_at: entry.committed_at,
+        range: entry.header.range(),
         replayed: entry.header.is_replay(),
         records: entry.records.as_ref(),
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tributary_shared::time::now_millis;
 
 use super::actor::{Go, Runner};
-use super::handle::{MAX_VIEWS, PutView, PutViewError, Question, TimedPage, ViewInfo};
+use super::handle::{MAX_VIEWS, PutView, PutViewError, Question, StreamTimes, TimedPage, ViewInfo};
 use super::publish::REPLACED;
 use super::store::StoreError;
 use crate::commit::LogPos;
@@ -47,6 +47,13 @@ impl Runner {
                 reply,
             } => {
                 drop(reply.send(self.engine.locate(&stream, &records, row)));
+            }
+            Question::Away { agents } => self.engine.set_away(agents),
+            Question::Times { reply } => {
+                drop(reply.send(StreamTimes {
+                    lanes: self.engine.lanes(),
+                    too_late: self.engine.too_late(),
+                }));
             }
             Question::Stop => return Go::Stop,
         }

@@ -15,7 +15,12 @@ impl Changes {
     /// Adds what one batch changed. Rows of an older version of the view are forgotten.
     pub fn add(&mut self, change: WindowChange) {
         match self.by_view.get_mut(&change.view) {
-            Some(known) if known.generation == change.generation => known.groups.extend(change.groups),
+            Some(known) if known.generation == change.generation => {
+                known.groups.extend(change.groups);
+                known.windows.extend(change.windows);
+                known.since = known.since.min(change.since);
+                known.gone.extend(change.gone);
+            }
             _ => {
                 self.by_view.insert(Arc::clone(&change.view), change);
             }
@@ -32,6 +37,8 @@ impl Changes {
         for change in &mut all {
             change.groups.sort_unstable();
             change.groups.dedup();
+            change.windows.sort_unstable();
+            change.windows.dedup();
         }
         all
     }

@@ -1,20 +1,20 @@
 //! The window engine: every view's windows as a function of the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use tributary_shared::ids::{LaneNo, StreamName};
+use tributary_shared::ids::{AgentId, LaneNo, StreamName};
 use tributary_shared::time::Millis;
 
 use super::clocks::Clocks;
 use super::messages::{
-    AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, Snapshot, StateError, ViewCounters,
-    ViewStats, WindowChange, WindowHit,
+    AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, LateLine, Snapshot, StateError,
+    ViewCounters, ViewStats, WindowChange, WindowHit,
 };
-use super::state::ViewState;
+use super::state::{Applied, ViewState};
 use crate::commit::LogPos;
-use crate::view::{ViewOptions, ViewPlan};
+use crate::view::{ViewOptions, ViewPlan, WindowKind};
 
 /// All views with their windows, and the clocks of all lanes. Pure: the state after a sequence of entries
 /// depends on nothing but the entries.
@@ -31,6 +31,7 @@ pub struct Engine {
     pub(super) views: BTreeMap<Arc<str>, ViewState>,
     pub(super) clocks: Clocks,
     generations: u64,
+    future_events: u64,
 }
 
 impl Engine {
@@ -43,6 +44,7 @@ impl Engine {
             views,
             clocks,
             generations: 0,
+            future_events: 0,
         }
     }
 
@@ -112,6 +114,44 @@ impl Engine {
         self.clocks.lane(stream, lane)
     }
 
+    /// The clocks of all lanes.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<LaneWatermark> {
+        self.clocks.lanes()
+    }
+
+    /// Events since this engine began that were too far ahead of their commit to move a watermark.
+    #[must_use]
+    pub fn future_events(&self) -> u64 {
+        self.future_events
+    }
+
+    /// Which agents are known to have left: no watermark waits for them. What is folded does not depend on it.
+    pub fn set_away(&mut self, agents: BTreeSet<AgentId>) {
+        self.clocks.set_away(agents);
+    }
+
+    /// Events that were too late, by view.
+    #[must_use]
+    pub fn too_late(&self) -> Vec<(Arc<str>, LateLine)> {
+        let of = |state: &ViewState| {
+            let name = Arc::clone(&state.plan.name);
+            state
+                .late
+                .iter()
+                .map(move |line| (Arc::clone(&name), *line))
+                .collect::<Vec<_>>()
+        };
+        self.views.values().flat_map(of).collect()
+    }
+
+    /// Restores what the ledger says of events that were too late for a view.
+    pub fn restore_late(&mut self, view: &str, line: LateLine) {
+        if let Some(state) = self.views.get_mut(view) {
+            state.late.restore(line);
+        }
+    }
+
     /// Applies the next entry of the log to the clocks and to all live views. An entry at or before
     /// [`position`](Self::position) is ignored.
     pub fn apply(&mut self, batch: &AppliedBatch<'_>) -> Vec<WindowChange> {
@@ -120,7 +160,7 @@ impl Engine {
         }
         self.position = batch.pos;
         if !batch.replayed {
-            self.clocks.observe(batch, &self.config);
+            self.future_events += self.clocks.observe(batch, &self.config);
         }
         let config = self.config;
         let live = self.views.values_mut().filter(|state| state.live);
@@ -174,7 +214,7 @@ impl Engine {
         }
         let event = records.slice(row, 1);
         let reading = self.views.values().filter(|state| state.plan.stream == *stream);
-        reading.filter_map(|state| state.locate(&event)).collect()
+        reading.flat_map(|state| state.locate(&event)).collect()
     }
 
     /// What changed since the last snapshot.
@@ -226,14 +266,23 @@ impl Engine {
 }
 
 fn change(state: &mut ViewState, batch: &AppliedBatch<'_>, config: &EngineConfig) -> Option<WindowChange> {
-    let slots = state.apply(batch, config);
-    if slots.is_empty() {
+    let Applied { slots, gone } = state.apply(batch, config);
+    if slots.is_empty() && gone.is_empty() {
         return None;
     }
-    let groups = slots.into_iter().map(GroupId).collect();
+    let merged = matches!(state.plan.window, WindowKind::Hop { .. });
+    let panes = slots
+        .iter()
+        .filter(|_| merged)
+        .map(|slot| state.groups.window(*slot));
+    let windows = Engine::windows_over_panes(&state.plan, panes.collect());
+    let groups = slots.into_iter().filter(|_| !merged).map(GroupId).collect();
     Some(WindowChange {
         view: Arc::clone(&state.plan.name),
         groups,
+        windows,
+        since: batch.pos,
+        gone,
         generation: state.generation,
     })
 }

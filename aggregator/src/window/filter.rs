@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use tributary_shared::time::{Millis, parse_rfc3339};
 
 use super::messages::QueryError;
-use crate::view::{ColumnType, Scalar, ViewPlan};
+use crate::view::{ColumnType, Expr, Leaf, Scalar, ViewPlan};
 
 /// Values of all filters of one query.
 const MAX_VALUES: usize = 1_000;
@@ -54,7 +54,7 @@ struct Wanted<'a> {
 }
 
 #[derive(Debug)]
-struct Filter<'a> {
+pub(super) struct Filter<'a> {
     looked: Looked,
     operator: Operator,
     values: Vec<Wanted<'a>>,
@@ -102,6 +102,21 @@ impl<'a> Filters<'a> {
         Ok(Self { all })
     }
 
+    /// The filters that look at keys of the groups, each with the key's number.
+    pub fn on_keys(&self, plan: &ViewPlan) -> Vec<(usize, &Filter<'a>)> {
+        let key = |filter: &Filter<'_>| match filter.looked {
+            Looked::Output(column) => match plan.outputs[column] {
+                Expr::Leaf(Leaf::Key(key)) => Some(key),
+                _ => None,
+            },
+            _ => None,
+        };
+        self.all
+            .iter()
+            .filter_map(|filter| Some((key(filter)?, filter)))
+            .collect()
+    }
+
     /// Whether a row is wanted, of which `value` gives what a filter looks at.
     pub fn keep(&self, value: impl Fn(Looked) -> Scalar) -> bool {
         self.all.iter().all(|filter| filter.keeps(&value(filter.looked)))
@@ -109,7 +124,7 @@ impl<'a> Filters<'a> {
 }
 
 impl Filter<'_> {
-    fn keeps(&self, value: &Scalar) -> bool {
+    pub fn keeps(&self, value: &Scalar) -> bool {
         match self.operator {
             Operator::NotEqual => !self.values.iter().any(|wanted| value.matches_text(wanted.text)),
             operator => self.values.iter().any(|wanted| wanted.holds(operator, value)),

@@ -4,6 +4,8 @@
 //! gets its slot, then each aggregate runs over its column once. Slot 0 belongs to no group: it takes the rows
 //! that would need one group more than the bound allows, so that the inner loops need no test for them.
 
+mod sessions;
+
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 
@@ -13,13 +15,19 @@ use tributary_shared::time::Millis;
 use super::cells::Cells;
 use super::codec::{KEY_FORMAT, Reader, STATE_FORMAT, STATE_FORMAT_1, put_scalar, put_u64};
 use super::keys::{Interner, KeyCodes, KeyRef};
-use super::messages::{GroupState, StateError};
+use super::messages::{GoneRow, GroupName, GroupState, StateError};
+use super::panes::pane_codes;
 use crate::commit::LogPos;
-use crate::view::{CellSpec, Mode, Scalar, Vector};
+use crate::view::{CellSpec, Mode, Scalar, Vector, WindowKind};
+
+pub(super) use sessions::SessionRules;
+use sessions::Sessions;
 
 /// The slot of rows that found no room.
 const OVERFLOW: u32 = 0;
 const UNKNOWN: u32 = u32::MAX;
+/// The window of a slot that no group has.
+const FREE: Millis = Millis::MIN;
 /// A batch's groups are looked up in a plain array while it has at most so many places per row.
 const DIRECT_PER_ROW: usize = 8;
 const DIRECT_MIN: usize = 4096;
@@ -43,6 +51,11 @@ pub(super) struct Groups {
     touched: Vec<u32>,
     /// A stored key was written in another form than ours: all groups must be stored anew.
     rekeyed: bool,
+    sessions: Sessions,
+    /// Rows that the present batch ended.
+    gone: Vec<GoneRow>,
+    /// Stored groups that are no more.
+    removed: Vec<GroupName>,
 }
 
 /// What a view may hold.
@@ -87,6 +100,9 @@ impl Groups {
             pos: LogPos(0),
             touched: Vec::new(),
             rekeyed: false,
+            sessions: Sessions::default(),
+            gone: Vec::new(),
+            removed: Vec::new(),
         };
         groups.cells.iter_mut().for_each(Cells::push);
         groups.push_slot(0, &vec![0; keys]);
@@ -95,7 +111,7 @@ impl Groups {
 
     /// Groups, without the overflow.
     pub(super) fn len(&self) -> usize {
-        self.heads.len() - 1
+        self.heads.len() - 1 - self.sessions.free()
     }
 
     pub(super) fn window_count(&self) -> usize {
@@ -116,7 +132,8 @@ impl Groups {
     }
 
     pub(super) fn contains(&self, slot: u32) -> bool {
-        slot != OVERFLOW && (slot as usize) < self.heads.len()
+        let head = self.heads.get(slot as usize);
+        slot != OVERFLOW && head.is_some_and(|head| head.window != FREE)
     }
 
     pub(super) fn window(&self, slot: u32) -> Millis {
@@ -150,14 +167,15 @@ impl Groups {
     pub(super) fn assign(
         &mut self,
         times: &[Millis],
-        size: Millis,
+        window: &WindowKind,
         columns: &[KeyCodes],
         pos: LogPos,
         bounds: &Bounds,
     ) -> (Vec<u32>, u64) {
         self.pos = pos;
         self.touched.clear();
-        let (window_codes, windows) = window_codes(times, size);
+        self.gone.clear();
+        let (window_codes, windows) = pane_codes(times, window);
         let ids = columns
             .iter()
             .map(|column| vec![UNKNOWN; column.radix()])
@@ -210,6 +228,18 @@ impl Groups {
     /// Folds a column into an aggregate.
     pub(super) fn update(&mut self, cell: usize, slots: &[u32], values: &Vector, mode: Mode) {
         self.cells[cell].update(slots, values, mode);
+    }
+
+    /// The key values of a slot.
+    pub(super) fn keys(&self, slot: u32) -> Vec<Scalar> {
+        (0..self.interners.len())
+            .map(|at| self.key(slot, at).clone())
+            .collect()
+    }
+
+    /// Rows that the last batch ended.
+    pub(super) fn take_gone(&mut self) -> Vec<GoneRow> {
+        std::mem::take(&mut self.gone)
     }
 
     /// Slots that the last batch changed, each once.
@@ -297,19 +327,12 @@ impl Groups {
         slot
     }
 
-    /// Adds a group of other cells of the same kinds to the group of this window and key, which is made if it is
-    /// not there. Returns its slot. Revisions add up; the newest change counts.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "of windows that are made of panes or of another view")
-    )]
-    pub(super) fn merge_group(&mut self, window: Millis, key: &[Scalar], source: &Self, from: u32) -> u32 {
-        let slot = self.slot_of(window, key);
+    /// Adds a group of other cells of the same kinds to a slot. Revisions add up; the newest change counts.
+    pub(super) fn merge_slot(&mut self, slot: u32, source: &Self, from: u32) {
         self.merge_head(slot, source, from);
         for (cells, other) in self.cells.iter_mut().zip(&source.cells) {
             cells.merge_from(slot, other, from);
         }
-        slot
     }
 
     /// The same for what a group has beside its cells.
@@ -373,18 +396,24 @@ impl Groups {
     /// The groups that changed since the last call, in stored form.
     pub(super) fn take_unsaved(&mut self) -> Vec<GroupState> {
         let slots = std::mem::take(&mut self.unsaved_slots);
-        slots
-            .into_iter()
-            .map(|slot| {
-                self.heads[slot as usize].unsaved = false;
-                self.encode(slot)
-            })
-            .collect()
+        let unsaved = |slot: &u32| std::mem::take(&mut self.heads[*slot as usize].unsaved);
+        let slots: Vec<u32> = slots.into_iter().filter(unsaved).collect();
+        slots.into_iter().map(|slot| self.encode(slot)).collect()
+    }
+
+    /// The stored groups that ended since the last call.
+    pub(super) fn take_removed(&mut self) -> Vec<GroupName> {
+        std::mem::take(&mut self.removed)
+    }
+
+    fn stored_key(&self, slot: u32) -> Vec<u8> {
+        let mut key = vec![KEY_FORMAT];
+        (0..self.interners.len()).for_each(|at| put_scalar(&mut key, self.key(slot, at)));
+        key
     }
 
     fn encode(&self, slot: u32) -> GroupState {
-        let mut key = vec![KEY_FORMAT];
-        (0..self.interners.len()).for_each(|at| put_scalar(&mut key, self.key(slot, at)));
+        let key = self.stored_key(slot);
         let mut state = vec![STATE_FORMAT];
         put_u64(&mut state, self.row_count(slot));
         put_u64(&mut state, self.revision(slot));
@@ -464,26 +493,4 @@ fn hash_group(hasher: &DefaultHashBuilder, window: Millis, key: &[u32]) -> u64 {
     state.write_i64(window);
     key.iter().for_each(|id| state.write_u32(*id));
     state.finish()
-}
-
-/// The start of each row's window, as a number, and the starts.
-fn window_codes(times: &[Millis], size: Millis) -> (Vec<u32>, Vec<Millis>) {
-    let mut starts: Vec<Millis> = Vec::new();
-    let mut known = hashbrown::HashMap::new();
-    // most rows fall into the window of the row before
-    let (mut start, mut code) = (Millis::MAX, 0);
-    let codes = times
-        .iter()
-        .map(|time| {
-            if !(start..start.saturating_add(size)).contains(time) {
-                start = time - time.rem_euclid(size);
-                code = *known.entry(start).or_insert_with(|| {
-                    starts.push(start);
-                    (starts.len() - 1) as u32
-                });
-            }
-            code
-        })
-        .collect();
-    (codes, starts)
 }

@@ -1,18 +1,21 @@
 //! What others hold of the engine's thread: questions go through a bounded queue and are answered between two
 //! batches; changed rows come out as broadcasts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tributary_shared::ids::StreamName;
+use tributary_shared::ids::{AgentId, StreamName};
 use tributary_shared::time::{Millis, rfc3339};
 
 use super::closed::ClosedWindow;
 use super::live::{LiveEvent, LiveRows};
-use super::messages::{QueryError, ScanPage, ViewStats, WindowHit, WindowPage, WindowQuery, WindowScan};
+use super::messages::{
+    LaneWatermark, LateLine, QueryError, ScanPage, ViewStats, WindowHit, WindowPage, WindowQuery, WindowScan,
+};
 use super::since::SincePage;
 use super::stamp::EventId;
 use super::store::StoreError;
@@ -139,7 +142,21 @@ pub(super) enum Question {
         row: usize,
         reply: oneshot::Sender<Vec<WindowHit>>,
     },
+    Away {
+        agents: BTreeSet<AgentId>,
+    },
+    Times {
+        reply: oneshot::Sender<StreamTimes>,
+    },
     Stop,
+}
+
+/// How far lanes have come, and what came too late.
+#[derive(Debug, Clone, Default)]
+pub struct StreamTimes {
+    pub lanes: Vec<LaneWatermark>,
+    /// By view.
+    pub too_late: Vec<(Arc<str>, LateLine)>,
 }
 
 /// A handle on the engine's thread; clones share its queue.
@@ -284,6 +301,20 @@ impl EngineHandle {
             reply,
         })
         .await
+    }
+
+    /// How far lanes have come in event time, and which events came too late.
+    ///
+    /// # Errors
+    /// [`EngineStopped`].
+    pub async fn times(&self) -> Result<StreamTimes, EngineStopped> {
+        self.ask(|reply| Question::Times { reply }).await
+    }
+
+    /// Says which agents have left: no watermark waits for them.
+    pub async fn set_away(&self, agents: BTreeSet<AgentId>) {
+        // when the engine has ended there are no watermarks
+        let _ = self.questions.send(Question::Away { agents }).await;
     }
 
     /// Rows of one view, as they change. Ends when the view is dropped.

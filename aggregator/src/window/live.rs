@@ -25,6 +25,8 @@ pub enum LiveEvent {
     },
     /// This many rows of a view changed at once, more than anybody can follow: read them instead.
     Flood { view: Arc<str>, rows: u64 },
+    /// A row that is no more, because it became part of another.
+    Gone { view: Arc<str>, json: String },
     /// The rows that a watcher knows are worth nothing any more: read them again.
     Reset { view: Arc<str>, why: &'static str },
 }
@@ -94,6 +96,11 @@ impl LiveRows {
                 json,
             },
         );
+    }
+
+    pub fn gone(&self, view: &Arc<str>, json: String) {
+        let view = Arc::clone(view);
+        self.send(&Arc::clone(&view), LiveEvent::Gone { view, json });
     }
 
     pub fn reset(&self, view: &Arc<str>, why: &'static str) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
-use tributary_shared::ids::{AgentId, LaneNo, StreamName};
+use tributary_shared::ids::{AgentId, LaneNo, SeqRange, StreamName};
 use tributary_shared::time::{Millis, to_rfc3339};
 
 use super::place::PagePlace;
@@ -46,6 +46,8 @@ pub struct AppliedBatch<'a> {
     pub agent: &'a AgentId,
     pub stream: &'a StreamName,
     pub committed_at: Millis,
+    /// The seqs that the entry is about.
+    pub range: SeqRange,
     /// Dead letters that became valid: they amend the windows that they belong to, and say nothing of how far their lane
     /// has come.
     pub replayed: bool,
@@ -59,13 +61,29 @@ pub struct GroupId(pub(crate) u32);
 
 /// The rows of one view that one batch changed. Read them with [`super::Engine::rows`], at leisure: what is
 /// read is the newest state.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WindowChange {
     pub view: Arc<str>,
-    /// Each row once.
+    /// Each row once. Empty for views whose windows are made from others' when they are read.
     pub groups: Vec<GroupId>,
+    /// For those views: the starts of windows with changed rows, each once.
+    pub windows: Vec<Millis>,
+    /// The first log position of the changes: rows that changed there or later are meant.
+    pub since: LogPos,
+    /// Rows that are no more, because they became part of another or begin at another time now.
+    pub gone: Vec<GoneRow>,
     /// Which version of the view they belong to.
     pub(crate) generation: u64,
+}
+
+/// The name of a row that is no more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GoneRow {
+    pub window_start: Millis,
+    /// As it was.
+    pub window_end: Millis,
+    /// In the order of the view's keys.
+    pub key: Vec<Scalar>,
 }
 
 /// Which windows to read.
@@ -104,6 +122,8 @@ pub struct WindowPage {
     #[serde(serialize_with = "shared")]
     pub columns: Arc<[Column]>,
     pub rows: Vec<WindowRow>,
+    /// Of each window of the rows, newest first: who has reported past its end. Without windows there are none.
+    pub windows: Vec<WindowProgress>,
     /// There are more rows than the limit.
     pub truncated: bool,
     /// Where they go on.
@@ -118,9 +138,10 @@ pub struct WindowRow {
     pub columns: Arc<[Column]>,
     /// In the order of `columns`.
     pub values: Vec<Scalar>,
-    pub window_start: Millis,
+    /// `None` in views without windows.
+    pub window_start: Option<Millis>,
     /// Exclusive.
-    pub window_end: Millis,
+    pub window_end: Option<Millis>,
     /// 1 at first, then 1 more for each batch that changed the row.
     pub revision: u64,
     /// The log position of the row's last change.
@@ -152,8 +173,8 @@ impl Serialize for WindowRow {
                 map.serialize_entry(&column.name, value)?;
             }
         }
-        map.serialize_entry("window_start", &to_rfc3339(self.window_start))?;
-        map.serialize_entry("window_end", &to_rfc3339(self.window_end))?;
+        map.serialize_entry("window_start", &self.window_start.map(to_rfc3339))?;
+        map.serialize_entry("window_end", &self.window_end.map(to_rfc3339))?;
         map.serialize_entry("revision", &self.revision)?;
         map.serialize_entry("final", &self.is_final)?;
         map.serialize_entry("completeness", &self.completeness)?;
@@ -221,10 +242,11 @@ pub struct ScanPage {
 pub struct WindowHit {
     #[serde(serialize_with = "shared")]
     pub view: Arc<str>,
-    #[serde(with = "tributary_shared::time::rfc3339")]
-    pub window_start: Millis,
-    #[serde(with = "tributary_shared::time::rfc3339")]
-    pub window_end: Millis,
+    /// `None` in views without windows.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub window_start: Option<Millis>,
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub window_end: Option<Millis>,
     /// The group key by column.
     pub group: serde_json::Map<String, serde_json::Value>,
 }
@@ -237,6 +259,8 @@ pub struct ViewCounters {
     pub applied: u64,
     /// Events that would have needed one group more than the bound allows.
     pub overflowed: u64,
+    /// Events that were older than the retention when they came. The ledger says of which lanes.
+    pub too_late: u64,
     /// Events without a usable value in the view's time column.
     pub without_time: u64,
     /// Operations that gave NULL: division by zero, overflow, a cast that does not fit.
@@ -264,10 +288,37 @@ pub struct ViewStats {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneWatermark {
     pub lane: LaneNo,
+    /// `None` when a version stored it that did not note it.
+    pub agent: Option<AgentId>,
     pub stream: StreamName,
     /// Highest event time; `None` before the first valid row.
     pub watermark: Option<Millis>,
     pub last_commit: Millis,
+    /// Events that were too far ahead of their commit to move the watermark.
+    pub future_events: u64,
+}
+
+/// Events of one lane that one view did not take, because they were older than its retention when they came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LateLine {
+    pub lane: LaneNo,
+    /// Where the first batch with such events begins, and the last one ends.
+    pub range: SeqRange,
+    pub count: u64,
+}
+
+/// How many agents have reported past a window's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WindowProgress {
+    #[serde(with = "tributary_shared::time::rfc3339")]
+    pub window_start: Millis,
+    #[serde(with = "tributary_shared::time::rfc3339")]
+    pub window_end: Millis,
+    /// Agents of the stream that committed within the allowed lateness of its newest commit.
+    pub expected: usize,
+    pub reported: usize,
+    /// Those that have not, the ones that are furthest behind first; no more than can be read.
+    pub missing: Vec<AgentId>,
 }
 
 /// What changed since the snapshot before, and the position that it belongs to. A snapshot must be saved
@@ -290,7 +341,18 @@ pub struct ViewSnapshot {
     pub reset: bool,
     pub position: LogPos,
     pub counters: ViewCounters,
+    /// Lines that changed.
+    pub late: Vec<LateLine>,
+    /// Groups that are no more. To be deleted before `groups` are put, of which one may have the name again.
+    pub removed: Vec<GroupName>,
     pub groups: Vec<GroupState>,
+}
+
+/// What a stored group is found by, within its view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupName {
+    pub window_start: Millis,
+    pub key: Vec<u8>,
 }
 
 /// One group in stored form.
@@ -310,6 +372,11 @@ pub enum StateError {
     Malformed,
     #[error("there is no such view")]
     UnknownView,
+}
+
+#[expect(clippy::ref_option, reason = "serde passes a reference")]
+fn rfc3339_or_null<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(to_rfc3339).serialize(serializer)
 }
 
 fn shared<T: ?Sized + Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {

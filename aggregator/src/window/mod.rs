@@ -26,9 +26,11 @@ mod gather;
 mod groups;
 mod handle;
 mod keys;
+mod late;
 mod live;
 mod load;
 mod messages;
+mod panes;
 mod place;
 mod publish;
 mod read;
@@ -44,15 +46,15 @@ pub use actor::{EngineOptions, EngineThread, start};
 pub use closed::ClosedWindow;
 pub use engine::Engine;
 pub use handle::{
-    EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, TimedPage, ViewInfo,
-    WindowsError,
+    EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, StreamTimes, TimedPage,
+    ViewInfo, WindowsError,
 };
 pub use live::LiveEvent;
 pub use load::VIEWS_FILE;
 pub use messages::{
-    AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, QueryError, ScanPage, ScanPlace,
-    Snapshot, StateError, ViewCounters, ViewSnapshot, ViewStats, WindowChange, WindowHit, WindowPage,
-    WindowQuery, WindowRow, WindowScan,
+    AppliedBatch, EngineConfig, GoneRow, GroupId, GroupName, GroupState, LaneWatermark, LateLine, QueryError,
+    ScanPage, ScanPlace, Snapshot, StateError, ViewCounters, ViewSnapshot, ViewStats, WindowChange,
+    WindowHit, WindowPage, WindowProgress, WindowQuery, WindowRow, WindowScan,
 };
 pub use place::PagePlace;
 pub use since::{SincePage, Unknown};

@@ -1,7 +1,11 @@
 //! Changed rows to whoever watches.
 
+use serde_json::{Value, json};
+use tributary_shared::time::to_rfc3339;
+
 use super::actor::Runner;
 use super::live::LiveRows;
+use super::messages::WindowChange;
 use super::place;
 use super::stamp::{EventId, in_order};
 
@@ -19,6 +23,7 @@ impl Runner {
                 self.live.flood(&change.view, change.groups.len());
                 continue;
             }
+            self.tell_gone(&change);
             let definition = self
                 .engine
                 .view(&change.view)
@@ -33,6 +38,22 @@ impl Runner {
                     Err(error) => tracing::warn!(view = %change.view, %error, "a row cannot be shown"),
                 }
             }
+        }
+    }
+
+    /// Rows that are no more, with their keys as the windows call shows them.
+    fn tell_gone(&self, change: &WindowChange) {
+        let Some(plan) = self.engine.view(&change.view) else {
+            return;
+        };
+        for gone in &change.gone {
+            let mut row = serde_json::Map::new();
+            for (name, key) in plan.key_names.iter().zip(&gone.key) {
+                row.insert(name.clone(), json!(key));
+            }
+            row.insert("window_start".to_owned(), to_rfc3339(gone.window_start).into());
+            row.insert("window_end".to_owned(), to_rfc3339(gone.window_end).into());
+            self.live.gone(&change.view, Value::Object(row).to_string());
         }
     }
 }

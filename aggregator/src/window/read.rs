@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use tributary_shared::time::Millis;
-
 use super::clocks::Progress;
 use super::engine::Engine;
 use super::filter::{Filters, Looked};
+use super::gather::Wanted;
 use super::messages::{
-    QueryError, ScanPage, ScanPlace, WindowChange, WindowPage, WindowQuery, WindowRow, WindowScan,
+    QueryError, ScanPage, ScanPlace, WindowChange, WindowPage, WindowProgress, WindowQuery, WindowRow,
+    WindowScan,
 };
 use super::place::{self, PagePlace};
-use super::row::RowRef;
+use super::row::{RowRef, time};
 use super::state::ViewState;
-use crate::view::{Column, ColumnType, Scalar};
+use crate::view::{Column, ColumnType, Scalar, ViewPlan};
+
+/// Windows of a page that are told who has reported; more are not read by anybody.
+const MAX_PROGRESS: usize = 1_000;
 
 /// The filters of a query, with what the rows' clocks say.
 struct Sieve<'a> {
@@ -26,13 +29,21 @@ impl Sieve<'_> {
         self.filters.keep(|looked| self.looked_at(looked, row))
     }
 
+    /// As much of the filters as can be told before a row is made.
+    fn wanted(&self, plan: &ViewPlan) -> Wanted<'_> {
+        Wanted {
+            keys: self.filters.on_keys(plan),
+            since: None,
+        }
+    }
+
     fn looked_at(&self, looked: Looked, row: &RowRef<'_>) -> Scalar {
         match looked {
             Looked::Output(column) => row.output(column),
-            Looked::WindowStart => Scalar::Time(row.window_start()),
-            Looked::WindowEnd => Scalar::Time(row.window_end()),
+            Looked::WindowStart => time(row.window_start()),
+            Looked::WindowEnd => time(row.window_end()),
             Looked::Revision => Scalar::Int(row.revision().cast_signed()),
-            Looked::Final => Scalar::Bool(self.progress.is_final(row.window_end())),
+            Looked::Final => Scalar::Bool(row.window_end().is_some_and(|end| self.progress.is_final(end))),
         }
     }
 }
@@ -45,6 +56,7 @@ impl Engine {
     pub fn windows(&self, view: &str, query: &WindowQuery) -> Result<WindowPage, QueryError> {
         let state = self.state(view)?;
         let sieve = self.sieve(state, &query.filters)?;
+        let early = sieve.wanted(&state.plan);
         let definition = place::definition(&state.plan.sql);
         let after = query.after.as_ref();
         if after.is_some_and(|place| place.definition != definition) {
@@ -54,12 +66,12 @@ impl Engine {
         let to = [query.to, behind].into_iter().flatten().min();
         let is_behind = |row: &RowRef<'_>| {
             after.is_none_or(|place| {
-                row.window_start() < place.window_start || row.compare_key(&place.key).is_gt()
+                row.pane_start() < place.window_start || row.compare_key(&place.key).is_gt()
             })
         };
         let (mut rows, mut next, mut truncated) = (Vec::new(), None, false);
         for start in self.window_starts(state, query.from, to).rev() {
-            let window = self.window_rows(state, start);
+            let window = self.window_rows(state, start, &early);
             let wanted = |row: &RowRef<'_>| is_behind(row) && sieve.keeps(row);
             let mut found: Vec<RowRef<'_>> = window.rows().filter(wanted).collect();
             found.sort_unstable_by(RowRef::compare);
@@ -67,7 +79,7 @@ impl Engine {
             let shown = found.len().min(room);
             rows.extend(found[..shown].iter().map(|row| self.row(&sieve.progress, row)));
             if let Some(last) = found[..shown].last() {
-                next = Some((last.window_start(), last.keys()));
+                next = Some((last.pane_start(), last.keys()));
             }
             if found.len() > room {
                 truncated = true;
@@ -75,7 +87,21 @@ impl Engine {
             }
         }
         let columns = typed(&state.plan.shown, &rows);
+        let spans = rows
+            .iter()
+            .filter_map(|row| Some((row.window_start?, row.window_end?)));
+        let mut windows: Vec<WindowProgress> = Vec::new();
+        for (start, end) in spans {
+            // rows of a window stand together
+            let known = windows
+                .last()
+                .is_some_and(|last| (last.window_start, last.window_end) == (start, end));
+            if !known && windows.len() < MAX_PROGRESS {
+                windows.push(sieve.progress.of_window(start, end));
+            }
+        }
         Ok(WindowPage {
+            windows,
             view: Arc::clone(&state.plan.name),
             columns,
             rows,
@@ -106,8 +132,9 @@ impl Engine {
         let mut skip = scan.after.map_or(0, |place| place.rows);
         let mut room = scan.limit;
         let mut rows = Vec::new();
+        let wanted = sieve.wanted(&state.plan);
         for window_start in self.window_starts(state, from, scan.to) {
-            let window = self.window_rows(state, window_start);
+            let window = self.window_rows(state, window_start, &wanted);
             // a window's rows are only ever added to
             let mut left = window.rows().skip(skip);
             let mut looked = 0;
@@ -150,9 +177,18 @@ impl Engine {
             .map(|group| group.0)
             .filter(|slot| state.groups.contains(*slot));
         let (plan, groups) = (state.plan.as_ref(), &state.groups);
-        slots
+        let mut rows: Vec<WindowRow> = slots
             .map(|slot| self.row(&progress, &RowRef { plan, groups, slot }))
-            .collect()
+            .collect();
+        let wanted = Wanted {
+            since: Some(change.since),
+            ..Wanted::default()
+        };
+        for start in &change.windows {
+            let window = self.window_rows(state, *start, &wanted);
+            rows.extend(window.rows().map(|row| self.row(&progress, &row)));
+        }
+        rows
     }
 
     pub(super) fn state(&self, view: &str) -> Result<&ViewState, QueryError> {
@@ -163,16 +199,6 @@ impl Engine {
     pub(super) fn progress(&self, state: &ViewState) -> Progress {
         self.clocks
             .progress(&state.plan.stream, &self.config, state.options.allowed_lateness)
-    }
-
-    /// How far the stream of a view is reported.
-    pub(super) fn watermark_of(&self, view: &str) -> Result<Option<Millis>, QueryError> {
-        Ok(self.progress(self.state(view)?).watermark())
-    }
-
-    /// Rows of the window that starts then.
-    pub(super) fn count_rows(&self, view: &str, start: Millis) -> Result<usize, QueryError> {
-        Ok(self.window_rows(self.state(view)?, start).rows().count())
     }
 
     fn sieve<'a>(
@@ -198,8 +224,8 @@ impl Engine {
             changed_at: row.changed_at(),
             key: row.key_hash(),
             overflow: false,
-            is_final: progress.is_final(window_end),
-            completeness: progress.completeness(window_end),
+            is_final: window_end.is_some_and(|end| progress.is_final(end)),
+            completeness: window_end.map_or(1.0, |end| progress.completeness(end)),
         }
     }
 }

@@ -25,12 +25,25 @@ impl RowRef<'_> {
         Evaluator::new(Mode::Typed).value(&self.plan.outputs[column], self)
     }
 
-    pub fn window_start(&self) -> Millis {
+    /// The window's start, or where a view without windows keeps its rows.
+    pub fn pane_start(&self) -> Millis {
         self.groups.window(self.slot)
     }
 
-    pub fn window_end(&self) -> Millis {
-        window_end(self.plan, self.window_start())
+    /// `None` in views without windows.
+    pub fn window_start(&self) -> Option<Millis> {
+        (self.plan.window != WindowKind::None).then(|| self.groups.window(self.slot))
+    }
+
+    /// Exclusive. `None` in views without windows.
+    pub fn window_end(&self) -> Option<Millis> {
+        match (&self.plan.window, self.plan.session_last) {
+            (WindowKind::Session { gap }, Some(last)) => match self.groups.cells(last).value(self.slot) {
+                Scalar::Time(last) => Some(last + gap),
+                _ => None,
+            },
+            (kind, _) => kind.end(self.window_start()?),
+        }
     }
 
     pub fn revision(&self) -> u64 {
@@ -50,7 +63,11 @@ impl RowRef<'_> {
 
     /// Where the row stands among all changes.
     pub fn stamp(&self) -> Stamp {
-        Stamp::new(self.changed_at(), self.window_start(), self.key_hash())
+        Stamp::new(
+            self.changed_at(),
+            self.window_start().unwrap_or_default(),
+            self.key_hash(),
+        )
     }
 
     /// The values that tell the row from others of its window.
@@ -84,8 +101,8 @@ impl Env for RowRef<'_> {
     fn leaf(&self, leaf: Leaf) -> Scalar {
         match leaf {
             Leaf::Key(at) => self.groups.key(self.slot, at).clone(),
-            Leaf::WindowStart => Scalar::Time(self.window_start()),
-            Leaf::WindowEnd => Scalar::Time(self.window_end()),
+            Leaf::WindowStart => time(self.window_start()),
+            Leaf::WindowEnd => time(self.window_end()),
             Leaf::Aggregate(at) => match self.plan.aggregates[at] {
                 // counts of events stay far below 2^63
                 Aggregate::Rows => Scalar::Int(self.groups.row_count(self.slot).cast_signed()),
@@ -98,9 +115,7 @@ impl Env for RowRef<'_> {
     }
 }
 
-/// Where a window that starts then ends.
-pub(super) fn window_end(plan: &ViewPlan, start: Millis) -> Millis {
-    match plan.window {
-        WindowKind::Tumble { size } => start + size,
-    }
+/// A time that may be missing.
+pub(super) fn time(time: Option<Millis>) -> Scalar {
+    time.map_or(Scalar::Null, Scalar::Time)
 }

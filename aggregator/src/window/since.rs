@@ -1,13 +1,15 @@
 //! What changed since a reader was last told.
 
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BinaryHeap;
 
 use super::engine::Engine;
+use super::gather::Wanted;
 use super::messages::{QueryError, WindowRow};
 use super::place;
 use super::stamp::{EventId, Stamp, in_order};
 use super::state::ViewState;
 use crate::commit::LogPos;
+use crate::view::WindowKind;
 
 /// The next rows for a reader who comes back.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,8 +34,8 @@ pub enum Unknown {
     Ahead,
     /// The view is being back-filled, in the order of the log and not of its changes.
     Filling,
-    /// Windows that changed since have left memory.
-    Cold,
+    /// Sessions that changed since may have been merged.
+    Sessions,
 }
 
 impl Unknown {
@@ -44,7 +46,7 @@ impl Unknown {
             Self::Replaced => "the view was replaced, or is back-filled since",
             Self::Ahead => "the id is ahead of the log, which was restored or is another one",
             Self::Filling => "the view is being back-filled",
-            Self::Cold => "the id is too old",
+            Self::Sessions => "sessions changed meanwhile, and some may have become part of others",
         }
     }
 }
@@ -71,21 +73,26 @@ impl Engine {
         if let Some(unknown) = self.unknown(state, &after, definition) {
             return Ok(nothing(Some(unknown)));
         }
+        // rows that became part of another leave no trace: who has heard of them must read again
+        let sessions = matches!(state.plan.window, WindowKind::Session { .. });
         let wanted = self.first_behind(state, after.stamp, limit + 1);
         let more = wanted.len() > limit;
         let cut = wanted.get(limit.saturating_sub(1)).or(wanted.last()).copied();
         let Some(cut) = cut else {
             return Ok(nothing(None));
         };
+        if sessions {
+            return Ok(nothing(Some(Unknown::Sessions)));
+        }
         // the next row, which does not come with this page, may be of the same position
         let complete = wanted
             .get(limit)
             .is_none_or(|next| next.changed_at != cut.changed_at);
-        let windows: BTreeSet<_> = wanted.iter().map(Stamp::window_start).collect();
         let progress = self.progress(state);
+        let changed = since(after.stamp);
         let mut rows = Vec::new();
-        for window in windows {
-            let found = self.window_rows(state, window);
+        for window in self.window_starts(state, None, None) {
+            let found = self.window_rows(state, window, &changed);
             let wanted = found.rows().filter(|row| {
                 let stamp = row.stamp();
                 after.stamp < stamp && stamp <= cut
@@ -114,10 +121,10 @@ impl Engine {
 
     /// The stamps of the first rows behind a stamp, in order.
     fn first_behind(&self, state: &ViewState, after: Stamp, most: usize) -> Vec<Stamp> {
-        let mut first: BinaryHeap<Stamp> = BinaryHeap::new();
+        let (changed, mut first) = (since(after), BinaryHeap::<Stamp>::new());
         for window in self.window_starts(state, None, None) {
-            let rows = self.window_rows(state, window);
-            for row in rows.rows().filter(|row| row.changed_at() >= after.changed_at) {
+            let rows = self.window_rows(state, window, &changed);
+            for row in rows.rows() {
                 let stamp = row.stamp();
                 let full = first.len() == most && first.peek().is_some_and(|last| *last <= stamp);
                 if stamp <= after || full {
@@ -130,5 +137,13 @@ impl Engine {
             }
         }
         first.into_sorted_vec()
+    }
+}
+
+/// Rows that changed at the stamp's position or later.
+fn since(stamp: Stamp) -> Wanted<'static> {
+    Wanted {
+        since: Some(stamp.changed_at),
+        ..Wanted::default()
     }
 }

@@ -33,17 +33,13 @@ impl Stamp {
     }
 
     pub(super) fn of(row: &WindowRow) -> Self {
-        Self::new(row.changed_at, row.window_start, row.key)
+        Self::new(row.changed_at, row.window_start.unwrap_or_default(), row.key)
     }
 
     /// Behind everything that changed up to a position.
     #[must_use]
     pub fn through(position: LogPos) -> Self {
         Self::new(position, Millis::MAX, u64::MAX)
-    }
-
-    pub(super) fn window_start(&self) -> Millis {
-        self.window_start
     }
 
     fn is_through(&self) -> bool {
@@ -156,7 +152,7 @@ mod tests {
     fn row(changed_at: u64, window_start: Millis) -> WindowRow {
         WindowRow {
             changed_at: LogPos(changed_at),
-            window_start,
+            window_start: Some(window_start),
             ..WindowRow::default()
         }
     }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch};
+use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch, TimestampMillisecondArray};
 use tributary_shared::time::Millis;
 
-use super::groups::{Bounds, Groups};
+use super::groups::{Bounds, Groups, SessionRules};
 use super::keys::KeyCodes;
-use super::messages::{AppliedBatch, EngineConfig, ViewCounters, ViewSnapshot, WindowHit};
+use super::late::LateLines;
+use super::messages::{AppliedBatch, EngineConfig, GoneRow, ViewCounters, ViewSnapshot, WindowHit};
 use crate::commit::LogPos;
-use crate::view::{Evaluator, Expr, Frame, Vector, ViewOptions, ViewPlan, WindowKind};
+use crate::view::{Evaluator, Expr, Frame, Scalar, Vector, ViewOptions, ViewPlan, WindowKind};
 
 #[derive(Debug)]
 pub(super) struct ViewState {
@@ -17,6 +18,7 @@ pub(super) struct ViewState {
     pub(super) options: ViewOptions,
     pub(super) groups: Groups,
     pub(super) counters: ViewCounters,
+    pub(super) late: LateLines,
     /// The groups cover the log up to here.
     pub(super) position: LogPos,
     /// Position equals the engine's: the view takes new entries as they come.
@@ -24,6 +26,14 @@ pub(super) struct ViewState {
     pub(super) generation: u64,
     /// What was stored before belongs to another definition or is unusable.
     pub(super) reset: bool,
+}
+
+/// What one entry did to a view's groups.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// Each changed group once.
+    pub slots: Vec<u32>,
+    pub gone: Vec<GoneRow>,
 }
 
 /// The rows of a batch that count, with their times.
@@ -42,6 +52,7 @@ impl ViewState {
             options,
             groups,
             counters,
+            late: LateLines::default(),
             position,
             live: false,
             generation,
@@ -49,16 +60,16 @@ impl ViewState {
         }
     }
 
-    /// Folds one log entry into the windows. Returns the changed slots.
-    pub(super) fn apply(&mut self, batch: &AppliedBatch<'_>, config: &EngineConfig) -> Vec<u32> {
+    /// Folds one log entry into the windows.
+    pub(super) fn apply(&mut self, batch: &AppliedBatch<'_>, config: &EngineConfig) -> Applied {
         // positions have no holes: what lies between was deleted before the view could see it
         self.miss_until(LogPos(batch.pos.0.saturating_sub(1)));
         self.position = batch.pos;
         match batch.records {
             Some(records) if *batch.stream == self.plan.stream && records.num_rows() > 0 => {
-                self.fold(batch.pos, records, config)
+                self.fold(batch, records, config)
             }
-            _ => Vec::new(),
+            _ => Applied::default(),
         }
     }
 
@@ -71,7 +82,8 @@ impl ViewState {
         }
     }
 
-    fn fold(&mut self, pos: LogPos, records: &RecordBatch, config: &EngineConfig) -> Vec<u32> {
+    fn fold(&mut self, batch: &AppliedBatch<'_>, records: &RecordBatch, config: &EngineConfig) -> Applied {
+        let pos = batch.pos;
         let plan = Arc::clone(&self.plan);
         let frame = Frame::bind(&plan, records);
         let (mode, evaluator) = (frame.mode, Evaluator::new(frame.mode));
@@ -81,54 +93,89 @@ impl ViewState {
             without_time,
         } = admit(&plan, frame, &evaluator);
         self.counters.without_time += without_time;
+        let (frame, times) = self.timely(batch, frame, times);
         if frame.rows == 0 {
             self.counters.arithmetic += evaluator.failures();
-            return Vec::new();
+            return Applied::default();
         }
         let keys = key_codes(&plan, &frame, &evaluator);
         let bounds = Bounds {
             groups: usize::try_from(self.options.max_groups).unwrap_or(usize::MAX),
             key_bytes: config.max_key_bytes,
         };
-        let (slots, overflowed) = self
-            .groups
-            .assign(times.values(), window_size(&plan), &keys, pos, &bounds);
+        let (slots, overflowed) = match self.session_rules() {
+            Some(rules) => self
+                .groups
+                .assign_sessions(times.values(), rules, &keys, pos, &bounds),
+            None => self
+                .groups
+                .assign(times.values(), &plan.window, &keys, pos, &bounds),
+        };
         self.counters.overflowed += overflowed;
         self.counters.applied += slots.len() as u64 - overflowed;
-        let inputs: Vec<Vector> = plan
+        let mut inputs: Vec<Vector> = plan
             .inputs
             .iter()
             .map(|input| evaluator.values(input, &frame))
             .collect();
+        if plan.session_last.is_some() {
+            let times = TimestampMillisecondArray::new(times.values().clone(), None);
+            inputs.push(Vector::Time(times));
+        }
         for (at, cell) in plan.cells.iter().enumerate() {
             self.groups.update(at, &slots, &inputs[cell.input], mode);
         }
         self.counters.arithmetic += evaluator.failures();
-        self.groups.touched().to_vec()
+        Applied {
+            slots: self.groups.touched().to_vec(),
+            gone: self.groups.take_gone(),
+        }
     }
 
-    /// The row that one event went into.
-    pub(super) fn locate(&self, event: &RecordBatch) -> Option<WindowHit> {
+    /// The rows that one event went into.
+    pub(super) fn locate(&self, event: &RecordBatch) -> Vec<WindowHit> {
         let plan = &self.plan;
         let frame = Frame::bind(plan, event);
         let evaluator = Evaluator::new(frame.mode);
         let Admitted { frame, times, .. } = admit(plan, frame, &evaluator);
-        let time = times.values().first()?;
-        let size = window_size(plan);
-        let window_start = time - time.rem_euclid(size);
+        let Some(time) = times.values().first() else {
+            return Vec::new();
+        };
         let keys = key_codes(plan, &frame, &evaluator);
-        let group = plan.key_names.iter().zip(&keys).map(|(name, key)| {
-            let value = key.value(key.codes[0]).to_scalar();
-            // a scalar is always a JSON value
-            (name.clone(), serde_json::to_value(&value).unwrap_or_default())
-        });
-        let group = group.collect();
-        Some(WindowHit {
-            view: Arc::clone(&plan.name),
-            window_start,
-            window_end: window_start + size,
-            group,
-        })
+        let keys: Vec<Scalar> = keys
+            .iter()
+            .map(|key| key.value(key.codes[0]).to_scalar())
+            .collect();
+        let windows = match self.session_rules() {
+            Some(rules) => self.groups.session_at(*time, &keys, rules).into_iter().collect(),
+            None => windows_of(plan, *time),
+        };
+        windows
+            .into_iter()
+            .map(|window| hit(plan, &keys, window))
+            .collect()
+    }
+
+    /// Leaves out what is older than the retention, and counts it. What counts as old follows from the entry alone.
+    fn timely(&mut self, batch: &AppliedBatch<'_>, frame: Frame, times: Int64Array) -> (Frame, Int64Array) {
+        let horizon = batch.committed_at.saturating_sub(self.options.retention);
+        let late = times.values().iter().filter(|time| **time < horizon).count() as u64;
+        if late == 0 || self.plan.window == WindowKind::None {
+            return (frame, times);
+        }
+        self.counters.too_late += late;
+        self.late.add(batch.lane, batch.range, late);
+        let timely: BooleanArray = times.values().iter().map(|time| Some(*time >= horizon)).collect();
+        let frame = frame.filter(&timely);
+        let times = frame.times();
+        (frame, times)
+    }
+
+    fn session_rules(&self) -> Option<SessionRules> {
+        match (&self.plan.window, self.plan.session_last) {
+            (WindowKind::Session { gap }, Some(last)) => Some(SessionRules { gap: *gap, last }),
+            _ => None,
+        }
     }
 
     pub(super) fn take_snapshot(&mut self) -> ViewSnapshot {
@@ -139,14 +186,38 @@ impl ViewState {
             reset: std::mem::take(&mut self.reset),
             position: self.position,
             counters: self.counters,
+            late: self.late.take_unsaved(),
+            removed: self.groups.take_removed(),
             groups: self.groups.take_unsaved(),
         }
     }
 }
 
-fn window_size(plan: &ViewPlan) -> Millis {
-    match plan.window {
-        WindowKind::Tumble { size } => size,
+/// A window's start and end, where it has them.
+pub(super) type Span = (Option<Millis>, Option<Millis>);
+
+/// The windows that a time falls into, of views whose windows follow from the time alone.
+pub(super) fn windows_of(plan: &ViewPlan, time: Millis) -> Vec<Span> {
+    if plan.window == WindowKind::None {
+        return vec![(None, None)];
+    }
+    let windows = plan.window.windows_of(time);
+    windows
+        .into_iter()
+        .map(|start| (Some(start), plan.window.end(start)))
+        .collect()
+}
+
+pub(super) fn hit(plan: &ViewPlan, keys: &[Scalar], (window_start, window_end): Span) -> WindowHit {
+    let group = plan.key_names.iter().zip(keys).map(|(name, value)| {
+        // a scalar is always a JSON value
+        (name.clone(), serde_json::to_value(value).unwrap_or_default())
+    });
+    WindowHit {
+        view: Arc::clone(&plan.name),
+        window_start,
+        window_end,
+        group: group.collect(),
     }
 }
 

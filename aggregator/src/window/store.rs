@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use tributary_shared::ids::{InvalidId, LaneNo, StreamName};
+use tributary_shared::ids::{AgentId, InvalidId, LaneNo, SeqRange, StreamName};
 use tributary_shared::time::Millis;
 
 use super::engine::Engine;
-use super::messages::{GroupState, LaneWatermark, Snapshot, ViewCounters, ViewSnapshot};
+use super::messages::{GroupState, LaneWatermark, LateLine, Snapshot, ViewCounters, ViewSnapshot};
 use crate::commit::LogPos;
 use crate::view::{ViewDef, ViewError, ViewOptions, ViewPlan};
 
@@ -42,9 +42,22 @@ CREATE TABLE lane_watermarks(
     lane INTEGER PRIMARY KEY,
     stream TEXT NOT NULL,
     watermark INTEGER,
-    last_commit INTEGER NOT NULL
+    last_commit INTEGER NOT NULL,
+    agent TEXT,
+    future_events INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+const TOO_LATE: &str = "
+CREATE TABLE too_late(
+    view TEXT NOT NULL,
+    lane INTEGER NOT NULL,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY(view, lane)
+) WITHOUT ROWID;
 ";
 
 /// Why views.db cannot be used.
@@ -126,6 +139,7 @@ impl ViewStore {
             0 => {
                 let tx = db.transaction()?;
                 tx.execute_batch(SCHEMA)?;
+                tx.execute_batch(TOO_LATE)?;
                 tx.pragma_update(None, "user_version", FORMAT)?;
                 tx.commit()?;
             }
@@ -166,6 +180,7 @@ impl ViewStore {
             }
         }
         tx.execute("DELETE FROM window_state WHERE view = ?1", [&def.name])?;
+        tx.execute("DELETE FROM too_late WHERE view = ?1", [&def.name])?;
         tx.execute(
             "INSERT OR REPLACE INTO view_defs(name, sql, options, created_at, applies_from, position, counters)
              VALUES (?1, ?2, ?3, ?4, ?5, 0, '{}')",
@@ -182,6 +197,7 @@ impl ViewStore {
     pub fn drop_view(&mut self, name: &str) -> Result<bool, StoreError> {
         let tx = self.db.transaction()?;
         tx.execute("DELETE FROM window_state WHERE view = ?1", [name])?;
+        tx.execute("DELETE FROM too_late WHERE view = ?1", [name])?;
         let found = tx.execute("DELETE FROM view_defs WHERE name = ?1", [name])? > 0;
         tx.commit()?;
         Ok(found)
@@ -246,6 +262,7 @@ impl ViewStore {
         let tx = self.db.transaction()?;
         tx.execute_batch(
             "DELETE FROM window_state;
+             DELETE FROM too_late;
              DELETE FROM lane_watermarks;
              UPDATE view_defs SET position = 0, counters = '{}';
              DELETE FROM meta WHERE key = 'position';",
@@ -275,14 +292,17 @@ impl ViewStore {
             save_view(&tx, view)?;
         }
         let mut lane = tx.prepare_cached(
-            "INSERT OR REPLACE INTO lane_watermarks(lane, stream, watermark, last_commit) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT OR REPLACE INTO lane_watermarks(lane, stream, watermark, last_commit, agent, future_events)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?;
         for mark in &snapshot.lanes {
             lane.execute(params![
                 mark.lane.0,
                 mark.stream.as_str(),
                 mark.watermark,
-                mark.last_commit
+                mark.last_commit,
+                mark.agent.as_ref().map(AgentId::as_str),
+                mark.future_events.cast_signed(),
             ])?;
         }
         drop(lane);
@@ -325,15 +345,18 @@ impl ViewStore {
     }
 
     fn lanes(&self) -> Result<Vec<LaneWatermark>, StoreError> {
-        let mut select = self
-            .db
-            .prepare("SELECT lane, stream, watermark, last_commit FROM lane_watermarks")?;
+        let mut select = self.db.prepare(
+            "SELECT lane, stream, watermark, last_commit, agent, future_events FROM lane_watermarks",
+        )?;
         let mut rows = select.query([])?;
         let mut lanes = Vec::new();
         while let Some(row) = rows.next()? {
             let stream = StreamName::new(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
             let (watermark, last_commit): (Option<Millis>, Millis) = (row.get(2)?, row.get(3)?);
+            let agent: Option<String> = row.get(4)?;
             lanes.push(LaneWatermark {
+                agent: agent.as_deref().map(AgentId::new).transpose()?,
+                future_events: row.get::<_, i64>(5)?.cast_unsigned(),
                 lane: LaneNo(row.get(0)?),
                 stream,
                 watermark,
@@ -341,6 +364,23 @@ impl ViewStore {
             });
         }
         Ok(lanes)
+    }
+
+    fn late(&self, view: &str) -> Result<Vec<LateLine>, StoreError> {
+        let mut select = self
+            .db
+            .prepare("SELECT lane, first_seq, last_seq, count FROM too_late WHERE view = ?1")?;
+        let lines = select.query_map([view], |row| {
+            Ok(LateLine {
+                lane: LaneNo(row.get(0)?),
+                range: SeqRange {
+                    first: row.get::<_, i64>(1)?.cast_unsigned(),
+                    last: row.get::<_, i64>(2)?.cast_unsigned(),
+                },
+                count: row.get::<_, i64>(3)?.cast_unsigned(),
+            })
+        })?;
+        Ok(lines.collect::<Result<_, _>>()?)
     }
 
     fn load_view(
@@ -372,6 +412,9 @@ impl ViewStore {
                 return Ok(Err(error));
             }
         }
+        for line in self.late(view)? {
+            engine.restore_late(view, line);
+        }
         engine.restored(view, LogPos(position.cast_unsigned()), counters);
         Ok(Ok(()))
     }
@@ -394,7 +437,12 @@ fn read_options(view: &str, text: &str) -> Result<ViewOptions, StoreError> {
 /// Views get the options that were in force before there were any to choose.
 fn upgrade(db: &mut Connection) -> Result<(), StoreError> {
     let tx = db.transaction()?;
-    tx.execute_batch("ALTER TABLE view_defs ADD COLUMN options TEXT NOT NULL DEFAULT '{}'")?;
+    tx.execute_batch(
+        "ALTER TABLE view_defs ADD COLUMN options TEXT NOT NULL DEFAULT '{}';
+         ALTER TABLE lane_watermarks ADD COLUMN agent TEXT;
+         ALTER TABLE lane_watermarks ADD COLUMN future_events INTEGER NOT NULL DEFAULT 0;",
+    )?;
+    tx.execute_batch(TOO_LATE)?;
     let options = serde_json::to_string(&ViewOptions::default()).map_err(|error| StoreError::Options {
         view: String::new(),
         error,
@@ -418,6 +466,20 @@ fn save_view(tx: &Transaction<'_>, view: &ViewSnapshot) -> Result<(), StoreError
     }
     if view.reset {
         tx.execute("DELETE FROM window_state WHERE view = ?1", [&view.view])?;
+        tx.execute("DELETE FROM too_late WHERE view = ?1", [&view.view])?;
+    }
+    let mut late = tx.prepare_cached(
+        "INSERT OR REPLACE INTO too_late(view, lane, first_seq, last_seq, count) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for line in &view.late {
+        let LateLine { lane, range, count } = line;
+        let (first, last) = (range.first.cast_signed(), range.last.cast_signed());
+        late.execute(params![view.view, lane.0, first, last, count.cast_signed()])?;
+    }
+    let mut delete =
+        tx.prepare_cached("DELETE FROM window_state WHERE view = ?1 AND window_start = ?2 AND key = ?3")?;
+    for group in &view.removed {
+        delete.execute(params![view.view, group.window_start, group.key])?;
     }
     let mut put = tx.prepare_cached(
         "INSERT OR REPLACE INTO window_state(view, window_start, key, state) VALUES (?1, ?2, ?3, ?4)",

@@ -203,6 +203,7 @@ mod tests {
             totals.dropped += lane.dropped_events().expect("small");
         }
         Ledger {
+            too_late: Vec::new(),
             lanes,
             totals,
             violations: Vec::new(),

@@ -10,9 +10,23 @@ pub struct Ledger {
     /// What the aggregator itself finds wrong.
     #[serde(default)]
     pub violations: Vec<String>,
+    /// Events that views did not take.
+    #[serde(default)]
+    pub too_late: Vec<TooLate>,
     /// The aggregator's own verdict; absent from one that gives none.
     #[serde(default)]
     pub balanced: Option<bool>,
+}
+
+/// Events of one lane that one view did not take, because they were older than its retention when they came.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct TooLate {
+    pub view: String,
+    pub lane: u64,
+    /// From where to where the batches with such events go.
+    pub first_seq: u64,
+    pub last_seq: u64,
+    pub count: u64,
 }
 
 /// One lane's line.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::messages::{Dropped, Lane, Ledger};
+use super::messages::{Dropped, Lane, Ledger, TooLate};
 
 const HEAD: [&str; 8] = [
     "lane",
@@ -48,6 +48,7 @@ pub fn render(ledger: &Ledger, violations: &[String]) -> String {
             let _ = writeln!(text, "  {events:>width$}  {reason}, {lanes}");
         }
     }
+    text.push_str(&too_late(ledger));
     text.push('\n');
     if violations.is_empty() {
         text.push_str("The books balance: mark = valid + dead + dropped for every lane.");
@@ -56,6 +57,30 @@ pub fn render(ledger: &Ledger, violations: &[String]) -> String {
         for violation in violations {
             let _ = write!(text, "\n  {violation}");
         }
+    }
+    text
+}
+
+/// What views did not take is in the books as valid all the same.
+fn too_late(ledger: &Ledger) -> String {
+    if ledger.too_late.is_empty() {
+        return String::new();
+    }
+    let mut text = "\ntoo late for a view\n".to_owned();
+    for line in &ledger.too_late {
+        let TooLate {
+            view,
+            lane,
+            first_seq,
+            last_seq,
+            count,
+        } = line;
+        let known = ledger.lanes.iter().find(|known| known.lane == *lane);
+        let lane = known.map_or_else(|| format!("lane {lane}"), Lane::name);
+        let _ = writeln!(
+            text,
+            "  {count}  {view}: {lane}, within {first_seq} to {last_seq}"
+        );
     }
     text
 }
@@ -170,6 +195,7 @@ mod tests {
             dropped: 30,
         };
         let ledger = Ledger {
+            too_late: Vec::new(),
             lanes: vec![lane(1, Some(7), Some(3)), lane(2, None, None)],
             totals,
             violations: Vec::new(),

@@ -9,7 +9,9 @@ use tributary_shared::ids::StreamName;
 use tributary_shared::metrics::{self, MetricName};
 use tributary_shared::protocol::{GatewayLink, GatewayOutput};
 use tributary_shared::time::{Monotonic, now_millis};
-use tributary_shared::wire::{BatchContent, Bye, MAX_CONTROL_FRAME, RefuseCode, SessionKey, ToAgent, frame};
+use tributary_shared::wire::{
+    BatchContent, Bye, MAX_CONTROL_FRAME, NodeReport, RefuseCode, SessionKey, ToAgent, frame,
+};
 
 use super::messages::{Admission, Admit, Ended, FromAgent, RefuseBatch, Stop};
 use crate::news::SchemaNews;
@@ -125,9 +127,13 @@ impl Session {
         self.told = Some(changes);
     }
 
-    fn report(&mut self, report: Option<tributary_shared::wire::NodeReport>, ctx: &mut Context<Self>) {
+    fn report(&mut self, report: Option<NodeReport>, ctx: &mut Context<Self>) {
         let Some(session) = self.key else { return };
         let agent = self.setup.link.agent().clone();
+        let report = report.map(|report| NodeReport {
+            skew_ms: Some(report.now.saturating_sub(now_millis())),
+            ..report
+        });
         // it changes when the agent roams: QUIC takes the session along
         let remote = self.setup.connection.remote_address().to_string();
         let software = self.software.clone();

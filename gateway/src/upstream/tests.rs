@@ -144,6 +144,7 @@ fn report(agent: &str, spool_bytes: Option<u64>) -> ReportAgent {
         remote: String::new(),
         software: String::new(),
         report: spool_bytes.map(|spool_bytes| NodeReport {
+            skew_ms: None,
             now: 0,
             spool_bytes,
             spool_limit: 1_000,

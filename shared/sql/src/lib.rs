@@ -26,6 +26,7 @@
 mod aggregate;
 mod bind;
 mod expr;
+mod from;
 mod interval;
 mod lower;
 mod messages;
@@ -37,13 +38,17 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 mod vector;
+mod window;
+mod zone;
 
 pub use aggregate::{Aggregate, CellKind, CellSpec};
 pub use bind::{Frame, Mode, Picked, Texts, Vector};
 pub use expr::{ArithOp, CastType, CompareOp, Expr, Leaf, ScalarFn};
+pub use from::Origin;
 pub use messages::{Column, ColumnType, MAX_SQL, MAX_VIEW_NAME, ViewError};
-pub use parse::WindowKind;
 pub use plan::{MAX_KEYS, ViewPlan};
 pub use predicate::Predicate;
 pub use rowwise::{Env, Evaluator};
 pub use scalar::{Scalar, integral};
+pub use window::{DAY, Grid, MAX_PANES, WindowKind};
+pub use zone::Zone;

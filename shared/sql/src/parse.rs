@@ -1,16 +1,11 @@
 //! From SQL text to one SELECT over one window function, with everything else refused by place.
 
-use sqlparser::ast::{
-    Expr as Sql, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query, Select, SetExpr,
-    Spanned, Statement, TableFactor, TableFunctionArgs, Value,
-};
+use sqlparser::ast::{Expr as Sql, ObjectName, ObjectNamePart, Query, Select, SetExpr, Spanned, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, TokenizerError};
-use tributary_shared::ids::StreamName;
-use tributary_shared::time::Millis;
 
-use super::interval::parse_interval;
+use super::from::{From, from_clause};
 use super::messages::{MAX_SQL, ViewError};
 
 /// Bounds the depth of the parsed tree, which the parser's library walks recursively.
@@ -25,7 +20,7 @@ pub(super) fn place(part: &impl Spanned) -> (u64, u64) {
     at(part.span())
 }
 
-fn at(span: Span) -> (u64, u64) {
+pub(super) fn at(span: Span) -> (u64, u64) {
     (span.start.line, span.start.column)
 }
 
@@ -38,23 +33,8 @@ pub(super) fn not_yet(place: (u64, u64), what: &str, instead: &str) -> ViewError
     )
 }
 
-fn not_in_views(place: (u64, u64), what: &str, instead: &str) -> ViewError {
+pub(super) fn not_in_views(place: (u64, u64), what: &str, instead: &str) -> ViewError {
     ViewError::new(place, format!("{what} has no place in a view"), instead)
-}
-
-/// How events fall into windows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WindowKind {
-    /// Windows of one size that follow each other without gap, aligned to the Unix epoch.
-    Tumble { size: Millis },
-}
-
-/// The FROM clause.
-#[derive(Debug, Clone)]
-pub(super) struct Source {
-    pub stream: StreamName,
-    pub time: Ident,
-    pub window: WindowKind,
 }
 
 /// The words and signs of a text of bounded length, and where it ends.
@@ -108,7 +88,7 @@ pub(super) fn parse_condition(sql: &str) -> Refused<Sql> {
 }
 
 /// Parses the text and checks its outline.
-pub(super) fn parse_select(sql: &str) -> Refused<(Select, Source)> {
+pub(super) fn parse_select(sql: &str) -> Refused<(Select, From)> {
     let (tokens, end) = tokens(sql)?;
     let mut statements = Parser::new(&DIALECT)
         .with_tokens_with_locations(tokens)
@@ -127,7 +107,7 @@ pub(super) fn parse_select(sql: &str) -> Refused<(Select, Source)> {
         _ => return Err(ViewError::new((1, 1), "a view is one SELECT", EXAMPLE)),
     };
     let select = outline(query)?;
-    let source = source(&select)?;
+    let source = from_clause(&select)?;
     Ok((select, source))
 }
 
@@ -215,135 +195,6 @@ fn check_select(select: Select) -> Refused<Select> {
         return Err(not_in_views(start, "a clause of another SQL dialect", EXAMPLE));
     }
     Ok(select)
-}
-
-/// Reads `FROM TUMBLE(stream, time column, INTERVAL '...')`.
-fn source(select: &Select) -> Refused<Source> {
-    let start = at(select.select_token.0.span);
-    let [table] = select.from.as_slice() else {
-        let found = select.from.get(1).map_or(start, place);
-        return Err(ViewError::new(
-            found,
-            "a view reads exactly one stream",
-            "FROM TUMBLE(stream, ts, INTERVAL '1 minute')",
-        ));
-    };
-    if let Some(join) = table.joins.first() {
-        return Err(not_in_views(place(join), "JOIN", "a view reads one stream"));
-    }
-    let TableFactor::Table {
-        name,
-        args,
-        alias,
-        sample,
-        with_ordinality,
-        ..
-    } = &table.relation
-    else {
-        return Err(ViewError::new(
-            place(&table.relation),
-            "FROM must name a window function",
-            FROM_HINT,
-        ));
-    };
-    if alias.is_some() || sample.is_some() || *with_ordinality {
-        return Err(not_in_views(
-            place(&table.relation),
-            "an alias or modifier behind the window function",
-            "remove it",
-        ));
-    }
-    let Some(args) = args else {
-        let message = format!("{name} must be read through a window function");
-        return Err(ViewError::new(
-            place(name),
-            message,
-            format!("FROM TUMBLE({name}, ts, INTERVAL '1 minute')"),
-        ));
-    };
-    match function_name(name).as_str() {
-        "tumble" => tumble(name, args),
-        // seam: overlapping and data-driven windows become further kinds of window
-        kind @ ("hop" | "session") => {
-            let what = format!("the window function {}", kind.to_uppercase());
-            Err(not_yet(
-                place(name),
-                &what,
-                "use TUMBLE(stream, ts, INTERVAL '1 minute')",
-            ))
-        }
-        _ => Err(ViewError::new(
-            place(name),
-            format!("there is no window function {name}"),
-            FROM_HINT,
-        )),
-    }
-}
-
-const FROM_HINT: &str = "write FROM TUMBLE(stream, ts, INTERVAL '1 minute')";
-
-fn tumble(name: &ObjectName, args: &TableFunctionArgs) -> Refused<Source> {
-    let [stream, time, size] = args.args.as_slice() else {
-        let message = format!("TUMBLE has 3 arguments, here are {}", args.args.len());
-        return Err(ViewError::new(place(name), message, FROM_HINT));
-    };
-    let stream = identifier(stream, place(name), "the stream")?;
-    let time = identifier(time, place(name), "the time column")?;
-    let quoted = format!("{stream}");
-    let stream_name = StreamName::new(&stream.value).map_err(|error| {
-        ViewError::new(
-            at(stream.span),
-            format!("{quoted} is not a stream: {}", error.rule),
-            "",
-        )
-    })?;
-    let size = interval(size, place(name))?;
-    Ok(Source {
-        stream: stream_name,
-        time,
-        window: WindowKind::Tumble { size },
-    })
-}
-
-fn identifier(arg: &FunctionArg, fallback: (u64, u64), what: &str) -> Refused<Ident> {
-    let found = match place(arg) {
-        (0, _) => fallback,
-        found => found,
-    };
-    match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(Sql::Identifier(ident))) => Ok(ident.clone()),
-        _ => {
-            let message = format!("{what} must be a name");
-            Err(ViewError::new(
-                found,
-                message,
-                "quote names with dots or dashes: \"plant-7.readings\"",
-            ))
-        }
-    }
-}
-
-fn interval(arg: &FunctionArg, fallback: (u64, u64)) -> Refused<Millis> {
-    let found = match place(arg) {
-        (0, _) => fallback,
-        found => found,
-    };
-    let hint = "write it like INTERVAL '1 minute'";
-    let wrong = || ViewError::new(found, "the window's size must be an interval", hint);
-    let FunctionArg::Unnamed(FunctionArgExpr::Expr(Sql::Interval(interval))) = arg else {
-        return Err(wrong());
-    };
-    if interval.last_field.is_some() || interval.leading_precision.is_some() {
-        return Err(wrong());
-    }
-    let Sql::Value(value) = interval.value.as_ref() else {
-        return Err(wrong());
-    };
-    let (Value::SingleQuotedString(text) | Value::Number(text, _)) = &value.value else {
-        return Err(wrong());
-    };
-    let unit = interval.leading_field.as_ref().map(ToString::to_string);
-    parse_interval(text, unit.as_deref()).map_err(|message| ViewError::new(found, message, hint))
 }
 
 /// A function's name in lower case; empty when it is qualified or computed.

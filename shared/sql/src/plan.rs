@@ -5,11 +5,13 @@ use std::sync::Arc;
 use sqlparser::ast::{Expr as Sql, GroupByExpr, Ident, Select, SelectItem, Value};
 use tributary_shared::ids::StreamName;
 
-use super::aggregate::{Aggregate, CellSpec};
+use super::aggregate::{Aggregate, CellKind, CellSpec};
 use super::expr::{Expr, Leaf};
+use super::from::Origin;
 use super::lower::{Lowering, Refused, Scope, StaticKind, shorten, start_of, window_bound};
 use super::messages::{Column, ColumnType, MAX_VIEW_NAME, ViewError};
-use super::parse::{WindowKind, not_yet, parse_select, place};
+use super::parse::{not_yet, parse_select, place};
+use super::window::WindowKind;
 
 /// Each key costs four bytes a group and a dictionary.
 pub const MAX_KEYS: usize = 16;
@@ -22,6 +24,8 @@ const RESERVED: [&str; 3] = ["revision", "final", "completeness"];
 pub struct ViewPlan {
     pub name: Arc<str>,
     pub sql: Arc<str>,
+    pub origin: Origin,
+    /// The stream that it all comes from.
     pub stream: StreamName,
     pub window: WindowKind,
     /// The time column as written.
@@ -35,6 +39,9 @@ pub struct ViewPlan {
     pub inputs: Vec<Expr>,
     pub cells: Vec<CellSpec>,
     pub aggregates: Vec<Aggregate>,
+    /// The cell that keeps the time of a session's last event. Its input is the time itself, which comes behind all
+    /// others.
+    pub session_last: Option<usize>,
     /// One expression for each of `shown`.
     pub outputs: Vec<Expr>,
     pub shown: Arc<[Column]>,
@@ -79,14 +86,26 @@ impl ViewPlan {
             columns,
             keys,
             inputs,
-            cells,
+            mut cells,
             aggregates,
             ..
         } = lowering;
+        let session_last = matches!(source.window, WindowKind::Session { .. }).then(|| {
+            cells.push(CellSpec {
+                kind: CellKind::Max,
+                input: inputs.len(),
+            });
+            cells.len() - 1
+        });
+        let Origin::Stream(stream) = source.origin.clone() else {
+            let message = format!("{name} reads a view");
+            return Err(not_yet(source.place, &message, "read the stream"));
+        };
         Ok(Self {
             name: name.into(),
             sql: sql.into(),
-            stream: source.stream,
+            origin: source.origin,
+            stream,
             window: source.window,
             time: source.time.value,
             columns,
@@ -96,6 +115,7 @@ impl ViewPlan {
             inputs,
             cells,
             aggregates,
+            session_last,
             outputs,
             shown: shown.into(),
         })
@@ -118,8 +138,8 @@ impl ViewPlan {
     }
 
     #[must_use]
-    pub fn window(&self) -> WindowKind {
-        self.window
+    pub fn window(&self) -> &WindowKind {
+        &self.window
     }
 
     /// The columns in SELECT order.

@@ -51,7 +51,13 @@ fn the_usual_spellings_are_accepted() {
     let sql = "SELECT count(*) FROM TUMBLE(\"plant-7.readings\", \"event.at\", INTERVAL '10' SECOND)";
     let plan = ViewPlan::compile("v", sql).expect("quoted names");
     assert_eq!(plan.stream().as_str(), "plant-7.readings");
-    assert_eq!(plan.window(), WindowKind::Tumble { size: 10_000 });
+    assert_eq!(
+        *plan.window(),
+        WindowKind::Tumble {
+            size: 10_000,
+            zone: None
+        }
+    );
 }
 
 #[test]
@@ -153,17 +159,54 @@ fn mistakes_in_expressions_are_named_with_their_place() {
 #[test]
 fn mistakes_in_from_are_named_with_their_place() {
     let cases = [
-        ("readings", "readings", "window function"),
         (
-            "HOP(readings, ts, INTERVAL '1 minute', INTERVAL '5 minutes')",
-            "HOP",
-            "not supported yet",
+            "HOP(readings, ts, INTERVAL '5 minutes', INTERVAL '1 minute')",
+            "'5 minutes'",
+            "slide comes first",
         ),
         (
-            "SESSION(readings, ts, INTERVAL '1 minute')",
+            "HOP(readings, ts, INTERVAL '1 ms', INTERVAL '1 minute')",
+            "'1 ms'",
+            "60000 panes, more than 1440",
+        ),
+        (
+            "HOP(readings, ts, INTERVAL '7 s', INTERVAL '1 day')",
+            "'7 s'",
+            "86400 panes",
+        ),
+        ("HOP(readings, ts, INTERVAL '1 minute')", "HOP", "4 arguments"),
+        (
+            "HOP(readings, ts, INTERVAL '-1 s', INTERVAL '1 minute')",
+            "'-1 s'",
+            "longer than nothing",
+        ),
+        ("SESSION(readings, ts)", "SESSION", "SESSION(stream, ts, gap)"),
+        (
+            "SESSION(readings, ts, INTERVAL '1 day', 'Europe/Berlin')",
             "SESSION",
-            "not supported yet",
+            "here are 4",
         ),
+        (
+            "TUMBLE(readings, ts, INTERVAL '1 hour', 'Europe/Berlin')",
+            "'Europe/Berlin'",
+            "whole days",
+        ),
+        (
+            "HOP(readings, ts, INTERVAL '1 hour', INTERVAL '1 day', 'Europe/Berlin')",
+            "'Europe/Berlin'",
+            "slide is none",
+        ),
+        (
+            "TUMBLE(readings, ts, INTERVAL '1 day', 'Europe/Berlim')",
+            "'Europe/Berlim'",
+            "did you mean 'Europe/Berlin'",
+        ),
+        (
+            "TUMBLE(readings, ts, INTERVAL '1 day', 5)",
+            "5)",
+            "the name of a time zone",
+        ),
+        ("a.readings", "a.readings", "quote"),
         (
             "SLIDE(readings, ts, INTERVAL '1 minute')",
             "SLIDE",

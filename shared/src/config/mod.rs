@@ -7,7 +7,7 @@ mod units;
 use std::fmt;
 use std::path::Path;
 
-pub use section::Section;
+pub use section::{Section, nearest};
 pub use units::{format_duration, format_size, parse_duration, parse_size};
 
 /// One thing that is wrong with a configuration.

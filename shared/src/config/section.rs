@@ -274,12 +274,7 @@ impl Section {
     pub(super) fn finish(mut self) -> Vec<Problem> {
         let unknown: Vec<(String, Value)> = std::mem::take(&mut self.rest).into_iter().collect();
         for (key, value) in unknown {
-            let near = self
-                .known
-                .iter()
-                .min_by_key(|known| distance(known, &key))
-                .filter(|k| distance(k, &key) <= 3);
-            let hint = match near {
+            let hint = match nearest(self.known.iter().map(String::as_str), &key) {
                 Some(known) => format!("did you mean {known}?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };
@@ -291,7 +286,16 @@ impl Section {
     }
 }
 
-/// Levenshtein distance, for "did you mean".
+/// The known word that somebody may have meant, for "did you mean".
+pub fn nearest<'a>(known: impl Iterator<Item = &'a str>, word: &str) -> Option<&'a str> {
+    known
+        .map(|known| (distance(known, word), known))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, known)| known)
+}
+
+/// Levenshtein distance.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -666,6 +666,7 @@ impl AgentLink {
         });
         let (spool_bytes, spool_limit) = self.spool;
         let report = NodeReport {
+            skew_ms: None,
             now: wall,
             spool_bytes,
             spool_limit,

@@ -528,6 +528,7 @@ fn messages_of_both_versions_are_read_by_both() {
         old
     );
     let report = crate::wire::NodeReport {
+        skew_ms: None,
         now: 1,
         spool_bytes: 2,
         spool_limit: 3,

@@ -424,6 +424,7 @@ fn agent_message(agent: crate::ids::AgentId, session: SessionKey) -> ToAggregato
         remote: String::new(),
         software: String::new(),
         report: Some(NodeReport {
+            skew_ms: None,
             now: 0,
             spool_bytes: 0,
             spool_limit: 0,

@@ -291,6 +291,10 @@ pub struct NodeReport {
     /// Of the streams whose events the agent checks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckReport>,
+    /// The agent's clock minus the gateway's when the report came in. The gateway writes it, whatever the agent says;
+    /// older gateways do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew_ms: Option<i64>,
 }
 
 /// What an agent's own check of a stream has found since the agent started.

@@ -384,6 +384,7 @@ async fn the_ledger_tells_what_agents_still_hold() {
         held_bytes: 400,
     };
     let report = NodeReport {
+        skew_ms: None,
         now: 1_000,
         spool_bytes: 4096,
         spool_limit: 8192,

@@ -55,7 +55,6 @@ impl Cells {
     }
 
     /// Makes a group's cell an empty one.
-    #[allow(dead_code)] // for evicted groups
     pub(super) fn clear(&mut self, slot: u32) {
         each_kind!(self, slots => slots.clear(slot));
     }
@@ -108,9 +107,13 @@ impl Cells {
         each_kind!(self, slots => slots.merge_last(slot));
     }
 
+    /// Adds what one group saw to another.
+    pub(super) fn merge_within(&mut self, slot: u32, other: u32) {
+        each_kind!(self, slots => slots.merge_within(slot, other));
+    }
+
     /// Adds what a group of other cells saw. The others must be of the same kind: the plan of whoever merges says
     /// so, and cells of another kind add nothing.
-    #[allow(dead_code)] // for panes and roll-ups
     pub(super) fn merge_from(&mut self, slot: u32, other: &Self, other_slot: u32) {
         match (self, other) {
             (Self::Count(cells), Self::Count(other)) => cells.merge_from(slot, other, other_slot),

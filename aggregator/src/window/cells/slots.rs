@@ -73,6 +73,12 @@ impl<C: Cell> Slots<C> {
         self.change(slot, |cell| cell.merge(other));
     }
 
+    /// Adds what one cell saw to another of the same cells.
+    pub(super) fn merge_within(&mut self, slot: u32, other: u32) {
+        let other = self.get(other).clone();
+        self.change(slot, |cell| cell.merge(&other));
+    }
+
     /// Takes the newest cell away and adds it to another.
     pub(super) fn merge_last(&mut self, slot: u32) {
         if let Some(last) = self.cells.pop() {

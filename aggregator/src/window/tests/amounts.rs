@@ -223,7 +223,11 @@ fn queries_filter_limit_and_refuse_unknown_names() {
     bench.commit(1, 400_000, &record_batch(&events, Layout::Typed));
     let ask = |query: WindowQuery| {
         let page = bench.engine.windows("v0", &query).expect("answers");
-        let found: Vec<_> = page.rows.iter().map(|row| row.window_start / 60_000).collect();
+        let found: Vec<_> = page
+            .rows
+            .iter()
+            .map(|row| row.window_start.expect("a window") / 60_000)
+            .collect();
         (found, page.truncated)
     };
     let filter = |column: &str, text: &str| vec![(column.to_owned(), text.to_owned())];

@@ -163,10 +163,14 @@ fn views() -> Vec<String> {
 }
 
 fn replay(bench: &mut Bench, records: &[arrow_array::RecordBatch]) {
-    let (agent, stream) = (bench.agent.clone(), bench.stream.clone());
+    let (agent, stream) = (
+        tributary_shared::ids::AgentId::new("edge").expect("valid"),
+        bench.stream.clone(),
+    );
     while let Some((name, position)) = bench.engine.behind() {
         let batch = AppliedBatch {
             replayed: false,
+            range: tributary_shared::ids::SeqRange { first: 1, last: 1 },
             pos: position.next(),
             lane: LaneNo(1),
             agent: &agent,

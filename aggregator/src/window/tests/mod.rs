@@ -2,6 +2,7 @@
 
 mod amounts;
 mod evolution;
+mod kinds;
 mod properties;
 mod time;
 
@@ -14,7 +15,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use serde_json::{Map, Value, json};
-use tributary_shared::ids::{AgentId, LaneNo, StreamName};
+use tributary_shared::ids::{AgentId, LaneNo, SeqRange, StreamName};
 use tributary_shared::time::Millis;
 use tributary_shared::wire::batch::{EVENT_TIME_COLUMN, JSON_TEXT_METADATA, SCHEMALESS_METADATA};
 
@@ -122,7 +123,6 @@ fn column(kind: char, values: &[&Value]) -> ArrayRef {
 /// An engine whose log is written by the test.
 struct Bench {
     engine: Engine,
-    agent: AgentId,
     stream: StreamName,
 }
 
@@ -136,15 +136,8 @@ impl Bench {
         for (at, sql) in views.iter().enumerate() {
             engine.put_view(plan(&format!("v{at}"), sql));
         }
-        let (agent, stream) = (
-            AgentId::new("edge").expect("valid"),
-            StreamName::new("readings").expect("valid"),
-        );
-        Self {
-            engine,
-            agent,
-            stream,
-        }
+        let stream = StreamName::new("readings").expect("valid");
+        Self { engine, stream }
     }
 
     /// Appends a batch to the log and applies it.
@@ -158,9 +151,12 @@ impl Bench {
     }
 
     fn append(&mut self, lane: u32, now: Millis, records: &RecordBatch, replayed: bool) -> Vec<WindowChange> {
-        let (agent, stream) = (self.agent.clone(), self.stream.clone());
+        // each lane is of an agent of its own
+        let agent = AgentId::new(&format!("edge{lane}")).expect("valid");
+        let (range, stream) = (SeqRange { first: 1, last: 9 }, self.stream.clone());
         self.engine.apply(&AppliedBatch {
             replayed,
+            range,
             pos: self.engine.position().next(),
             lane: LaneNo(lane),
             agent: &agent,

@@ -119,7 +119,7 @@ fn ours(bench: &Bench) -> Vec<Vec<Value>> {
     let mut rows: Vec<Vec<Value>> = rows
         .iter()
         .map(|row| {
-            std::iter::once(json!(row.window_start / 60_000))
+            std::iter::once(json!(row.window_start.expect("a window") / 60_000))
                 .chain(row.values.iter().map(|v| json!(v)))
                 .collect()
         })
@@ -311,7 +311,7 @@ proptest! {
                 low: extreme("lo"),
                 high: extreme("hi"),
             };
-            ((row.window_start / 60_000, canonical(&value("x"))), naive)
+            ((row.window_start.expect("a window") / 60_000, canonical(&value("x"))), naive)
         }).collect();
         prop_assert_eq!(found, expected);
     }
@@ -398,10 +398,11 @@ proptest! {
 fn catch_up(bench: &mut Bench, records: &[arrow_array::RecordBatch], batches: &[(Vec<Event>, u32, Millis)]) {
     while let Some((name, position)) = bench.engine.behind() {
         let at = position.0 as usize;
-        let agent = bench.agent.clone();
+        let agent = tributary_shared::ids::AgentId::new("edge").expect("valid");
         let stream = bench.stream.clone();
         let batch = crate::window::AppliedBatch {
             replayed: false,
+            range: tributary_shared::ids::SeqRange { first: 1, last: 1 },
             pos: position.next(),
             lane: tributary_shared::ids::LaneNo(batches[at].1),
             agent: &agent,

@@ -1,0 +1,289 @@
+//! Sessions: runs of a key's events with less than a gap between them. An event within the gap of one extends it, one
+//! within the gap of two makes them one. What the sessions are depends on the times only, never on their order.
+//!
+//! A session is named by its start and key, as every row is: one that begins earlier now, or became part of an
+//! earlier one, is a row that is gone. All sessions of a view stay in memory, because any event may join any of them.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+use tributary_shared::time::Millis;
+
+use super::super::keys::{KeyCodes, KeyRef};
+use super::{Bounds, FREE, GoneRow, GroupName, Groups, LogPos, OVERFLOW, UNKNOWN, hash_group};
+use crate::view::Scalar;
+
+/// The sessions of a view by key, and the slots that no session has any more.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sessions {
+    by_key: HashMap<Vec<u32>, BTreeMap<Millis, Session>>,
+    free: Vec<u32>,
+    indexed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Session {
+    slot: u32,
+    /// The time of its last event.
+    last: Millis,
+}
+
+/// How a view makes sessions.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct SessionRules {
+    pub gap: Millis,
+    /// The cell that keeps the time of a session's last event.
+    pub last: usize,
+}
+
+impl Sessions {
+    /// Slots without a group.
+    pub(super) fn free(&self) -> usize {
+        self.free.len()
+    }
+}
+
+impl Groups {
+    /// [`Groups::assign`] for sessions. Here the bound on groups is one on all sessions of the view.
+    pub(in super::super) fn assign_sessions(
+        &mut self,
+        times: &[Millis],
+        rules: SessionRules,
+        columns: &[KeyCodes],
+        pos: LogPos,
+        bounds: &Bounds,
+    ) -> (Vec<u32>, u64) {
+        self.pos = pos;
+        self.touched.clear();
+        self.gone.clear();
+        self.index_sessions(rules);
+        let (codes, keys) = self.session_keys(times.len(), columns, bounds);
+        let mut order: Vec<usize> = (0..times.len()).filter(|row| codes[*row] != UNKNOWN).collect();
+        order.sort_by_key(|row| (codes[*row], times[*row]));
+        let mut overflowed = (times.len() - order.len()) as u64;
+        let mut slots = vec![OVERFLOW; times.len()];
+        let together = |a: &usize, b: &usize| codes[*a] == codes[*b] && times[*b] - times[*a] < rules.gap;
+        for run in order.chunk_by(together) {
+            let (first, last) = (times[run[0]], times[run[run.len() - 1]]);
+            let key = &keys[codes[run[0]] as usize];
+            let Some(slot) = self.session(key, (first, last), rules, bounds) else {
+                overflowed += run.len() as u64;
+                continue;
+            };
+            run.iter().for_each(|row| slots[*row] = slot);
+            self.heads[slot as usize].rows += run.len() as u64;
+            self.touch(slot);
+        }
+        (slots, overflowed)
+    }
+
+    /// The session of a key that holds a time: its start and its end.
+    pub(in super::super) fn session_at(
+        &self,
+        time: Millis,
+        key: &[Scalar],
+        rules: SessionRules,
+    ) -> Option<(Option<Millis>, Option<Millis>)> {
+        let ids = self.interners.iter().zip(key);
+        let ids: Vec<u32> = ids
+            .map(|(interner, value)| interner.find(KeyRef::Scalar(value)))
+            .collect::<Option<_>>()?;
+        let windows = self.by_window.range(..=time).rev();
+        let mut slots = windows.flat_map(|(_, slots)| slots);
+        // the newest session of the key that began until then is the only one that may hold it
+        let slot = *slots.find(|slot| self.key_ids(**slot) == ids)?;
+        let Scalar::Time(last) = self.cells[rules.last].value(slot) else {
+            return None;
+        };
+        (time <= last).then_some((Some(self.window(slot)), Some(last + rules.gap)))
+    }
+
+    /// Finds the sessions again after a start.
+    fn index_sessions(&mut self, rules: SessionRules) {
+        if std::mem::replace(&mut self.sessions.indexed, true) {
+            return;
+        }
+        // the bound on groups is far below 2^32
+        for slot in 1..self.heads.len() as u32 {
+            let start = self.heads[slot as usize].window;
+            let Scalar::Time(last) = self.cells[rules.last].value(slot) else {
+                continue;
+            };
+            let key = self.key_ids(slot).to_vec();
+            let sessions = self.sessions.by_key.entry(key).or_default();
+            sessions.insert(start, Session { slot, last });
+        }
+    }
+
+    /// Each row's key as a number, and the keys; [`UNKNOWN`] where there is no room for a new key.
+    fn session_keys(
+        &mut self,
+        rows: usize,
+        columns: &[KeyCodes],
+        bounds: &Bounds,
+    ) -> (Vec<u32>, Vec<Vec<u32>>) {
+        let mut numbers: HashMap<Vec<u32>, u32> = HashMap::new();
+        let mut keys: Vec<Vec<u32>> = Vec::new();
+        let codes = (0..rows)
+            .map(|row| {
+                let Some(key) = self.session_key(row, columns, bounds) else {
+                    return UNKNOWN;
+                };
+                *numbers.entry(key).or_insert_with_key(|key| {
+                    keys.push(key.clone());
+                    // a batch has fewer rows than 2^32
+                    (keys.len() - 1) as u32
+                })
+            })
+            .collect();
+        (codes, keys)
+    }
+
+    fn session_key(&mut self, row: usize, columns: &[KeyCodes], bounds: &Bounds) -> Option<Vec<u32>> {
+        let mut key = Vec::with_capacity(columns.len());
+        for (at, column) in columns.iter().enumerate() {
+            let value = column.value(column.codes[row]);
+            if let Some(id) = self.interners[at].find(value) {
+                key.push(id);
+                continue;
+            }
+            let bytes = self.key_bytes + value.heap_bytes();
+            if self.len() >= bounds.groups || bytes > bounds.key_bytes {
+                return None;
+            }
+            self.key_bytes = bytes;
+            key.push(self.interners[at].insert(value.to_scalar()));
+        }
+        Some(key)
+    }
+
+    /// The session that a run of events goes into: a new one, or what the sessions within the gap become. `None`
+    /// when there is no room.
+    fn session(
+        &mut self,
+        key: &[u32],
+        (first, last): (Millis, Millis),
+        rules: SessionRules,
+        bounds: &Bounds,
+    ) -> Option<u32> {
+        let mut sessions = self.sessions.by_key.remove(key).unwrap_or_default();
+        let near: Vec<(Millis, Session)> = sessions
+            .range(..last.saturating_add(rules.gap))
+            .rev()
+            .take_while(|(_, session)| session.last.saturating_add(rules.gap) > first)
+            .map(|(start, session)| (*start, *session))
+            .collect();
+        let slot = match near.split_last() {
+            None if self.len() >= bounds.groups => None,
+            None => {
+                let slot = self.open_session(first, key);
+                sessions.insert(first, Session { slot, last });
+                Some(slot)
+            }
+            Some(((start, oldest), later)) => {
+                let mut end = last.max(oldest.last);
+                for (start, session) in later.iter().rev() {
+                    end = end.max(session.last);
+                    self.end_session(session.slot, session.last + rules.gap);
+                    self.merge_within(oldest.slot, session.slot);
+                    self.free_slot(session.slot);
+                    sessions.remove(start);
+                }
+                if first < *start {
+                    self.end_session(oldest.slot, oldest.last + rules.gap);
+                    self.move_group(oldest.slot, first);
+                }
+                sessions.remove(start);
+                let session = Session {
+                    slot: oldest.slot,
+                    last: end,
+                };
+                sessions.insert(first.min(*start), session);
+                Some(oldest.slot)
+            }
+        };
+        if !sessions.is_empty() {
+            self.sessions.by_key.insert(key.to_vec(), sessions);
+        }
+        slot
+    }
+
+    fn open_session(&mut self, start: Millis, key: &[u32]) -> u32 {
+        let Some(slot) = self.sessions.free.pop() else {
+            self.cells.iter_mut().for_each(super::Cells::push);
+            return self.link(start, key);
+        };
+        let stride = self.interners.len();
+        self.ids[slot as usize * stride..][..stride].copy_from_slice(key);
+        let head = &mut self.heads[slot as usize];
+        (head.window, head.rows, head.revision, head.changed_at) = (start, 0, 0, LogPos(0));
+        self.enter(slot);
+        slot
+    }
+
+    /// Notes that a row with this name is no more.
+    fn end_session(&mut self, slot: u32, window_end: Millis) {
+        let window_start = self.window(slot);
+        self.gone.push(GoneRow {
+            window_start,
+            window_end,
+            key: self.keys(slot),
+        });
+        self.removed.push(GroupName {
+            window_start,
+            key: self.stored_key(slot),
+        });
+    }
+
+    fn merge_within(&mut self, slot: u32, other: u32) {
+        let merged = self.heads[other as usize];
+        let head = &mut self.heads[slot as usize];
+        head.rows += merged.rows;
+        head.revision += merged.revision;
+        self.cells
+            .iter_mut()
+            .for_each(|cells| cells.merge_within(slot, other));
+    }
+
+    fn free_slot(&mut self, slot: u32) {
+        self.leave(slot);
+        self.cells.iter_mut().for_each(|cells| cells.clear(slot));
+        let head = &mut self.heads[slot as usize];
+        (head.window, head.unsaved) = (FREE, false);
+        self.touched.retain(|touched| *touched != slot);
+        self.sessions.free.push(slot);
+    }
+
+    fn move_group(&mut self, slot: u32, start: Millis) {
+        self.leave(slot);
+        self.heads[slot as usize].window = start;
+        self.enter(slot);
+    }
+
+    /// Takes a slot out of the tables that find it.
+    fn leave(&mut self, slot: u32) {
+        let window = self.window(slot);
+        let hash = hash_group(&self.hasher, window, self.key_ids(slot));
+        if let Ok(found) = self.table.find_entry(hash, |known| *known == slot) {
+            found.remove();
+        }
+        if let Some(slots) = self.by_window.get_mut(&window) {
+            slots.retain(|known| *known != slot);
+            if slots.is_empty() {
+                self.by_window.remove(&window);
+            }
+        }
+    }
+
+    /// Puts a slot into the tables that find it.
+    fn enter(&mut self, slot: u32) {
+        let window = self.window(slot);
+        let (hasher, heads, ids, stride) = (&self.hasher, &self.heads, &self.ids, self.interners.len());
+        let hash_of = |slot: &u32| {
+            let at = *slot as usize;
+            hash_group(hasher, heads[at].window, &ids[at * stride..][..stride])
+        };
+        self.table.insert_unique(hash_of(&slot), slot, hash_of);
+        self.by_window.entry(window).or_default().push(slot);
+    }
+}
