@@ -9,11 +9,14 @@ use tributary_shared::identity::TlsPaths;
 use tributary_shared::time::Millis;
 
 use crate::commit::Retention;
+use crate::window::EngineConfig;
 
 /// Snapshots are some seconds apart; a log that is shorter keeps nothing that anybody could use.
 const MIN_KEEP_FOR: Duration = Duration::from_secs(60);
 /// Some groups of large batches.
 const MIN_KEEP_BYTES: u64 = 64 << 20;
+/// The groups of some large batches: with less, every batch would wait for the disk.
+const MIN_HOT_BYTES: u64 = 1 << 20;
 /// Less than that and one rejected batch would push out another.
 const MIN_KEEP_LETTERS: u64 = 1 << 20;
 
@@ -35,6 +38,8 @@ pub struct AggregatorConfig {
     pub require_schema: bool,
     /// How long the log keeps its entries.
     pub log: Retention,
+    /// Bytes that the windows of all views may take in memory. Older ones are on disk only.
+    pub hot_bytes: u64,
 }
 
 impl AggregatorConfig {
@@ -68,6 +73,7 @@ impl AggregatorConfig {
         let ready_file = section.path("ready_file");
         let require_schema = section.boolean("require_schema").unwrap_or(false);
         let log = section.section("log", retention);
+        let hot_bytes = section.section("views", hot_bytes);
         let tls = section.section("tls", TlsPaths::from_section);
         Some(Self {
             dir: dir?,
@@ -78,8 +84,21 @@ impl AggregatorConfig {
             tls: tls?,
             require_schema,
             log,
+            hot_bytes,
         })
     }
+}
+
+/// Reads `[views]`.
+fn hot_bytes(section: &mut Section) -> u64 {
+    let hot_bytes = section
+        .size("hot_bytes")
+        .unwrap_or(EngineConfig::default().hot_bytes);
+    if hot_bytes < MIN_HOT_BYTES {
+        let shown = Some(format_size(hot_bytes));
+        section.problem("hot_bytes", shown, "is too small", Some("at least \"1MiB\""));
+    }
+    hot_bytes
 }
 
 /// Reads `[log]`. What is kept at least is what a restart of the engine or a slow view needs anyway.
@@ -147,6 +166,7 @@ mod tests {
         assert_eq!(config.listen.port(), 8601);
         assert_eq!(config.ready_file, None);
         assert_eq!(config.log, Retention::default());
+        assert_eq!(config.hot_bytes, 1 << 30);
     }
 
     #[test]
@@ -174,6 +194,26 @@ mod tests {
             ("keep = '2d'", "log.keep"),
         ] {
             let error = read(log).expect_err(key);
+            assert_eq!(error.problems[0].key, key, "{error}");
+        }
+    }
+
+    #[test]
+    fn the_memory_of_the_views_is_read_and_checked() {
+        let read = |views: &str| {
+            let top = "dir = '/d'\nlisten = '0.0.0.0:1'\nhttp = '127.0.0.1:0'\nregistry = '127.0.0.1:0'\n";
+            parse(
+                "a.toml",
+                &format!("{top}[views]\n{views}\n{TLS}"),
+                AggregatorConfig::from_section,
+            )
+        };
+        assert_eq!(read("hot_bytes = '64MiB'").expect("valid").hot_bytes, 64 << 20);
+        for (views, key) in [
+            ("hot_bytes = '64KiB'", "views.hot_bytes"),
+            ("hot = 1", "views.hot"),
+        ] {
+            let error = read(views).expect_err(key);
             assert_eq!(error.problems[0].key, key, "{error}");
         }
     }

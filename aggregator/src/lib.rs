@@ -6,6 +6,7 @@
 
 pub mod agents;
 pub mod api;
+pub mod audit;
 pub mod backup;
 pub mod commit;
 pub mod config;

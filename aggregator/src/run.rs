@@ -13,6 +13,7 @@ use tributary_shared::ready::Ready;
 
 use crate::agents::AgentDirectory;
 use crate::api::{self, ApiState};
+use crate::audit;
 use crate::commit::{self, CommitOptions};
 use crate::config::AggregatorConfig;
 use crate::registry::Registry;
@@ -48,10 +49,17 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
         require_schema: config.require_schema,
     };
     let (commit, log, commit_thread) = commit::open_with_retention(options, config.log, registry.cache())?;
+    audit::record_configuration(&commit, &log, audit::shown_configuration(&config)).await?;
+    let gateways = audit::KnownGateways::load(&log)?;
+    let refusals = audit::Refusals::default();
+    let audit = actix::spawn(audit::keep(commit.clone(), refusals.clone()));
     let throughput = Arc::new(Throughput::default());
     let options = EngineOptions {
         dir: config.dir.clone(),
-        config: EngineConfig::default(),
+        config: EngineConfig {
+            hot_bytes: config.hot_bytes,
+            ..EngineConfig::default()
+        },
     };
     let (engine, engine_thread) =
         window::start(&options, log.clone(), commit.clone(), Arc::clone(&throughput))?;
@@ -97,6 +105,8 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
             registry: registry.clone(),
             agents,
             sightings: crate::session::Sightings::default(),
+            gateways,
+            refusals,
             name,
         });
         tokio::select! {
@@ -104,6 +114,11 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
             () = commit.stopped() => tracing::error!("the commit thread ended"),
             () = engine.stopped() => tracing::error!("the window engine ended"),
         }
+    }
+    audit.abort();
+    // what the last minute brought can be proved while nobody is here
+    if let Err(error) = commit.sign().await {
+        tracing::warn!(%error, "the last leaves of the audit are not signed yet");
     }
     commit.stop().await;
     engine.stop().await;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use tributary_shared::ids::{AgentId, StreamName};
 
+use crate::audit::cli::AuditCommand;
 use crate::dead_letters::cli::DeadLettersCommand;
 use crate::query::cli::QueryArgs;
 use crate::role::{self, Role};
@@ -73,6 +74,9 @@ pub enum Command {
     /// Schemas: list, show, register, check, deprecate, retire, approve, compare, propose
     #[command(subcommand)]
     Schema(SchemaCommand),
+    /// The record of acts and of what was received: list it, verify it, fetch proofs of it
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Copy an aggregator's log, views and schemas, while it runs
     Backup(BackupArgs),
     /// Put a backup into the directory of a stopped aggregator

@@ -1,6 +1,7 @@
 //! The operator's program: plays every role, runs a mesh of them, checks configurations, issues certificates,
 //! loads and measures.
 
+pub mod audit;
 pub mod backup;
 pub mod bench;
 pub mod certs;
@@ -74,6 +75,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ledger(args) => ledger::run(&args),
         Command::DeadLetters(command) => dead_letters::run(&command),
         Command::Schema(command) => schema::run(&command),
+        Command::Audit(command) => audit::run(&command),
         Command::Backup(args) => backup::backup(&args).map(done),
         Command::Restore(args) => backup::restore(&args).map(done),
         Command::Cert(command) => certs::run(&command).map(done),

@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod config;
+pub mod heads;
 pub mod host;
 pub mod intake;
 mod run;

@@ -15,6 +15,7 @@ use tributary_shared::time::now_millis;
 
 use crate::check::{Checks, Compiler};
 use crate::config::AgentConfig;
+use crate::heads::Heads;
 use crate::host::HostMetrics;
 use crate::intake::{self, ConnectionStatus, IntakeContext};
 use crate::shipper::{Shipper, ShipperSetup, Stop};
@@ -46,10 +47,18 @@ pub async fn run(
     let spool = spool::open(config.spool.clone(), config.id.clone())?;
     let checks = Checks::new(config.checks.clone(), spool.clone(), compiler);
     checks.load().await;
+    let heads = Heads::new(spool.clone());
+    heads.load().await;
 
     let (failed, mut failure) = mpsc::channel(1);
     let (status, connection) = watch::channel(ConnectionStatus::starting(now_millis()));
-    let shipper = start_shipper(&config, (&spool, &checks), &identity, status, failed.clone())?;
+    let shipper = start_shipper(
+        &config,
+        (&spool, &checks, &heads),
+        &identity,
+        status,
+        failed.clone(),
+    )?;
     let inputs = start_inputs(&config, (&spool, &checks), &shutdown, &failed);
 
     let at = listener.local_addr()?;
@@ -65,6 +74,7 @@ pub async fn run(
         connection,
         max_request: config.intake.max_request,
         checks,
+        heads: heads.clone(),
     };
     let outcome = tokio::select! {
         () = intake::serve(listener, context, shutdown) => Ok(()),
@@ -76,6 +86,7 @@ pub async fn run(
         // an actor that is gone has taken its leave
         let _ = addr.send(Stop).await;
     }
+    heads.save().await;
     spool.shutdown().await?;
     outcome
 }
@@ -93,7 +104,7 @@ fn check_id(id: &AgentId, identity: &Identity) -> anyhow::Result<()> {
 
 fn start_shipper(
     config: &AgentConfig,
-    (spool, checks): (&SpoolHandle, &Checks),
+    (spool, checks, heads): (&SpoolHandle, &Checks, &Heads),
     identity: &Arc<Identity>,
     status: watch::Sender<ConnectionStatus>,
     failed: mpsc::Sender<Escalation>,
@@ -110,6 +121,7 @@ fn start_shipper(
         ship: config.ship,
         status,
         checks: checks.clone(),
+        heads: heads.clone(),
     });
     let factory = move |death| Shipper::new(Arc::clone(&setup), death).start();
     Ok(supervise("shipper", Policy::default(), factory, escalate(failed)))

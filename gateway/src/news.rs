@@ -1,4 +1,4 @@
-//! The newest schemas as their texts, for the sessions to tell their agents. Beside the compiled ones, which
+//! The newest schemas as their texts, and the newest head of the aggregator's audit, for the sessions to tell their agents. Beside the compiled ones, which
 //! judge: a schema that this gateway cannot compile is told all the same.
 
 use std::collections::HashMap;
@@ -19,6 +19,7 @@ pub struct SchemaNews {
 struct Inner {
     told: Mutex<HashMap<StreamName, Option<Arc<SchemaInfo>>>>,
     changes: AtomicU64,
+    head: Mutex<Option<Arc<str>>>,
 }
 
 impl SchemaNews {
@@ -27,6 +28,21 @@ impl SchemaNews {
         told.insert(stream, schema.map(Arc::new));
         // within the lock: whoever sees the count sees the schema
         self.inner.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// A head of the aggregator's audit.
+    pub fn put_head(&self, head: String) {
+        *self.inner.head.lock().unwrap_or_else(PoisonError::into_inner) = Some(head.into());
+    }
+
+    /// The newest head that was told.
+    #[must_use]
+    pub fn head(&self) -> Option<Arc<str>> {
+        self.inner
+            .head
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Counts what was put: a session that has seen this count has nothing to look for.

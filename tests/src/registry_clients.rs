@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
+use crate::packages::{npm_package, once};
 use crate::tools::run;
 use crate::{Tool, missing};
 
@@ -16,14 +16,8 @@ const NODE: Tool = Tool {
     name: "node",
     hint: "apt-get install nodejs",
 };
-const NPM: Tool = Tool {
-    name: "npm",
-    hint: "apt-get install npm",
-};
 const PYTHON_PACKAGE: &str = "confluent-kafka[avro,json,protobuf]==2.16.0";
 const NODE_PACKAGE: &str = "@kafkajs/confluent-schema-registry@4.1.0";
-/// Written when an installation is whole.
-const DONE: &str = "installed";
 
 /// Where the scripts that drive the clients are.
 fn scripts() -> PathBuf {
@@ -62,47 +56,15 @@ pub fn confluent_kafka(test: &str, tools: &Path, url: &str) -> Option<Result<Str
 /// # Errors
 /// With what the script said, when something was not as it should be.
 pub fn kafkajs(test: &str, tools: &Path, url: &str) -> Option<Result<String, String>> {
-    let (node, npm) = (NODE.find(test)?, NPM.find(test)?);
-    let dir = tools.join("kafkajs");
-    let installed = once(&dir, NODE_PACKAGE, || {
-        let args = [
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--ignore-scripts",
-            "--prefix",
-        ];
-        run(Command::new(npm).args(args).arg(&dir).arg(NODE_PACKAGE))
-    });
-    if let Err(why) = installed {
-        missing(test, &why);
-        return None;
-    }
+    let node = NODE.find(test)?;
+    let dir = npm_package(test, &tools.join("kafkajs"), NODE_PACKAGE)?;
     let script = scripts().join("kafkajs_client.js");
-    let modules = dir.join("node_modules");
     Some(said(
         Command::new(node)
             .arg(script)
             .arg(url)
-            .env::<_, &OsStr>("NODE_PATH", modules.as_ref()),
+            .env::<_, &OsStr>("NODE_PATH", dir.as_ref()),
     ))
-}
-
-/// Installs into a directory that holds nothing else, unless that version is there; one test at a time.
-fn once(dir: &Path, package: &str, install: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let done = dir.join(DONE);
-    if std::fs::read_to_string(&done).is_ok_and(|version| version == package) {
-        return Ok(());
-    }
-    let io = |error: std::io::Error| format!("{}: {error}", dir.display());
-    if dir.exists() {
-        std::fs::remove_dir_all(dir).map_err(io)?;
-    }
-    std::fs::create_dir_all(dir).map_err(io)?;
-    install()?;
-    std::fs::write(&done, package).map_err(io)
 }
 
 fn said(command: &mut Command) -> Result<String, String> {

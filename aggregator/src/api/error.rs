@@ -92,6 +92,7 @@ impl From<QueryError> for ApiError {
             QueryError::BadFilter { ref parameter, .. } => {
                 Self::bad_request("invalid_filter", error.to_string()).with("parameter", parameter.as_str())
             }
+            QueryError::Cold(_) => Self::unavailable("windows_unavailable", error.to_string()),
             QueryError::UnknownColumn { .. } => Self::bad_request("unknown_column", error.to_string()),
         }
     }

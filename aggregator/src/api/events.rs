@@ -23,12 +23,12 @@ pub fn configure(service: &mut web::ServiceConfig) {
 
 /// How an event is named in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum EventName {
+pub(super) enum EventName {
     Id(LineageId),
     Words(LaneKey, Seq),
 }
 
-fn parse(text: &str) -> Result<EventName, ApiError> {
+pub(super) fn parse(text: &str) -> Result<EventName, ApiError> {
     let wrong = |why: String| {
         let message = format!("{why}; name an event by its lineage id, or as agent/stream/epoch/seq");
         ApiError::bad_request("invalid_event", message)

@@ -1,5 +1,4 @@
-//! Server-Sent Events: the rows of one view, or for the page everything in one stream (a browser opens only six
-//! connections to a host).
+//! Server-Sent Events: the rows of one view. The page has a stream of its own: [`super::live_page`].
 //!
 //! A reader of one view hears every change after the one that it has heard of last, each revision of a row once, also
 //! when it comes back with `Last-Event-ID` or was too slow for what happened: then it first gets what it lacks from the
@@ -27,18 +26,14 @@ use crate::window::{EventId, LiveEvent, SincePage, Stamp, Unknown};
 /// Between two comments on a quiet stream, so that proxies and readers see that it lives, and so that a reader who is
 /// gone is noticed.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Between two overviews on the page's stream.
-const OVERVIEW_EVERY: Duration = Duration::from_secs(1);
 /// Rows that a reader who comes back gets at once, some 300 bytes each.
 const PAGE: usize = 1_000;
 
 pub fn configure(service: &mut web::ServiceConfig) {
-    service
-        .route("/views/{name}/live", web::get().to(view))
-        .route("/live", web::get().to(everything));
+    service.route("/views/{name}/live", web::get().to(view));
 }
 
-fn slot(state: &ApiState) -> Result<OwnedSemaphorePermit, ApiError> {
+pub(super) fn slot(state: &ApiState) -> Result<OwnedSemaphorePermit, ApiError> {
     Arc::clone(&state.live_slots).try_acquire_owned().map_err(|_| {
         ApiError::unavailable(
             "too_many_live",
@@ -272,43 +267,7 @@ impl Reader {
     }
 }
 
-/// `event: overview` every second, and the rows of all views as `event: window` with data `{"view","row"}`.
-async fn everything(state: web::Data<ApiState>) -> Result<HttpResponse, ApiError> {
-    let slot = slot(&state)?;
-    let rows = state.engine.subscribe_all();
-    Ok(answer(page_stream(state, rows, slot)))
-}
-
-fn page_stream(
-    state: web::Data<ApiState>,
-    mut rows: broadcast::Receiver<Arc<LiveEvent>>,
-    slot: OwnedSemaphorePermit,
-) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> {
-    stream! {
-        let _slot = slot;
-        let mut shutdown = state.shutdown.clone();
-        let mut overview = ticks(OVERVIEW_EVERY);
-        loop {
-            tokio::select! {
-                _ = shutdown.wait_for(|stop| *stop) => break,
-                row = rows.recv() => match row {
-                    Ok(event) => yield Ok(tagged_event(&event)),
-                    Err(RecvError::Lagged(rows)) => yield Ok(missed(rows)),
-                    Err(RecvError::Closed) => break,
-                },
-                _ = overview.tick() => match state.overview.get(&state).await {
-                    Ok(json) => yield Ok(Bytes::from(format!("event: overview\ndata: {json}\n\n"))),
-                    Err(error) => {
-                        tracing::warn!(%error, "the overview cannot be read");
-                        yield Ok(alive());
-                    }
-                },
-            }
-        }
-    }
-}
-
-fn ticks(every: Duration) -> tokio::time::Interval {
+pub(super) fn ticks(every: Duration) -> tokio::time::Interval {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
@@ -331,28 +290,9 @@ fn reset(now: &EventId, why: &str) -> Bytes {
     Bytes::from(format!("event: reset\nid: {now}\ndata: {data}\n\n"))
 }
 
-/// For the page, which reads the windows again when it has missed any.
-fn tagged_event(event: &LiveEvent) -> Bytes {
-    match event {
-        // a view's name has no character that JSON escapes
-        LiveEvent::Row { view, json, .. } => Bytes::from(format!(
-            "event: window\ndata: {{\"view\":\"{view}\",\"row\":{json}}}\n\n"
-        )),
-        LiveEvent::Gone { view, json } => Bytes::from(format!(
-            "event: gone\ndata: {{\"view\":\"{view}\",\"row\":{json}}}\n\n"
-        )),
-        LiveEvent::Flood { rows, .. } => missed(*rows),
-        LiveEvent::Reset { view, .. } => {
-            Bytes::from(format!("event: reset\ndata: {{\"view\":\"{view}\"}}\n\n"))
-        }
-    }
-}
-
-fn missed(rows: u64) -> Bytes {
-    Bytes::from(format!("event: missed\ndata: {{\"rows\":{rows}}}\n\n"))
-}
-
-fn answer(stream: impl futures_util::Stream<Item = Result<Bytes, Infallible>> + 'static) -> HttpResponse {
+pub(super) fn answer(
+    stream: impl futures_util::Stream<Item = Result<Bytes, Infallible>> + 'static,
+) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header((header::CACHE_CONTROL, "no-store"))

@@ -4,16 +4,19 @@
 //! Handlers only translate. What they ask blocks on a disk (the log, the registry) and runs on the blocking
 //! pool, or is answered by the engine's thread.
 
+mod audit;
 mod books;
 mod dead_letters;
 mod error;
 mod events;
 mod export;
 mod live;
+mod live_page;
 mod operations;
 mod overview;
 mod proposal;
 mod query;
+mod recorded;
 mod registry;
 mod schemas;
 mod sql;
@@ -24,7 +27,7 @@ mod view_metrics;
 mod views;
 
 use actix_web::dev::Server;
-use actix_web::middleware::DefaultHeaders;
+use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 
 pub use error::{ApiError, internal, not_found};
@@ -43,9 +46,13 @@ pub fn configure(service: &mut web::ServiceConfig) {
         .app_data(json_limit())
         .service(
             web::scope("/api/v1")
+                .wrap(from_fn(recorded::recorded))
                 .configure(views::configure)
                 .configure(live::configure)
+                .configure(live_page::configure)
                 .configure(books::configure)
+                // before the events: a receipt's path begins as an event's
+                .configure(audit::configure)
                 .configure(events::configure)
                 .configure(dead_letters::configure)
                 .configure(schemas::configure)

@@ -25,6 +25,7 @@ const MAX_EXPORTS: usize = 4;
 #[derive(Debug, Clone)]
 pub struct ApiState {
     pub log: LogReader,
+    pub commit: CommitHandle,
     pub engine: EngineHandle,
     pub agents: Arc<AgentDirectory>,
     pub throughput: Arc<Throughput>,
@@ -36,6 +37,7 @@ pub struct ApiState {
     pub(super) live_slots: Arc<Semaphore>,
     pub(super) sql_places: Arc<Semaphore>,
     pub(super) export_places: Arc<Semaphore>,
+    pub(super) audit_export: Arc<Semaphore>,
 }
 
 impl ApiState {
@@ -52,9 +54,10 @@ impl ApiState {
         let (overview, live_slots) = (Arc::default(), Arc::new(Semaphore::new(MAX_LIVE)));
         let sql_places = Arc::new(Semaphore::new(MAX_QUERIES));
         let export_places = Arc::new(Semaphore::new(MAX_EXPORTS));
-        let replayer = Replayer::new(log.clone(), commit, schemas.clone());
+        let replayer = Replayer::new(log.clone(), commit.clone(), schemas.clone());
         Self {
             log,
+            commit,
             engine,
             agents,
             throughput,
@@ -65,6 +68,7 @@ impl ApiState {
             live_slots,
             sql_places,
             export_places,
+            audit_export: Arc::new(Semaphore::new(1)),
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::copy::{self, Tell, io, name, open_still, sqlite};
-use super::manifest::{MANIFEST_FILE, Manifest};
+use super::manifest::{MANIFEST_FILE, Manifest, is_database};
 use super::messages::{BackupError, Progress};
 use crate::commit::{self, LOG_FILE, LogFacts};
 use crate::window::{VIEWS_FILE, ViewFacts};
@@ -43,6 +43,7 @@ pub fn verify(from: &Path, tell: &mut dyn FnMut(Progress<'_>)) -> Result<Manifes
             .files
             .iter()
             .map(|file| file.name.as_str())
+            .filter(|name| is_database(name))
             .collect::<Vec<_>>(),
         tell,
     )?;

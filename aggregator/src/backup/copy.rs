@@ -103,15 +103,17 @@ pub(super) fn database(from: &Connection, to: &Path, tell: Tell<'_>) -> Result<(
     sync(to)
 }
 
-/// Copies a file to a new one, durably.
-pub(super) fn file(from: &Path, to: &Path, tell: Tell<'_>) -> Result<(), BackupError> {
+/// Copies a file to a new one, durably. A private key is its owner's only, from the first byte on.
+pub(super) fn file(from: &Path, to: &Path, step: &'static str, tell: Tell<'_>) -> Result<(), BackupError> {
     let mut source = File::open(from).map_err(io("cannot read", from))?;
-    let mut copy = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(to)
-        .map_err(io("cannot make", to))?;
-    each_chunk(&mut source, from, "putting back", tell, |chunk| {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if name(from) == crate::audit::KEY_FILE {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    let mut copy = options.open(to).map_err(io("cannot make", to))?;
+    each_chunk(&mut source, from, step, tell, |chunk| {
         copy.write_all(chunk).map_err(io("cannot write", to))
     })?;
     copy.sync_all().map_err(io("cannot sync", to))

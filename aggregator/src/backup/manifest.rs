@@ -4,11 +4,14 @@ use serde::{Deserialize, Serialize};
 use tributary_shared::time::{Millis, rfc3339};
 
 use super::messages::BackupError;
+use crate::audit::{KEY_FILE, PUBLIC_KEY_FILE};
 
 /// File name within the backup.
 pub const MANIFEST_FILE: &str = "manifest.json";
-/// What this program writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+/// What this program writes, and the newest that it reads. Format 2 may have the key of the audit.
+pub const FORMAT: u32 = 2;
+/// Whoever restores goes on to sign the audit by the same key.
+pub const KEY_FILES: [&str; 2] = [KEY_FILE, PUBLIC_KEY_FILE];
 
 /// What a backup holds, and where in the log it was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +34,7 @@ pub struct Manifest {
     pub files: Vec<FileEntry>,
 }
 
-/// One database of the backup.
+/// One file of the backup: a database, or one of the audit's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
     /// A plain name, of a file beside the manifest.
@@ -67,8 +70,11 @@ impl Manifest {
     fn check(&self) -> Result<(), BackupError> {
         let wrong = |what: String| Err(BackupError::Manifest(what));
         for (at, file) in self.files.iter().enumerate() {
-            if !is_database(&file.name) {
-                return wrong(format!("{:?} is not the name of a database", file.name));
+            if !is_ours(&file.name) {
+                return wrong(format!(
+                    "{:?} is not the name of a file of an aggregator",
+                    file.name
+                ));
             }
             if self.files[..at].iter().any(|other| other.name == file.name) {
                 return wrong(format!("{} is listed twice", file.name));
@@ -89,6 +95,12 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// A file that backups have.
+#[must_use]
+pub fn is_ours(name: &str) -> bool {
+    is_database(name) || KEY_FILES.contains(&name)
 }
 
 /// A plain file name like those of an aggregator's databases.

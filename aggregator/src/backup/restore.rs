@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use tributary_shared::time::now_millis;
+use tributary_shared::time::{now_millis, to_rfc3339};
 
 use super::check::verify;
 use super::copy::{self, io};
-use super::manifest::{Manifest, is_database};
+use super::manifest::{Manifest, is_ours};
 use super::messages::{BackupError, Progress, Restored};
 use crate::commit::{self, CommitError, LOG_FILE};
 use crate::registry;
@@ -43,13 +43,24 @@ pub fn restore(
     let moved_to = move_aside(dir, &old)?;
     put_back(from, dir, &manifest, tell)?;
     commit::reserve_lane_numbers(dir)?;
+    commit::note_restore(dir, &manifest_shown(&manifest))?;
     registry::reserve_ids(dir)?;
     std::fs::remove_file(&marker).map_err(io("cannot remove", &marker))?;
     copy::sync(dir)?;
     Ok(Restored { manifest, moved_to })
 }
 
-/// Databases, with what SQLite keeps beside them, and parts of an earlier restore.
+/// What the audit says of it, when the aggregator starts.
+fn manifest_shown(manifest: &Manifest) -> serde_json::Value {
+    serde_json::json!({
+        "backup_made": to_rfc3339(manifest.created_at),
+        "backup_log_position": manifest.log_position,
+        "backup_produced": manifest.produced,
+        "restored_at": to_rfc3339(now_millis()),
+    })
+}
+
+/// Databases and keys, with what SQLite keeps beside them, and parts of an earlier restore.
 fn old_files(dir: &Path) -> Result<Vec<PathBuf>, BackupError> {
     let paths: Vec<PathBuf> = std::fs::read_dir(dir)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
@@ -58,7 +69,7 @@ fn old_files(dir: &Path) -> Result<Vec<PathBuf>, BackupError> {
     let ours = |path: &PathBuf| {
         let name = copy::name(path);
         let stem = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix));
-        is_database(stem.unwrap_or(&name))
+        is_ours(stem.unwrap_or(&name))
     };
     Ok(paths.into_iter().filter(ours).collect())
 }
@@ -89,7 +100,7 @@ fn put_back(
     names.sort_by_key(|name| *name == LOG_FILE);
     for name in names {
         let (part, to) = (dir.join(format!("{name}.part")), dir.join(name));
-        copy::file(&from.join(name), &part, tell)?;
+        copy::file(&from.join(name), &part, "putting back", tell)?;
         std::fs::rename(&part, &to).map_err(io("cannot write", &to))?;
         copy::sync(dir)?;
     }

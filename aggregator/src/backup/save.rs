@@ -8,7 +8,7 @@ use tributary_shared::time::now_millis;
 
 use super::check::{self, Facts};
 use super::copy::{self, Tell, io, open_shared, pin};
-use super::manifest::{FORMAT, FileEntry, MANIFEST_FILE, Manifest, is_database};
+use super::manifest::{FORMAT, FileEntry, KEY_FILES, MANIFEST_FILE, Manifest, is_database, is_ours};
 use super::messages::{BackupError, Progress};
 use crate::commit::{self, LOG_FILE, LogFacts};
 use crate::window::{self, VIEWS_FILE};
@@ -48,8 +48,9 @@ pub fn save(
     copy_all(dir, out, &names, tell)?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let Facts { log, views } = check::databases(out, &names, tell)?;
-    let mut files = Vec::with_capacity(names.len());
-    for name in names {
+    let keys = copy_keys(dir, out, tell)?;
+    let mut files = Vec::with_capacity(names.len() + keys.len());
+    for name in names.into_iter().chain(keys) {
         let (sha256, bytes) = copy::sum(&out.join(name), tell)?;
         files.push(FileEntry {
             name: name.to_owned(),
@@ -92,7 +93,7 @@ fn make_room(dir: &Path, out: &Path, force: bool) -> Result<(), BackupError> {
     }
     // the manifest first: from here on this is no backup until the new one is whole
     let manifest = out.join(MANIFEST_FILE);
-    let old = entries.iter().filter(|path| is_database(&copy::name(path)));
+    let old = entries.iter().filter(|path| is_ours(&copy::name(path)));
     for path in entries.iter().filter(|path| **path == manifest).chain(old) {
         std::fs::remove_file(path).map_err(io("cannot remove", path))?;
     }
@@ -112,6 +113,19 @@ fn databases_of(dir: &Path) -> Result<Vec<String>, BackupError> {
     names.sort_unstable();
     names.splice(0..0, [VIEWS_FILE.to_owned(), LOG_FILE.to_owned()]);
     Ok(names)
+}
+
+/// The key of the audit; an aggregator that never ran this version has none.
+fn copy_keys(dir: &Path, out: &Path, tell: Tell<'_>) -> Result<Vec<&'static str>, BackupError> {
+    let there: Vec<&'static str> = KEY_FILES
+        .into_iter()
+        .filter(|name| dir.join(name).exists())
+        .collect();
+    for name in &there {
+        copy::file(&dir.join(name), &out.join(name), "copying", tell)?;
+    }
+    copy::sync(out)?;
+    Ok(there)
 }
 
 fn copy_all(dir: &Path, out: &Path, names: &[String], tell: Tell<'_>) -> Result<(), BackupError> {

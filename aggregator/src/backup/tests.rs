@@ -7,6 +7,7 @@ use tributary_schema::language::SchemaFormat;
 use tributary_shared::ids::{Epoch, LaneKey};
 
 use super::*;
+use crate::audit::{self, KEY_FILE, PUBLIC_KEY_FILE};
 use crate::commit::{CommitError, CommitOptions, LOG_FILE, LogPos, Retention};
 use crate::registry::{By, NewSchema, REGISTRY_FILE, Registry, SchemaCache};
 use crate::window::VIEWS_FILE;
@@ -101,7 +102,10 @@ async fn a_backup_with_any_damaged_file_is_refused_and_nothing_is_touched() {
     home(&target).await;
     let manifest = save(&dir, &out, false, &mut quiet).expect("saved");
     let names: Vec<&str> = manifest.files.iter().map(|file| file.name.as_str()).collect();
-    assert_eq!(names, [VIEWS_FILE, LOG_FILE, REGISTRY_FILE]);
+    assert_eq!(
+        names,
+        [VIEWS_FILE, LOG_FILE, REGISTRY_FILE, KEY_FILE, PUBLIC_KEY_FILE]
+    );
     let (good, before) = (bytes_of(&out), bytes_of(&target));
     let attempt = || restore(&out, &target, true, &mut quiet).expect_err("damaged");
     for name in names {
@@ -324,4 +328,59 @@ async fn windows_come_back_from_a_backup_of_a_log_that_retention_has_emptied() {
     assert_eq!(running.commit(1).await, LogPos(2));
     running.log.verify().expect("every invariant holds");
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_restored_aggregators_audit_says_so_and_a_head_from_after_the_backup_does_not_fit() {
+    let temp = tempfile::tempdir().expect("dir");
+    let (dir, out, target) = (
+        temp.path().join("home"),
+        temp.path().join("out"),
+        temp.path().join("target"),
+    );
+    home(&dir).await;
+    save(&dir, &out, false, &mut quiet).expect("saved");
+    // life goes on, and somebody keeps a head of it
+    let running = Running::start(&dir);
+    for _ in 0..9 {
+        running.commit(3).await;
+    }
+    running.stop().await;
+    Running::start(&dir).stop().await;
+    let sign = |dir: &Path| {
+        let db = audit::open_read_only(dir).expect("opens");
+        let text = audit::newest_head(&db).expect("reads").expect("there");
+        tributary_audit::SignedHead::parse(&text).expect("a head")
+    };
+    let kept = sign(&dir);
+    restore(&out, &target, false, &mut quiet).expect("restored");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(target.join(KEY_FILE))
+            .expect("there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    Running::start(&target).stop().await;
+    let db = audit::open_read_only(&target).expect("opens");
+    let leaf = audit::newest_of(&db, tributary_audit::Kind::Restore).expect("reads");
+    assert!(leaf.expect("recorded").to_json()["detail"]["backup_made"].is_string());
+    let key = audit::read_public(&dir).expect("there");
+    assert_eq!(
+        audit::read_public(&target).expect("there"),
+        key,
+        "signed by the same key"
+    );
+    let found = audit::walk(&db, vec![key], &[kept], &mut |_, _| {})
+        .expect("reads")
+        .findings;
+    assert!(
+        matches!(
+            found[..],
+            [tributary_audit::Finding::RemovedTail { .. } | tributary_audit::Finding::Forked { .. }]
+        ),
+        "{found:?}"
+    );
 }

@@ -10,6 +10,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -113,6 +114,7 @@ pub fn open_with_retention(
     let reader = LogReader::open(&options.dir, health_watch)?;
     let (commands, queue) = mpsc::channel(QUEUE);
     let (committed, watcher) = watch::channel(loaded.newest);
+    let (head, head_watch) = watch::channel(store.audit.head().cloned());
     let gauges = Gauges::new(loaded.newest, loaded.open_letters);
     gauges.floor.set(loaded.floor.0 as f64);
     let committer = Committer {
@@ -126,6 +128,7 @@ pub fn open_with_retention(
         schemas,
         committed,
         health,
+        head,
         failed_bytes: 0,
         trimmer: Trimmer::new(keep),
         gauges,
@@ -135,7 +138,7 @@ pub fn open_with_retention(
         .name("commit".to_owned())
         .spawn(move || committer.run(queue))?;
     Ok((
-        CommitHandle::new(commands, watcher),
+        CommitHandle::new(commands, watcher, head_watch),
         reader,
         CommitThread { thread },
     ))
@@ -167,6 +170,8 @@ pub(super) struct Committer {
     schemas: SchemaCache,
     committed: watch::Sender<LogPos>,
     health: watch::Sender<LogHealth>,
+    /// The newest head of the audit, for who hands it on.
+    head: watch::Sender<Option<Arc<str>>>,
     /// What the write that failed last would have stored, about.
     failed_bytes: usize,
     pub(super) trimmer: Trimmer,
@@ -188,6 +193,14 @@ enum Waiting {
     Letters {
         reply: Reply<SettleAnswer>,
         answer: SettleAnswer,
+    },
+    /// The group's n-th act.
+    Act {
+        reply: Reply<u64>,
+        nth: usize,
+    },
+    Head {
+        reply: Reply<()>,
     },
 }
 
@@ -254,6 +267,15 @@ impl Committer {
                         this.judge_discard(&mut group, request)
                     });
                 }
+                Command::Record { act, reply } => {
+                    let nth = group.acts.len();
+                    group.acts.push(act);
+                    waiting.push(Waiting::Act { reply, nth });
+                }
+                Command::Sign { reply } => {
+                    group.sign = true;
+                    waiting.push(Waiting::Head { reply });
+                }
                 Command::Attach { feed, reply } => self.attach(feed, reply),
                 Command::Covered(pos) => self.trimmer.covered(pos),
                 Command::Stop => {}
@@ -261,10 +283,11 @@ impl Committer {
         }
         group.close(&self.book, now_millis());
         match self.write(&group) {
-            Ok(()) => {
+            Ok(leaves) => {
+                self.tell_head();
                 self.book.keep();
                 self.newest = group.newest().unwrap_or(self.newest);
-                self.answer(waiting);
+                self.answer(waiting, &leaves);
                 self.publish(group);
                 self.checkpoint_if_due();
             }
@@ -275,6 +298,14 @@ impl Committer {
             }
         }
         Ok(())
+    }
+
+    /// What is signed is durable by now.
+    fn tell_head(&self) {
+        let newest = self.store.as_ref().and_then(|store| store.audit.head());
+        if newest != self.head.borrow().as_ref() {
+            self.head.send_replace(newest.cloned());
+        }
     }
 
     /// open → failed.
@@ -374,23 +405,24 @@ impl Committer {
         let _ = reply.send(Ok(self.newest));
     }
 
-    fn write(&mut self, group: &Group) -> Result<(), CommitError> {
+    /// Returns the leaves of the group's acts.
+    fn write(&mut self, group: &Group) -> Result<Vec<u64>, CommitError> {
         if group.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let Some(store) = &mut self.store else {
             return Err(CommitError::Stopped);
         };
         let started = Instant::now();
-        store.write(group)?;
+        let leaves = store.write(group)?;
         self.gauges.seconds.observe(started.elapsed().as_secs_f64());
         let entries = group.entries.len() + group.replays.len() + group.discards.len();
         self.unmoved += group.stored_bytes() + entries * PAGES_PER_ENTRY;
-        Ok(())
+        Ok(leaves)
     }
 
     /// A receiver that is gone does not want its answer any more; the commit stands all the same.
-    fn answer(&self, waiting: Vec<Waiting>) {
+    fn answer(&self, waiting: Vec<Waiting>, leaves: &[u64]) {
         for waiting in waiting {
             match waiting {
                 Waiting::Lane { reply, key } => {
@@ -408,6 +440,13 @@ impl Committer {
                 Waiting::Letters { reply, answer } => {
                     let _ = reply.send(Ok(answer));
                 }
+                Waiting::Act { reply, nth } => {
+                    // one for each act
+                    let _ = reply.send(leaves.get(nth).copied().ok_or(CommitError::Stopped));
+                }
+                Waiting::Head { reply } => {
+                    let _ = reply.send(Ok(()));
+                }
             }
         }
     }
@@ -420,6 +459,12 @@ impl Committer {
                     let _ = reply.send(Err(CommitError::Unavailable(reason.to_owned())));
                 }
                 Waiting::Letters { reply, .. } => {
+                    let _ = reply.send(Err(CommitError::Unavailable(reason.to_owned())));
+                }
+                Waiting::Act { reply, .. } => {
+                    let _ = reply.send(Err(CommitError::Unavailable(reason.to_owned())));
+                }
+                Waiting::Head { reply } => {
                     let _ = reply.send(Err(CommitError::Unavailable(reason.to_owned())));
                 }
                 Waiting::Batch { reply, key, .. } => {
@@ -456,6 +501,8 @@ impl Committer {
                     let answer = SettleAnswer::default();
                     waiting.push(Waiting::Letters { reply, answer });
                 }
+                Command::Record { reply, .. } => waiting.push(Waiting::Act { reply, nth: 0 }),
+                Command::Sign { reply } => waiting.push(Waiting::Head { reply }),
                 Command::Attach { feed, reply } => self.attach(feed, reply),
                 Command::Covered(pos) => self.trimmer.covered(pos),
                 Command::Stop => {}
@@ -554,6 +601,8 @@ fn gather(first: Command, queue: &mut mpsc::Receiver<Command>) -> (Vec<Command>,
             Command::Commit { batch, .. } => bytes += batch.stored_bytes(),
             Command::Replay { batch, .. } => bytes += batch.memory(),
             Command::Discard { .. }
+            | Command::Record { .. }
+            | Command::Sign { .. }
             | Command::OpenLane { .. }
             | Command::Attach { .. }
             | Command::Covered(_) => {}

@@ -8,6 +8,7 @@ use super::lane::{Claim, Decision, Lane, LaneBook, LaneCounts, decide};
 use super::letters::{Discard, Replay, Settling};
 use super::messages::{CommitAnswer, LogPos, Prepared};
 use super::prepare::trim;
+use crate::audit::Act;
 
 /// How long a sender waits when its stream needs a schema that nobody has registered: a person must act.
 const NO_SCHEMA_RETRY_MS: u32 = 5_000;
@@ -37,6 +38,10 @@ pub struct Group {
     /// The lanes that another writer goes on with, with all their tenures.
     pub histories: Vec<(LaneNo, History)>,
     pub committed_at: Millis,
+    /// What the audit is to say beside what the group does.
+    pub acts: Vec<Act>,
+    /// A head of the audit is asked for.
+    pub sign: bool,
 }
 
 impl Group {
@@ -46,6 +51,8 @@ impl Group {
             && self.entries.is_empty()
             && self.replays.is_empty()
             && self.discards.is_empty()
+            && self.acts.is_empty()
+            && !self.sign
     }
 
     /// Position of its newest entry.

@@ -10,6 +10,7 @@ use tributary_shared::ids::{LaneKey, Seq};
 
 use super::letters::{DiscardRequest, PreparedReplay, SettleAnswer};
 use super::messages::{CommitAnswer, CommitError, Committed, LaneState, LogPos, Prepared};
+use crate::audit::Act;
 
 /// Commands that wait for the commit thread. Two full groups: while one is written, the next one gathers.
 pub(super) const QUEUE: usize = 128;
@@ -46,6 +47,15 @@ pub(super) enum Command {
         feed: Feed,
         reply: Reply<LogPos>,
     },
+    /// Makes a leaf of the audit, and signs a head that covers it.
+    Record {
+        act: Act,
+        reply: Reply<u64>,
+    },
+    /// Signs a head of the audit, if there are leaves that none covers.
+    Sign {
+        reply: Reply<()>,
+    },
     /// Entries up to here are needed for no view's recovery.
     Covered(LogPos),
     Stop,
@@ -57,6 +67,7 @@ pub struct CommitHandle {
     commands: mpsc::Sender<Command>,
     room: Arc<Semaphore>,
     committed: watch::Receiver<LogPos>,
+    head: watch::Receiver<Option<Arc<str>>>,
 }
 
 /// An answer that is still to come. Dropping it does not take the batch back.
@@ -74,11 +85,16 @@ impl Future for PendingAnswer {
 }
 
 impl CommitHandle {
-    pub(super) fn new(commands: mpsc::Sender<Command>, committed: watch::Receiver<LogPos>) -> Self {
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        committed: watch::Receiver<LogPos>,
+        head: watch::Receiver<Option<Arc<str>>>,
+    ) -> Self {
         Self {
             commands,
             room: Arc::new(Semaphore::new(QUEUE_KIB as usize)),
             committed,
+            head,
         }
     }
 
@@ -160,6 +176,32 @@ impl CommitHandle {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Discard { request, reply }).await?;
         answer.await.unwrap_or(Err(CommitError::Stopped))
+    }
+
+    /// Records an act in the audit. The answer, the leaf's index, comes after the fsync: an act is done after it.
+    ///
+    /// # Errors
+    /// [`CommitError::Unavailable`] when nothing can be stored just now, [`CommitError::Stopped`].
+    pub async fn record(&self, act: Act) -> Result<u64, CommitError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Record { act, reply }).await?;
+        answer.await.unwrap_or(Err(CommitError::Stopped))
+    }
+
+    /// Signs a head of the audit that covers all that is recorded by now.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub async fn sign(&self) -> Result<(), CommitError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Sign { reply }).await?;
+        answer.await.unwrap_or(Err(CommitError::Stopped))
+    }
+
+    /// The newest signed head of the audit.
+    #[must_use]
+    pub fn audit_head(&self) -> Option<Arc<str>> {
+        self.head.borrow().clone()
     }
 
     /// The newest committed position, as it rises.

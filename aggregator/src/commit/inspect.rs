@@ -85,3 +85,13 @@ pub fn reserve_lane_numbers(dir: &Path) -> Result<(), CommitError> {
     let next = highest.max(reserved).saturating_add(RESERVED_LETTERS);
     queries::set_meta(&db, queries::LETTER_FLOOR, next)
 }
+
+/// Leaves word for the next start that this directory was restored: it becomes a leaf of the audit.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn note_restore(dir: &Path, detail: &serde_json::Value) -> Result<(), CommitError> {
+    let db = Connection::open(log_path(dir))?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    queries::set_meta(&db, crate::audit::PENDING, detail)
+}

@@ -418,6 +418,11 @@ pub enum CommitError {
     RestoreUnfinished { dir: String },
     #[error("log.db has format {found}, this program reads up to {known}; use a newer program")]
     FormatTooNew { found: i64, known: i64 },
+    #[error(
+        "{path} cannot be used to sign heads of the audit: {why}; restore it from a backup, or move it away: a new key is \
+         made then, and the audit says so"
+    )]
+    AuditKey { path: String, why: String },
     #[error("the commit log's database: {0}")]
     Sqlite(#[from] rusqlite::Error),
     #[error("the commit log's files: {0}")]

@@ -17,6 +17,7 @@
 //! lanes, counts and ledger lines stay.
 
 mod actor;
+mod anchoring;
 mod columns;
 mod feed;
 mod gauges;
@@ -38,13 +39,13 @@ mod store;
 mod trim;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use actor::{CommitOptions, CommitThread, open, open_with_retention};
 pub(crate) use actor::{RESTORING_FILE, lock};
 pub use handle::{CommitHandle, Feed, PendingAnswer};
 pub use health::LogHealth;
-pub use inspect::{LogFacts, inspect, reserve_lane_numbers};
+pub use inspect::{LogFacts, inspect, note_restore, reserve_lane_numbers};
 pub use letters::{
     Act, DeadLetterFilter, DiscardRequest, LETTER_DISCARDED, LETTER_EXPIRED, LetterCount, LetterState,
     LetterToReplay, MAX_DEAD_LETTER_PAGE, PreparedReplay, ReplayHeader, ReplayRequest, ScanFrom,
@@ -56,6 +57,7 @@ pub use messages::{
     StreamRow,
 };
 pub use prepare::prepare;
+pub(crate) use queries::{floor, lane_by_key, lane_by_no, meta};
 pub use reader::LogReader;
 pub use retention::Retention;
 pub use store::LOG_FILE;

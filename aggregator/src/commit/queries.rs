@@ -169,12 +169,12 @@ pub(super) fn lanes_of_format(db: &Connection, format: i64) -> Result<Vec<LaneRo
     Ok(rows)
 }
 
-pub(super) fn lane_by_no(db: &Connection, no: LaneNo) -> Result<Option<LaneRow>, CommitError> {
+pub(crate) fn lane_by_no(db: &Connection, no: LaneNo) -> Result<Option<LaneRow>, CommitError> {
     let mut select = db.prepare_cached(&format!("SELECT {} WHERE no = ?1", lane_columns()))?;
     Ok(select.query_row([no.0], lane_row).optional()?)
 }
 
-pub(super) fn lane_by_key(db: &Connection, key: &LaneKey) -> Result<Option<LaneRow>, CommitError> {
+pub(crate) fn lane_by_key(db: &Connection, key: &LaneKey) -> Result<Option<LaneRow>, CommitError> {
     let mut select = db.prepare_cached(&format!(
         "SELECT {} WHERE agent = ?1 AND stream = ?2 AND epoch = ?3",
         lane_columns()
@@ -188,7 +188,7 @@ pub(super) fn lane_by_key(db: &Connection, key: &LaneKey) -> Result<Option<LaneR
 }
 
 /// A value of the table of single values.
-pub(super) fn meta(db: &Connection, key: &str) -> Result<Option<String>, CommitError> {
+pub(crate) fn meta(db: &Connection, key: &str) -> Result<Option<String>, CommitError> {
     let mut select = db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
     Ok(select.query_row([key], |row| row.get(0)).optional()?)
 }
@@ -203,14 +203,14 @@ pub(super) fn meta_number<T: FromStr>(db: &Connection, key: &str) -> Result<Opti
     meta(db, key)?.map(parse).transpose()
 }
 
-pub(super) fn set_meta(db: &Connection, key: &str, value: impl ToString) -> Result<(), CommitError> {
+pub(crate) fn set_meta(db: &Connection, key: &str, value: impl ToString) -> Result<(), CommitError> {
     db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
         .execute([key, &value.to_string()])?;
     Ok(())
 }
 
 /// Retention has deleted the entries up to here; 0 when it has deleted none.
-pub(super) fn floor(db: &Connection) -> Result<LogPos, CommitError> {
+pub(crate) fn floor(db: &Connection) -> Result<LogPos, CommitError> {
     Ok(LogPos(meta_number(db, FLOOR)?.unwrap_or(0)))
 }
 

@@ -81,7 +81,10 @@ impl LogReader {
     }
 
     /// Runs `read` in one transaction: all it sees is of one moment.
-    fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, CommitError>) -> Result<T, CommitError> {
+    pub(crate) fn with<T, E: From<rusqlite::Error>>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
         let free = self
             .shared
             .connections

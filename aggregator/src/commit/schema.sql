@@ -1,4 +1,4 @@
--- log.db, format 4. Times are Unix milliseconds; headers are MessagePack maps (tributary_shared::wire).
+-- log.db, format 5; the tables of the audit are in ../audit/schema.sql. Times are Unix milliseconds; headers are MessagePack maps (tributary_shared::wire).
 
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
@@ -19,6 +19,8 @@ CREATE TABLE lanes (
     opened_at         INTEGER NOT NULL,
     last_committed_at INTEGER,
     floor_seq         INTEGER NOT NULL DEFAULT 0,
+    -- the leaf of the audit that says which lane this number is; NULL for lanes that are older than the audit
+    opened_leaf       INTEGER,
     UNIQUE (agent, stream, epoch)
 );
 

@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
+use tributary_audit::{EntryDigest, EntryRecord};
 use tributary_shared::ids::{LaneKey, LaneNo};
 use tributary_shared::wire::{BatchContent, History};
 
@@ -14,12 +15,13 @@ use super::group::{Group, GroupEntry, verdicts};
 use super::lane::Lane;
 use super::messages::{CommitError, LogPos};
 use super::queries;
-use super::{invariants, letters};
+use super::{anchoring, invariants, letters};
+use crate::audit::{self, Anchor};
 
 /// File name within the aggregator's directory.
 pub const LOG_FILE: &str = "log.db";
 /// What this program writes, and the newest that it reads.
-pub const FORMAT_VERSION: i64 = 4;
+pub const FORMAT_VERSION: i64 = 5;
 /// Measured with bodies of 300 KB, one a transaction: 16 KiB pages take 0.8 ms of CPU a commit, 4 KiB pages
 /// 1.1 ms (checksums and copies go by the page). Larger pages gain nothing more, and a small commit writes
 /// each of its four or five pages whole.
@@ -54,7 +56,9 @@ pub struct Checkpoint {
 /// The one connection that writes.
 #[derive(Debug)]
 pub struct LogStore {
-    db: Connection,
+    pub(super) db: Connection,
+    /// The growing end of the audit. What a failed write did to it is forgotten with the store.
+    pub(super) audit: Anchor,
 }
 
 /// Path of the log in a directory.
@@ -69,7 +73,7 @@ impl LogStore {
     /// # Errors
     /// [`CommitError::FormatTooNew`], [`CommitError::Damaged`], or SQLite's own.
     pub fn open(dir: &Path) -> Result<Self, CommitError> {
-        let db = Connection::open(log_path(dir))?;
+        let mut db = Connection::open(log_path(dir))?;
         db.busy_timeout(BUSY_TIMEOUT)?;
         db.pragma_update(None, "page_size", PAGE_SIZE)?;
         db.pragma_update(None, "journal_mode", "WAL")?;
@@ -77,7 +81,8 @@ impl LogStore {
         db.pragma_update(None, "wal_autocheckpoint", 0)?;
         db.pragma_update(None, "journal_size_limit", WAL_SIZE_LIMIT)?;
         create(&db)?;
-        Ok(Self { db })
+        let audit = Anchor::open(&mut db, dir)?;
+        Ok(Self { db, audit })
     }
 
     /// Reads lanes and newest position, and checks them.
@@ -114,10 +119,6 @@ impl LogStore {
         &self.db
     }
 
-    pub(super) fn begin(&mut self, behavior: TransactionBehavior) -> Result<Transaction<'_>, CommitError> {
-        Ok(self.db.transaction_with_behavior(behavior)?)
-    }
-
     /// Writes and removes as many bytes as a write that failed: whether there is room again. Durable, like a
     /// commit, so that a disk which only seems to take them is found out.
     ///
@@ -130,24 +131,28 @@ impl LogStore {
         Ok(())
     }
 
-    /// Writes a group in one transaction. It is durable when this returns `Ok`; after `Err` the file must be
-    /// opened again, because nothing is known.
+    /// Writes a group in one transaction, and what the audit says of it. It is durable when this returns `Ok`; after
+    /// `Err` the file must be opened again, because nothing is known. Returns the leaves of the group's acts.
     ///
     /// # Errors
     /// Those of SQLite: disk full, IO error.
-    pub fn write(&mut self, group: &Group) -> Result<(), CommitError> {
-        let transaction = self.begin(TransactionBehavior::Immediate)?;
+    pub fn write(&mut self, group: &Group) -> Result<Vec<u64>, CommitError> {
+        let transaction = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let now = group.committed_at;
         for lane in &group.opened {
-            insert_lane(&transaction, &lane.key, lane.no, group.committed_at)?;
+            anchoring::open_lane(&transaction, &mut self.audit, lane, now)?;
         }
+        let mut anchored = Vec::with_capacity(group.entries.len() + group.replays.len());
         for entry in &group.entries {
-            append(&transaction, entry, group.committed_at)?;
+            anchored.push(append(&transaction, entry, now)?);
         }
         for replay in &group.replays {
-            letters::settle_replay(&transaction, replay, group.committed_at)?;
+            anchored.push(letters::settle_replay(&transaction, replay, now)?);
         }
         for discard in &group.discards {
-            letters::settle_discard(&transaction, discard, group.committed_at)?;
+            letters::settle_discard(&transaction, discard, now)?;
         }
         for (no, counts) in &group.lanes {
             transaction
@@ -167,8 +172,9 @@ impl LogStore {
         for (no, history) in &group.histories {
             write_history(&transaction, *no, history)?;
         }
+        let acts = anchoring::record(&transaction, &mut self.audit, group, anchored)?;
         transaction.commit()?;
-        Ok(())
+        Ok(acts)
     }
 
     /// Moves the WAL into the database file, as far as no reader needs it. Does not wait for readers.
@@ -215,9 +221,10 @@ fn create(db: &Connection) -> Result<(), CommitError> {
     )?;
     if !exists {
         db.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {} INSERT INTO meta VALUES ('format_version', '{FORMAT_VERSION}'),
+            "BEGIN IMMEDIATE; {} {} INSERT INTO meta VALUES ('format_version', '{FORMAT_VERSION}'),
              ('log_id', lower(hex(randomblob(16)))); COMMIT;",
-            include_str!("schema.sql")
+            include_str!("schema.sql"),
+            audit::SCHEMA
         ))?;
         return Ok(());
     }
@@ -233,6 +240,9 @@ fn create(db: &Connection) -> Result<(), CommitError> {
         );
         db.execute_batch(upgrade)?;
     }
+    if found < FORMAT_VERSION {
+        add_audit(db)?;
+    }
     Ok(())
 }
 
@@ -242,6 +252,12 @@ const UPGRADES: [(i64, &str); 3] = [
     (2, include_str!("schema_2_to_3.sql")),
     (3, include_str!("schema_3_to_4.sql")),
 ];
+
+/// The last one, to format 5, which adds the tables of the audit as they are made in a new file.
+fn add_audit(db: &Connection) -> Result<(), CommitError> {
+    let upgrade = include_str!("schema_4_to_5.sql");
+    Ok(db.execute_batch(&format!("BEGIN IMMEDIATE; {} {upgrade} COMMIT;", audit::SCHEMA))?)
+}
 
 /// The format that the file says it has.
 pub(super) fn format(db: &Connection) -> Result<i64, CommitError> {
@@ -254,7 +270,7 @@ pub(super) fn format(db: &Connection) -> Result<i64, CommitError> {
         })
 }
 
-fn insert_lane(db: &Connection, key: &LaneKey, no: LaneNo, now: i64) -> rusqlite::Result<()> {
+pub(super) fn insert_lane(db: &Connection, key: &LaneKey, no: LaneNo, now: i64) -> rusqlite::Result<()> {
     db.prepare_cached("INSERT INTO lanes (no, agent, stream, epoch, opened_at) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![
             no.0,
@@ -277,11 +293,13 @@ fn write_history(db: &Connection, no: LaneNo, history: &History) -> rusqlite::Re
     Ok(())
 }
 
-fn append(db: &Connection, entry: &GroupEntry, now: i64) -> Result<(), CommitError> {
+/// Writes an entry, and returns what it is anchored by.
+fn append(db: &Connection, entry: &GroupEntry, now: i64) -> Result<EntryRecord, CommitError> {
     let GroupEntry { pos, batch } = entry;
     let (header, range) = (&batch.header, batch.range());
     let (valid, dead, dropped) = verdicts(batch);
     let schema = header.schema.map(|schema| (schema.id, schema.version)).unzip();
+    let hop = queries::encode_header(header)?;
     db.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")?
         .execute(params![
             pos.0,
@@ -294,7 +312,7 @@ fn append(db: &Connection, entry: &GroupEntry, now: i64) -> Result<(), CommitErr
             schema.0,
             schema.1,
             now,
-            queries::encode_header(header)?,
+            hop,
             &batch.columns[..],
         ])?;
     letters::insert(db, *pos, header, &batch.dead, now)?;
@@ -313,5 +331,13 @@ fn append(db: &Connection, entry: &GroupEntry, now: i64) -> Result<(), CommitErr
             .execute(values)?;
         }
     }
-    Ok(())
+    let letters = batch.dead.iter().map(|letter| letter.payload.as_slice());
+    Ok(EntryRecord {
+        pos: pos.0,
+        lane: header.lane.0,
+        first_seq: range.first,
+        last_seq: range.last,
+        kind: u8::from(dropped > 0),
+        digest: EntryDigest::of(&hop, &batch.columns, letters).digest(),
+    })
 }

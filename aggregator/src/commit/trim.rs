@@ -12,7 +12,7 @@ use super::retention::{
     CHUNK_ENTRIES, CHUNK_LETTERS, OldLetter, Oldest, Retention, Size, next_chunk, next_letters,
 };
 use super::store::{LogStore, PAGE_SIZE};
-use super::{letters, queries};
+use super::{anchoring, letters, queries};
 
 /// A log that is never idle gives up this much of its time at most: a chunk takes about a tenth of it.
 const WHEN_BUSY: Duration = Duration::from_millis(50);
@@ -105,7 +105,8 @@ impl LogStore {
         now: Millis,
     ) -> Result<Trimmed, CommitError> {
         let oldest = oldest(self.connection())?;
-        let used = used_bytes(self.connection())?;
+        // the audit is kept for ever, and pushes no entry out
+        let used = used_bytes(self.connection())?.saturating_sub(self.audit.stored_bytes());
         let chunk = next_chunk(keep, Size { now, used, covered }, &oldest);
         let floor = match chunk {
             Some(chunk) => chunk,
@@ -116,12 +117,21 @@ impl LogStore {
         if chunk.is_none() && letters.is_none() {
             return Ok(Trimmed::Nothing);
         }
-        let transaction = self.begin(TransactionBehavior::Immediate)?;
+        let transaction = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
         if let Some(chunk) = chunk {
             delete_entries(&transaction, chunk)?;
         }
         let expired = match letters {
-            Some(last) => letters::delete_upto(&transaction, last)?,
+            Some(last) => {
+                let expired = letters::delete_upto(&transaction, last)?;
+                if expired > 0 {
+                    let act = anchoring::expired(expired, last);
+                    self.audit.append_act(&transaction, now, act)?;
+                }
+                expired
+            }
             None => 0,
         };
         transaction.commit()?;
@@ -164,6 +174,10 @@ fn delete_entries(db: &Connection, upto: LogPos) -> Result<(), CommitError> {
         "UPDATE lanes SET floor_seq = gone.last_seq
          FROM (SELECT lane, max(last_seq) AS last_seq FROM log WHERE pos <= ?1 AND kind <> ?2 GROUP BY lane) gone
          WHERE gone.lane = lanes.no",
+    )?
+    .execute(params![upto.0, queries::KIND_REPLAY])?;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO passed_entries SELECT lane, last_seq, pos FROM log WHERE pos <= ?1 AND kind <> ?2",
     )?
     .execute(params![upto.0, queries::KIND_REPLAY])?;
     db.prepare_cached("DELETE FROM log WHERE pos <= ?1")?

@@ -1,11 +1,9 @@
 //! The page's files, inside the program.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Read;
-
-use flate2::read::GzDecoder;
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
 
 /// One file.
 #[derive(Debug)]
@@ -13,29 +11,15 @@ pub struct Asset {
     /// Its place under `/assets/`.
     pub name: &'static str,
     pub content_type: &'static str,
-    pub bytes: &'static [u8],
-    /// `bytes` are gzip-compressed.
-    pub gzip: bool,
+    pub text: &'static str,
 }
 
 impl Asset {
     /// Changes when the content does.
     pub fn etag(&self) -> String {
         let mut hasher = DefaultHasher::new();
-        self.bytes.len().hash(&mut hasher);
-        // of the large file a sample is enough: its bytes are compressed and end with their own checksum
-        self.bytes[self.bytes.len().saturating_sub(64 << 10)..].hash(&mut hasher);
+        self.text.hash(&mut hasher);
         format!("\"{:016x}\"", hasher.finish())
-    }
-
-    /// The content of a compressed file, for the rare client that does not take gzip.
-    ///
-    /// # Errors
-    /// When the bytes are not gzip.
-    pub fn inflated(&self) -> std::io::Result<Vec<u8>> {
-        let mut plain = Vec::new();
-        GzDecoder::new(self.bytes).read_to_end(&mut plain)?;
-        Ok(plain)
     }
 }
 
@@ -44,8 +28,7 @@ macro_rules! own {
         Asset {
             name: $name,
             content_type: $content_type,
-            bytes: include_bytes!(concat!("static/", $name)),
-            gzip: false,
+            text: include_str!(concat!("static/", $name)),
         }
     };
 }
@@ -53,20 +36,39 @@ macro_rules! own {
 pub static INDEX: Asset = own!("index.html", "text/html; charset=utf-8");
 
 pub static ALL: &[Asset] = &[
-    own!("page.css", "text/css; charset=utf-8"),
+    own!("page.css", CSS),
+    own!("views.css", CSS),
     own!("icon.svg", "image/svg+xml"),
+    own!("address.js", JAVASCRIPT),
+    own!("api.js", JAVASCRIPT),
+    own!("browse.js", JAVASCRIPT),
+    own!("card.js", JAVASCRIPT),
+    own!("chart.js", JAVASCRIPT),
+    own!("cursor.js", JAVASCRIPT),
+    own!("datatable.js", JAVASCRIPT),
+    own!("deletedialog.js", JAVASCRIPT),
+    own!("detail.js", JAVASCRIPT),
+    own!("dom.js", JAVASCRIPT),
+    own!("editor.js", JAVASCRIPT),
+    own!("feed.js", JAVASCRIPT),
+    own!("figures.js", JAVASCRIPT),
+    own!("format.js", JAVASCRIPT),
+    own!("frames.js", JAVASCRIPT),
+    own!("groupfilter.js", JAVASCRIPT),
+    own!("kinds.js", JAVASCRIPT),
+    own!("legend.js", JAVASCRIPT),
     own!("letters.js", JAVASCRIPT),
     own!("main.js", JAVASCRIPT),
-    own!("api.js", JAVASCRIPT),
-    own!("charts.js", JAVASCRIPT),
-    own!("dom.js", JAVASCRIPT),
-    own!("format.js", JAVASCRIPT),
+    own!("missing.js", JAVASCRIPT),
+    own!("plot.js", JAVASCRIPT),
+    own!("range.js", JAVASCRIPT),
+    own!("rows.js", JAVASCRIPT),
+    own!("scale.js", JAVASCRIPT),
+    own!("series.js", JAVASCRIPT),
+    own!("spark.js", JAVASCRIPT),
+    own!("status.js", JAVASCRIPT),
     own!("tables.js", JAVASCRIPT),
+    own!("theme.js", JAVASCRIPT),
+    own!("viewform.js", JAVASCRIPT),
     own!("views.js", JAVASCRIPT),
-    Asset {
-        name: "plotly.js",
-        content_type: JAVASCRIPT,
-        bytes: include_bytes!(concat!(env!("OUT_DIR"), "/plotly.js.gz")),
-        gzip: true,
-    },
 ];

@@ -1,8 +1,18 @@
-//! The built-in page at `/`: one HTML document, a style sheet, a few ES modules of our own, and the chart
-//! library, all inside the program. Nothing is fetched from anywhere else, which the content security policy
-//! also enforces.
+//! The built-in page at `/`: one HTML document, two style sheets and ES modules, all our own and inside the program.
+//! Nothing is fetched from anywhere else, which the content security policy also enforces.
 //!
 //! The page reads the same API as everybody else and follows `GET /api/v1/live`.
+//!
+//! | what | modules |
+//! |---|---|
+//! | what the address says | `address` |
+//! | requests, the live stream | `api` |
+//! | rows of a view, and what of them is drawn; no DOM | `rows`, `kinds`, `series`, `figures`, `scale` |
+//! | a view's rows, kept up | `feed` |
+//! | drawing: only what is in view, once a frame | `frames`, `plot`, `spark`, `theme` |
+//! | parts | `chart`, `cursor`, `legend`, `datatable`, `groupfilter`, `range`, `editor`, `status`, `missing` |
+//! | all views · one view · the form | `browse`, `card` · `detail`, `deletedialog` · `viewform` |
+//! | the rest of the page | `letters`, `tables`, `dom`, `format`, `main` |
 
 mod assets;
 
@@ -11,9 +21,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use assets::Asset;
 
-/// The chart library sets inline styles on the elements that it makes; everything else is strict.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
-    img-src 'self' data:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; object-src 'none'; frame-ancestors 'none'; \
+    base-uri 'none'; form-action 'none'";
 
 /// Routes of the page.
 pub fn configure(service: &mut web::ServiceConfig) {
@@ -44,26 +53,15 @@ fn answer(request: &HttpRequest, asset: &Asset) -> HttpResponse {
     response
         .insert_header((header::ETAG, etag.clone()))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .insert_header((header::VARY, "accept-encoding"))
         .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"));
     if header_has(request, header::IF_NONE_MATCH, &etag) {
         return response.finish();
     }
-    response.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)));
-    if !asset.gzip {
-        return response.body(asset.bytes);
-    }
-    if header_has(request, header::ACCEPT_ENCODING, "gzip") {
-        return response
-            .insert_header((header::CONTENT_ENCODING, "gzip"))
-            .body(asset.bytes);
-    }
-    match asset.inflated() {
-        Ok(bytes) => response.body(bytes),
-        Err(error) => crate::api::internal(&format!("{} cannot be unpacked: {error}", asset.name)),
-    }
+    response
+        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)))
+        .body(asset.text)
 }
 
 fn header_has(request: &HttpRequest, name: header::HeaderName, wanted: &str) -> bool {
@@ -84,13 +82,9 @@ mod tests {
     async fn every_file_that_a_file_names_is_served() {
         let app = init_service(actix_web::App::new().configure(configure)).await;
         let mut named = 0;
-        for asset in assets::ALL
-            .iter()
-            .chain([&assets::INDEX])
-            .filter(|asset| !asset.gzip)
-        {
-            let text = std::str::from_utf8(asset.bytes).expect("text");
-            let local = text
+        for asset in assets::ALL.iter().chain([&assets::INDEX]) {
+            let local = asset
+                .text
                 .split('"')
                 .filter_map(|part| part.strip_prefix("/assets/").or(part.strip_prefix("./")));
             for name in local {
@@ -100,7 +94,7 @@ mod tests {
                 named += 1;
             }
             assert!(
-                !text.contains("https://"),
+                !asset.text.contains("https://"),
                 "{} loads nothing from elsewhere",
                 asset.name
             );
@@ -108,22 +102,36 @@ mod tests {
         assert!(named > 10);
     }
 
+    #[test]
+    fn every_module_is_listed_and_imported_by_another() {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/page/static");
+        for file in std::fs::read_dir(dir).expect("the files") {
+            let name = file.expect("a file").file_name().into_string().expect("text");
+            if name == "index.html" {
+                continue;
+            }
+            assert!(
+                assets::ALL.iter().any(|asset| asset.name == name),
+                "{name} is not in assets.rs"
+            );
+            let (module, linked) = (format!("\"./{name}\""), format!("/assets/{name}"));
+            let used = |asset: &Asset| asset.text.contains(&module) || asset.text.contains(&linked);
+            assert!(
+                assets::ALL.iter().chain([&assets::INDEX]).any(used),
+                "{name} is used by nothing"
+            );
+        }
+    }
+
     #[actix_web::test]
-    async fn the_chart_library_is_served_packed_plain_and_not_at_all() {
+    async fn a_file_that_has_not_changed_is_not_sent_again() {
         let app = init_service(actix_web::App::new().configure(configure)).await;
-        let get = || TestRequest::get().uri("/assets/plotly.js");
-        let packed = call_service(
-            &app,
-            get().insert_header(("accept-encoding", "gzip, br")).to_request(),
-        )
-        .await;
-        assert_eq!(packed.headers().get("content-encoding").expect("packed"), "gzip");
-        let etag = packed.headers().get("etag").expect("etag").clone();
-        let packed = read_body(packed).await;
-        let plain = read_body(call_service(&app, get().to_request()).await).await;
-        assert!(plain.len() > 2 * packed.len());
-        assert!(plain.starts_with(b"/**\n* plotly.js v"));
+        let get = || TestRequest::get().uri("/assets/main.js");
+        let first = call_service(&app, get().to_request()).await;
+        let etag = first.headers().get("etag").expect("etag").clone();
+        assert!(!read_body(first).await.is_empty());
         let again = call_service(&app, get().insert_header(("if-none-match", etag)).to_request()).await;
         assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+        assert!(read_body(again).await.is_empty());
     }
 }

@@ -199,11 +199,10 @@ impl Session {
         self.closing = true;
         if let Some(bye) = bye {
             tracing::warn!(gateway = %self.setup.link.gateway(), code = ?bye.code, reason = bye.message, "closing a session");
-            metrics::counter(
-                MetricName::AggregatorRefused,
-                &[("reason", &format!("{:?}", bye.code))],
-            )
-            .inc();
+            let code = format!("{:?}", bye.code);
+            metrics::counter(MetricName::AggregatorRefused, &[("reason", &code)]).inc();
+            let gateway = self.setup.link.gateway().as_str();
+            self.setup.shared.refusals.count(gateway, &code);
             self.send(&FromAggregator::Bye(bye), ctx);
         }
         ctx.run_later(LAST_WORDS, |_, ctx| ctx.stop());
@@ -227,6 +226,9 @@ impl Actor for Session {
         actix::spawn(submit(queue, commit, registry, ctx.address()));
         ctx.run_interval(TICK_EVERY, |actor, ctx| {
             let now = actor.setup.clock.tick();
+            if let Some(head) = actor.setup.shared.commit.audit_head() {
+                actor.setup.link.audit_head(&head);
+            }
             actor.setup.link.tick(now, now_millis());
             actor.pump(ctx);
         });

@@ -20,6 +20,7 @@ use super::messages::{Ended, FromGateway};
 use super::receive::accept_batches;
 use super::{MAX_IN_FLIGHT, SchemaChanged, Session, SessionSetup, Stop};
 use crate::agents::AgentDirectory;
+use crate::audit::{KnownGateways, Refusals};
 use crate::commit::CommitHandle;
 use crate::registry::Registry;
 
@@ -30,6 +31,10 @@ pub struct Shared {
     pub registry: Registry,
     pub agents: Arc<AgentDirectory>,
     pub sightings: super::Sightings,
+    /// Those that the audit knows.
+    pub gateways: KnownGateways,
+    /// Who was turned away, on its way into the audit.
+    pub refusals: Refusals,
     /// Our own name, as gateways see it.
     pub name: String,
 }
@@ -87,7 +92,9 @@ async fn serve(
         Ok(connection) => connection,
         Err(error) => {
             metrics::counter(MetricName::AggregatorRefused, &[("reason", "handshake")]).inc();
-            tracing::warn!(%remote, reason = explain(&error, identity.paths()), "refused a connection");
+            let reason = explain(&error, identity.paths());
+            shared.refusals.count(&remote.ip().to_string(), &reason);
+            tracing::warn!(%remote, reason, "refused a connection");
             return;
         }
     };
@@ -95,11 +102,20 @@ async fn serve(
         Ok(gateway) => gateway,
         Err(error) => {
             metrics::counter(MetricName::AggregatorRefused, &[("reason", "role")]).inc();
+            shared
+                .refusals
+                .count(&remote.ip().to_string(), &error.to_string());
             tracing::warn!(%remote, %error, "refused a connection");
             connection.close(quinn::VarInt::from_u32(1), b"wrong role");
             return;
         }
     };
+    let from = remote.ip().to_string();
+    if let Err(error) = shared.gateways.seen(&gateway, &from, &shared.commit).await {
+        tracing::warn!(%gateway, %error, "a new gateway cannot be recorded, and is turned away until it can");
+        connection.close(quinn::VarInt::from_u32(1), b"the log cannot store just now");
+        return;
+    }
     session(connection, gateway, number, &shared, &sessions).await;
 }
 

@@ -94,9 +94,9 @@ struct ViewScan {
 impl Scan for ViewScan {
     fn next_chunk(&mut self) -> Result<Option<Box<dyn Chunk>>, ScanError> {
         loop {
-            let after = match self.next {
+            let after = match &self.next {
                 Next::First => None,
-                Next::After(place) => Some(place),
+                Next::After(place) => Some(place.clone()),
                 Next::End => return Ok(None),
             };
             let scan = WindowScan {

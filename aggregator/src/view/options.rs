@@ -8,8 +8,8 @@ use tributary_shared::time::Millis;
 
 /// Below that, windows would go while their events are on the way.
 const MIN_RETENTION: Millis = 60_000;
-/// A hundred years: times stay far from the ends of their range.
-const MAX_RETENTION: Millis = 36_525 * 86_400_000;
+/// A hundred years: for ever, while times stay far from the ends of their range.
+const MAX_RETENTION: Millis = 36_500 * 86_400_000;
 /// A window's groups are listed in memory while any of them is.
 const MAX_GROUPS: u64 = 10_000_000;
 
@@ -32,7 +32,8 @@ impl Default for ViewOptions {
         Self {
             // devices are offline for days, and a weekend is 60 hours
             allowed_lateness: 72 * 3_600_000,
-            retention: 90 * 86_400_000,
+            // old data is loaded as well as new, and what a view counted is kept unless its owner says otherwise
+            retention: MAX_RETENTION,
             max_groups: 100_000,
         }
     }
@@ -155,7 +156,7 @@ mod tests {
         }
         let json = serde_json::to_value(ViewOptions::default()).expect("is JSON");
         let expected =
-            serde_json::json!({"allowed_lateness": "72h", "retention": "90d", "max_groups": 100_000});
+            serde_json::json!({"allowed_lateness": "72h", "retention": "36500d", "max_groups": 100_000});
         assert_eq!(json, expected);
     }
 

@@ -2,13 +2,16 @@
 //! questions between two of them, and snapshots.
 //!
 //! # States
-//! - **catching up**: the snapshot is loaded and the log behind it is read in chunks. Questions are answered,
-//!   with what is there so far; `ready` is false.
-//! - **live**: attached to the commit thread, which waits while our feed is full. A view that was made or
-//!   replaced is back-filled from the log, a chunk at a time, whenever no question and no live entry waits.
+//! - **catching up**: the snapshot is loaded and the log behind it is read. Questions are answered, with what is there
+//!   so far; `ready` is false.
+//! - **live**: attached to the commit thread, which waits while our feed is full. A view that was made or replaced is
+//!   back-filled from the log, an entry at a time, whenever no question and no live entry waits.
 //! - **ended**: asked to stop, after a last snapshot; or the log or views.db cannot be read.
+//!
+//! In all of them snapshots go to the thread that writes views.db, a slice at a time between two batches. Batches wait
+//! for it only when the memory is full of groups that no snapshot has, or when they outrun one that is being taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,29 +25,19 @@ use tributary_shared::time::now_millis;
 
 use super::changes::Changes;
 use super::engine::Engine;
+use super::fill::{Filling, Source};
 use super::handle::{EngineError, EngineHandle, QUESTIONS, Question};
+use super::keeping::{Room, Taking};
 use super::live::LiveRows;
 use super::load::{Loaded, load};
-use super::messages::{AppliedBatch, EngineConfig, Snapshot, WindowChange};
-use super::store::ViewStore;
-use crate::commit::{CommitError, CommitHandle, Committed, LogEntry, LogPos, LogReader};
+use super::messages::{AppliedBatch, EngineConfig, WindowChange};
+use super::writer::{self, Order, Writer};
+use crate::commit::{CommitHandle, Committed, LogPos, LogReader};
 use crate::throughput::{Counts, Throughput};
 use crate::view::ViewDef;
 
-/// Committed entries that wait for the engine, each at most a few megabytes. When it is full the commit thread
-/// waits, and pressure travels back to the agents.
-const FEED: usize = 32;
-/// One chunk of replay: small enough that questions wait less than some tens of milliseconds.
-const CHUNK_ENTRIES: usize = 64;
-const CHUNK_BYTES: usize = 4 << 20;
 /// Between two snapshots: what a restart has to replay at most.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
-/// A snapshot stores what changed since the one before. When that is much, batches wait meanwhile; the next one then
-/// comes so many times later than it took: snapshots take a tenth of the time at most, and a restart replays a
-/// little more.
-const SNAPSHOT_REST: u32 = 9;
-/// However long a snapshot takes: what is replayed after a crash stays a matter of seconds.
-const LONGEST_REST: Duration = Duration::from_secs(60);
 /// Between two rounds of changed rows to the watchers: a small part of the quarter second within which an event
 /// must be seen, and a row that every batch changes is told twenty times a second, not hundreds of times.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
@@ -87,12 +80,13 @@ pub fn start(
     throughput: Arc<Throughput>,
 ) -> Result<(EngineHandle, EngineThread), EngineError> {
     let Loaded { engine, store, views } = load(options, &log)?;
+    let writer = writer::start(store)?;
     let (applied, applied_watch) = watch::channel(engine.position());
     let (ready, ready_watch) = watch::channel(false);
     let live = LiveRows::new();
     let runner = Runner {
         engine,
-        store,
+        writer,
         views,
         log,
         throughput,
@@ -101,7 +95,12 @@ pub fn start(
         applied,
         ready,
         dirty: true,
-        unsaved: None,
+        orders: VecDeque::new(),
+        taking: None,
+        room: Room::default(),
+        source: Source::default(),
+        filling: Filling::default(),
+        rested: Instant::now(),
         covered: LogPos(0),
         gauges: Gauges::new(),
     };
@@ -136,11 +135,11 @@ fn run_on_this_thread(
 
 /// Metrics of the thread.
 #[derive(Debug)]
-struct Gauges {
+pub(super) struct Gauges {
     position: Gauge,
     future_events: Counter,
     apply_seconds: Histogram,
-    snapshot_seconds: Histogram,
+    pub(super) snapshot_seconds: Histogram,
 }
 
 impl Gauges {
@@ -165,22 +164,28 @@ pub(super) enum Go {
 #[derive(Debug)]
 pub(super) struct Runner {
     pub(super) engine: Engine,
-    pub(super) store: ViewStore,
+    pub(super) writer: Writer,
     /// The definitions, by name; the engine has their state.
     pub(super) views: BTreeMap<String, ViewDef>,
     pub(super) live: LiveRows,
     /// There is something to snapshot.
     pub(super) dirty: bool,
-    log: LogReader,
+    pub(super) log: LogReader,
+    pub(super) applied: watch::Sender<LogPos>,
+    pub(super) ready: watch::Sender<bool>,
+    /// Orders for the writer, before the slices of a snapshot. As many as there are questions, and a few.
+    pub(super) orders: VecDeque<Order>,
+    pub(super) taking: Option<Taking>,
+    pub(super) room: Room,
+    pub(super) source: Source,
+    pub(super) filling: Filling,
+    /// No snapshot begins before.
+    pub(super) rested: Instant,
+    /// No view needs the log up to here to recover.
+    pub(super) covered: LogPos,
+    pub(super) gauges: Gauges,
     throughput: Arc<Throughput>,
     pub(super) changes: Changes,
-    applied: watch::Sender<LogPos>,
-    ready: watch::Sender<bool>,
-    /// A snapshot that could not be stored. No later one may be stored before it.
-    unsaved: Option<Snapshot>,
-    /// No view needs the log up to here to recover.
-    covered: LogPos,
-    gauges: Gauges,
 }
 
 fn ticks(every: Duration) -> Interval {
@@ -195,110 +200,85 @@ impl Runner {
         commit: &CommitHandle,
         mut questions: mpsc::Receiver<Question>,
     ) -> Result<(), EngineError> {
-        if let Some(feed) = self.catch_up(commit, &mut questions).await? {
-            // nobody needs to hear it
-            let _ = self.ready.send(true);
-            tracing::info!(position = %self.engine.position(), "the views have caught up with the log");
-            self.follow(commit, feed, &mut questions).await?;
+        self.turns(commit, &mut questions).await?;
+        // what is committed already needs no replay after the next start
+        while let Some(entry) = self.source.waiting() {
+            self.fold(&entry);
+            self.check_failure()?;
         }
-        self.snapshot();
-        Ok(())
+        self.last_snapshot().await;
+        let Writer { orders, thread, .. } = self.writer;
+        drop(orders);
+        let ended = thread.join().await;
+        ended.map_err(|panic| EngineError::Thread(panic.to_string()))
     }
 
-    /// Replays the log behind the snapshot, then attaches to the commit thread. `None` when asked to stop.
-    async fn catch_up(
+    /// Until asked to stop: entries, questions, back-filling, snapshots, and what is done now and then.
+    async fn turns(
         &mut self,
         commit: &CommitHandle,
-        questions: &mut mpsc::Receiver<Question>,
-    ) -> Result<Option<mpsc::Receiver<Arc<Committed>>>, EngineError> {
-        while self.replay_chunk()? {
-            while let Ok(question) = questions.try_recv() {
-                if self.answer(question) == Go::Stop {
-                    return Ok(None);
-                }
-            }
-        }
-        let (sender, feed) = mpsc::channel(FEED);
-        let from = commit.attach(sender).await?;
-        while self.engine.position() < from {
-            if !self.replay_chunk()? {
-                if self.skip_deleted()? {
-                    continue;
-                }
-                let what = format!("the log ends at {}, before {from}", self.engine.position());
-                return Err(CommitError::Damaged { what }.into());
-            }
-        }
-        Ok(Some(feed))
-    }
-
-    /// Until asked to stop: live entries, questions, back-filling, and what is done now and then.
-    async fn follow(
-        &mut self,
-        commit: &CommitHandle,
-        mut feed: mpsc::Receiver<Arc<Committed>>,
         questions: &mut mpsc::Receiver<Question>,
     ) -> Result<(), EngineError> {
         let (mut snapshot, mut publish) = (ticks(SNAPSHOT_EVERY), ticks(PUBLISH_EVERY));
-        let mut rested = Instant::now();
-        let mut committing = true;
+        // the writer and the entries take turns
+        let mut writers_turn = false;
         loop {
-            let behind = self.engine.behind().is_some();
+            let replays = self.source.replays(self.engine.position());
+            let behind = !replays && self.engine.behind().is_some();
+            let (pressed, has_orders) = (self.is_pressed(), self.has_orders());
+            let (orders, entries) = (
+                self.writer.orders.clone(),
+                !pressed && !self.source.ended && !replays,
+            );
             // in order of urgency; the ticks come first because they are rare and would starve behind a full feed
             tokio::select! {
                 biased;
+                done = self.writer.done.recv() => match done {
+                    Some(done) => self.done(done),
+                    None => return Err(EngineError::Thread("the writer of views.db has ended".to_owned())),
+                },
                 _ = snapshot.tick() => {
-                    let started = Instant::now();
-                    if started >= rested {
-                        self.snapshot();
-                        rested = Instant::now() + rest_after(started.elapsed());
+                    if Instant::now() >= self.rested {
+                        self.begin_snapshot();
                     }
                     commit.covered(self.covered);
                 }
                 _ = publish.tick(), if !self.changes.is_empty() => self.publish(),
                 question = questions.recv() => match question.map(|question| self.answer(question)) {
                     Some(Go::On) => {}
-                    Some(Go::Stop) | None => break,
+                    Some(Go::Stop) | None => return Ok(()),
                 },
-                entry = feed.recv(), if committing => match entry {
-                    Some(entry) => self.fold_live(&entry),
+                Ok(permit) = orders.reserve(), if has_orders && writers_turn => {
+                    self.order(permit);
+                    writers_turn = false;
+                }
+                entry = self.source.next(), if entries => match entry {
+                    Some(entry) => {
+                        self.fold_live(&entry);
+                        self.check_failure()?;
+                        writers_turn = true;
+                    }
                     // the commit thread has stopped: questions are still answered
-                    None => committing = false,
+                    None => self.source.ended = true,
                 },
-                () = std::future::ready(()), if behind => self.fill_chunk()?,
+                () = std::future::ready(()), if replays && !pressed && !(has_orders && writers_turn) => {
+                    self.replay_step(commit).await?;
+                    self.check_failure()?;
+                    writers_turn = true;
+                }
+                Ok(permit) = orders.reserve(), if has_orders && !writers_turn => self.order(permit),
+                () = std::future::ready(()), if behind && !pressed => {
+                    self.fill_step()?;
+                    writers_turn = true;
+                }
             }
         }
-        // what is committed already needs no replay after the next start
-        while let Ok(entry) = feed.try_recv() {
-            self.fold(&entry);
-        }
-        Ok(())
     }
 
-    /// Goes on behind what retention has deleted: views.db is older than that, or new. False when nothing is.
-    fn skip_deleted(&mut self) -> Result<bool, EngineError> {
-        let floor = self.log.floor()?;
-        let position = self.engine.position();
-        if floor <= position {
-            return Ok(false);
+    fn order(&mut self, permit: mpsc::Permit<'_, Order>) {
+        if let Some(order) = self.next_order() {
+            permit.send(order);
         }
-        tracing::warn!(%position, %floor, "the log does not reach back to where the views stand; they miss entries");
-        self.engine.skip_to(floor);
-        self.applied.send_replace(floor);
-        self.dirty = true;
-        Ok(true)
-    }
-
-    /// Applies one chunk of the log. False at its end.
-    fn replay_chunk(&mut self) -> Result<bool, EngineError> {
-        let entries = self
-            .log
-            .scan(self.engine.position(), CHUNK_ENTRIES, CHUNK_BYTES)?;
-        let found = !entries.is_empty();
-        for entry in entries {
-            self.fold(&entry.decode()?);
-        }
-        Ok(found)
     }
 
     /// [`Self::fold`] with a span. A replay has none: its batches' traces ended before this process began.
@@ -320,7 +300,7 @@ impl Runner {
         span.end_at(now_millis());
     }
 
-    fn fold(&mut self, entry: &Committed) {
+    pub(super) fn fold(&mut self, entry: &Committed) {
         let started = Instant::now();
         let future = self.engine.future_events();
         for change in self.engine.apply(&batch(entry)) {
@@ -334,94 +314,14 @@ impl Runner {
         self.throughput.record(entry.committed_at, counts(entry));
         self.applied.send_replace(self.engine.position());
         self.dirty = true;
+        self.make_room();
     }
 
-    /// Brings one view that is behind a chunk further.
-    fn fill_chunk(&mut self) -> Result<(), EngineError> {
-        let Some((view, from)) = self.engine.behind() else {
-            return Ok(());
-        };
-        let Some(plan) = self.engine.view(&view).cloned() else {
-            return Ok(());
-        };
-        let entries = self.log.scan(from, CHUNK_ENTRIES, CHUNK_BYTES)?;
-        if entries.is_empty() {
-            tracing::warn!(%view, %from, "the log does not reach back to where the view begins");
-            self.engine.skip_missing(&view);
-        }
-        for entry in entries {
-            let LogEntry {
-                pos, committed_at, ..
-            } = entry;
-            let (lane, replayed) = (entry.header.lane(), entry.header.is_replay());
-            let range = entry.header.range();
-            let key = entry.key.clone();
-            // an entry of another stream only moves the view's position: spare the decoding
-            let records = if key.stream == *plan.stream() {
-                entry.decode()?.records
-            } else {
-                None
-            };
-            let (agent, stream, records) = (&key.agent, &key.stream, records.as_ref());
-            let batch = AppliedBatch {
-                pos,
-                lane,
-                agent,
-                stream,
-                committed_at,
-                range,
-                replayed,
-                records,
-            };
-            if let Some(change) = self.engine.apply_to(&view, &batch) {
-                self.changed(change);
-            }
-        }
-        self.dirty = true;
-        Ok(())
-    }
-
-    fn changed(&mut self, change: WindowChange) {
+    pub(super) fn changed(&mut self, change: WindowChange) {
         if self.live.is_watched(&change.view) {
             self.changes.add(change);
         }
     }
-
-    /// Stores what changed since the last snapshot. A failure loses nothing: the log has it.
-    fn snapshot(&mut self) {
-        if self.unsaved.is_none() && !self.dirty {
-            return;
-        }
-        let started = Instant::now();
-        let snapshot = self.unsaved.take().unwrap_or_else(|| {
-            self.dirty = false;
-            self.engine.take_snapshot()
-        });
-        if let Err(error) = self.store.save_snapshot(&snapshot) {
-            tracing::warn!(%error, "a snapshot cannot be stored now; it is tried again");
-            self.unsaved = Some(snapshot);
-            return;
-        }
-        self.covered = covered(&snapshot);
-        self.gauges
-            .snapshot_seconds
-            .observe(started.elapsed().as_secs_f64());
-        for plan in self.engine.views() {
-            let groups = self.engine.stats(plan.name()).map_or(0, |stats| stats.groups);
-            metrics::gauge(MetricName::WindowRows, &[("view", plan.name())]).set(groups as f64);
-        }
-    }
-}
-
-/// How long after a snapshot there is none, at least; the ticks come on top.
-pub(super) fn rest_after(took: Duration) -> Duration {
-    (SNAPSHOT_REST * took).min(LONGEST_REST)
-}
-
-/// Where the log must begin so that this snapshot can go on.
-fn covered(snapshot: &Snapshot) -> LogPos {
-    let views = snapshot.views.iter().map(|view| view.position);
-    views.fold(snapshot.position, LogPos::min)
 }
 
 fn batch(entry: &Committed) -> AppliedBatch<'_> {

@@ -321,7 +321,7 @@ async fn the_default_views_are_made_once() {
 
 #[test]
 fn snapshots_take_a_tenth_of_the_time_and_are_never_far_apart() {
-    let rest = |ms| super::actor::rest_after(std::time::Duration::from_millis(ms)).as_millis();
+    let rest = |ms| super::keeping::rest_after(std::time::Duration::from_millis(ms)).as_millis();
     assert_eq!(
         [rest(0), rest(20), rest(2_000), rest(60_000)],
         [0, 180, 18_000, 60_000]

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::oneshot;
 use tributary_shared::time::now_millis;
 
 use super::actor::{Go, Runner};
-use super::handle::{MAX_VIEWS, PutView, PutViewError, Question, StreamTimes, TimedPage, ViewInfo};
-use super::publish::REPLACED;
-use super::store::StoreError;
+use super::handle::{Coming, MAX_VIEWS, PutView, PutViewError, Question, StreamTimes, TimedPage, ViewInfo};
+use super::writer::{DropOrder, Order, PutOrder};
 use crate::commit::LogPos;
 use crate::view::{ViewDef, ViewOptions, ViewPlan};
 
@@ -21,8 +21,10 @@ impl Runner {
                 sql,
                 options,
                 reply,
-            } => drop(reply.send(self.put_view(name, sql, options))),
-            Question::Drop { name, reply } => drop(reply.send(self.drop_view(&name))),
+            } => self.put_view(name, sql, options, reply),
+            Question::Drop { name, reply } => {
+                self.orders.push_back(Order::Drop(DropOrder { name, reply }));
+            }
             Question::Views { reply } => drop(reply.send(self.list())),
             Question::Windows { view, query, reply } => drop(reply.send(self.engine.windows(&view, &query))),
             Question::Scan { view, scan, reply } => {
@@ -60,61 +62,59 @@ impl Runner {
         Go::On
     }
 
-    fn put_view(&mut self, name: String, sql: String, options: ViewOptions) -> Result<PutView, PutViewError> {
-        let plan = Arc::new(ViewPlan::compile(&name, &sql).map_err(PutViewError::Sql)?);
-        let created = !self.views.contains_key(&name);
-        if created && self.views.len() >= MAX_VIEWS {
-            return Err(PutViewError::TooMany { limit: MAX_VIEWS });
+    /// Checks a definition and hands it to the writer, which answers.
+    fn put_view(
+        &mut self,
+        name: String,
+        sql: String,
+        options: ViewOptions,
+        reply: oneshot::Sender<Result<PutView, PutViewError>>,
+    ) {
+        let plan = match ViewPlan::compile(&name, &sql) {
+            Ok(plan) => Arc::new(plan),
+            Err(error) => return drop(reply.send(Err(PutViewError::Sql(error)))),
+        };
+        if !self.views.contains_key(&name) && self.views.len() >= MAX_VIEWS {
+            return drop(reply.send(Err(PutViewError::TooMany { limit: MAX_VIEWS })));
         }
-        let known = self.views.get(&name);
-        let known = known.is_some_and(|known| known.sql == sql && known.options == options);
-        if !known {
-            let def = ViewDef {
-                name: name.clone(),
-                sql,
-                options,
-                created_at: now_millis(),
-                applies_from: LogPos(0),
-            };
-            self.store.put_view(&def).map_err(PutViewError::Store)?;
-            if self.engine.put_view_with(Arc::clone(&plan), options) && !created {
-                self.live.reset(&plan.name, REPLACED);
-            }
-            self.views.insert(name, def);
-            self.dirty = true;
-            tracing::info!(view = %plan.name(), created, "view defined");
-        }
-        // it was found or put right above
-        let view = self
-            .info(&plan)
-            .ok_or(PutViewError::Stopped(super::EngineStopped))?;
-        Ok(PutView { view, created })
-    }
-
-    fn drop_view(&mut self, name: &str) -> Result<bool, StoreError> {
-        let stored = self.store.drop_view(name)?;
-        self.engine.drop_view(name);
-        self.views.remove(name);
-        self.live.end(name);
-        Ok(stored)
+        let def = ViewDef {
+            name,
+            sql,
+            options,
+            created_at: now_millis(),
+            applies_from: LogPos(0),
+        };
+        self.orders
+            .push_back(Order::Put(Box::new(PutOrder { def, plan, reply })));
     }
 
     fn list(&self) -> Vec<ViewInfo> {
-        self.engine.views().filter_map(|plan| self.info(plan)).collect()
+        let names: Vec<String> = self.engine.views().map(|plan| plan.name().to_owned()).collect();
+        names.iter().filter_map(|name| self.info_of(name)).collect()
     }
 
-    fn info(&self, plan: &ViewPlan) -> Option<ViewInfo> {
-        let def = self.views.get(plan.name())?;
+    /// The view as it serves now.
+    pub(super) fn info_of(&self, name: &str) -> Option<ViewInfo> {
+        let def = self.views.get(name)?;
+        let plan = self.engine.view(name)?;
         let shown = |key: &&String| plan.columns().iter().any(|column| column.name == **key);
+        let (stats, serving) = (self.engine.stats(name)?, self.engine.serving(name)?);
+        let coming = self.engine.coming(name);
+        let filled = coming.or((!stats.live).then_some(serving));
         Some(ViewInfo {
             name: def.name.clone(),
-            sql: def.sql.clone(),
-            options: def.options,
+            sql: plan.sql().to_owned(),
+            options: serving.options,
             created_at: def.created_at,
             stream: plan.stream().clone(),
             columns: plan.columns().to_vec(),
             keys: plan.key_names.iter().filter(shown).cloned().collect(),
-            stats: self.engine.stats(plan.name())?,
+            stats,
+            backfill: filled.map(|state| self.backfill(state.generation, state.position)),
+            replaced_by: coming.map(|state| Coming {
+                sql: state.plan.sql().to_owned(),
+                options: state.options,
+            }),
         })
     }
 }

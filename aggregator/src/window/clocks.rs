@@ -126,6 +126,11 @@ impl Clocks {
         stream.newest_commit = stream.newest_commit.max(mark.last_commit);
     }
 
+    /// When the newest entry of a stream was committed.
+    pub(super) fn newest_commit(&self, stream: &StreamName) -> Option<Millis> {
+        self.streams.get(stream).map(|clock| clock.newest_commit)
+    }
+
     /// Which agents are known to have left. Lanes of theirs hold nothing back until they commit again or come back.
     pub(super) fn set_away(&mut self, away: BTreeSet<AgentId>) {
         self.away = away;

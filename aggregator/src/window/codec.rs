@@ -7,6 +7,8 @@ use crate::view::Scalar;
 
 /// Format of key bytes. Groups are found by them: a change means that every stored key is written anew.
 pub(super) const KEY_FORMAT: u8 = 1;
+/// The key of a window's overflow group; no value has this kind.
+pub(super) const OVERFLOW_KEY: [u8; 2] = [KEY_FORMAT, 7];
 /// Format of state bytes.
 pub(super) const STATE_FORMAT: u8 = 2;
 /// The same without the log position of the last change.
@@ -36,16 +38,18 @@ pub(super) fn put_scalar(out: &mut Vec<u8>, value: &Scalar) {
             out.push(FLOAT);
             put_u64(out, value.to_bits());
         }
-        Scalar::Text(value) => {
-            out.push(TEXT);
-            put_u64(out, value.len() as u64);
-            out.extend_from_slice(value.as_bytes());
-        }
+        Scalar::Text(value) => put_text(out, value),
         Scalar::Time(value) => {
             out.push(TIME);
             put_u64(out, value.cast_unsigned());
         }
     }
+}
+
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.push(TEXT);
+    put_u64(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// Reads what the functions above wrote.

@@ -1,5 +1,6 @@
 //! The window engine: every view's windows as a function of the log.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,9 +9,9 @@ use tributary_shared::ids::{AgentId, LaneNo, StreamName};
 use tributary_shared::time::Millis;
 
 use super::clocks::Clocks;
+use super::cold::{ColdError, ColdGroups, ColdView, NothingCold};
 use super::messages::{
-    AppliedBatch, EngineConfig, GroupId, GroupState, LaneWatermark, LateLine, Snapshot, StateError,
-    ViewCounters, ViewStats, WindowChange, WindowHit,
+    AppliedBatch, EngineConfig, GroupId, LaneWatermark, LateLine, ViewStats, WindowChange, WindowHit,
 };
 use super::state::{Applied, ViewState};
 use crate::commit::LogPos;
@@ -27,10 +28,18 @@ use crate::view::{ViewOptions, ViewPlan, WindowKind};
 #[derive(Debug)]
 pub struct Engine {
     pub(super) config: EngineConfig,
-    position: LogPos,
+    pub(super) position: LogPos,
     pub(super) views: BTreeMap<Arc<str>, ViewState>,
+    /// What replaces a view of the same name once it has caught up.
+    pub(super) coming: BTreeMap<Arc<str>, ViewState>,
+    cut_over: Vec<(Arc<str>, u64)>,
     pub(super) clocks: Clocks,
+    pub(super) cold: Box<dyn ColdGroups>,
+    pub(super) failure: Option<ColdError>,
+    /// Why a reader did not get all rows.
+    pub(super) unread: RefCell<Option<ColdError>>,
     generations: u64,
+    pub(super) saving: super::saving::Progress,
     future_events: u64,
 }
 
@@ -42,8 +51,14 @@ impl Engine {
             config,
             position: LogPos(0),
             views,
+            coming: BTreeMap::new(),
+            cut_over: Vec::new(),
             clocks,
+            cold: Box::new(NothingCold),
+            failure: None,
+            unread: RefCell::new(None),
             generations: 0,
+            saving: super::saving::Progress::default(),
             future_events: 0,
         }
     }
@@ -62,22 +77,77 @@ impl Engine {
 
     /// The same with the view's own options. A change of nothing but the allowed lateness keeps the windows.
     pub fn put_view_with(&mut self, plan: Arc<ViewPlan>, options: ViewOptions) -> bool {
-        if let Some(known) = self.views.get_mut(plan.name())
+        let name = plan.name();
+        let serves = |known: &ViewState| known.plan.sql == plan.sql && known.options.same_windows(&options);
+        if self.views.get(name).is_some_and(serves) && self.coming.remove(name).is_some() {
+            return false;
+        }
+        let newest = self.coming.get_mut(name).or(self.views.get_mut(name));
+        if let Some(known) = newest
             && known.plan.sql == plan.sql
             && known.options.same_windows(&options)
         {
             known.options = options;
             return false;
         }
-        self.generations += 1;
-        let mut state = ViewState::new(Arc::clone(&plan), options, self.generations);
-        state.live = self.position == LogPos(0);
-        self.views.insert(Arc::clone(&plan.name), state);
+        self.begin_view(plan, options, self.generations + 1);
         true
+    }
+
+    /// Begins a view. One of this name that is live goes on serving until the new one has caught up. Generations are
+    /// never used twice.
+    pub fn begin_view(&mut self, plan: Arc<ViewPlan>, options: ViewOptions, generation: u64) {
+        self.generations = self.generations.max(generation);
+        let name = Arc::clone(&plan.name);
+        let mut state = ViewState::new(plan, options, generation);
+        state.live = self.position == LogPos(0);
+        if self.views.get(&name).is_some_and(|known| known.live) {
+            self.coming.insert(name, state);
+            self.promote();
+        } else {
+            self.coming.remove(&name);
+            if self.views.insert(Arc::clone(&name), state).is_some() {
+                self.cut_over.push((name, generation));
+            }
+        }
+    }
+
+    /// What serves a view.
+    pub(super) fn serving(&self, name: &str) -> Option<&ViewState> {
+        self.views.get(name)
+    }
+
+    /// What replaces a view once it has caught up.
+    pub(super) fn coming(&self, name: &str) -> Option<&ViewState> {
+        self.coming.get(name)
+    }
+
+    /// A view stays what it is: what was to replace it is forgotten.
+    pub fn forget_coming(&mut self, name: &str) {
+        self.coming.remove(name);
+    }
+
+    /// Gives a view another allowed lateness; its windows stay.
+    pub fn retime(&mut self, name: &str, options: ViewOptions) {
+        if let Some(state) = self.coming.get_mut(name).or(self.views.get_mut(name)) {
+            state.options.allowed_lateness = options.allowed_lateness;
+        }
+    }
+
+    /// Says where windows are stored that are not in memory.
+    pub fn set_cold(&mut self, cold: Box<dyn ColdGroups>) {
+        self.cold = cold;
+    }
+
+    /// Why nothing that the engine holds is worth anything any more: begin again from the newest snapshot.
+    #[must_use]
+    pub fn failure(&self) -> Option<&ColdError> {
+        self.failure.as_ref()
     }
 
     /// Returns whether there was such a view.
     pub fn drop_view(&mut self, name: &str) -> bool {
+        self.coming.remove(name);
         self.views.remove(name).is_some()
     }
 
@@ -145,55 +215,130 @@ impl Engine {
         self.views.values().flat_map(of).collect()
     }
 
-    /// Restores what the ledger says of events that were too late for a view.
-    pub fn restore_late(&mut self, view: &str, line: LateLine) {
-        if let Some(state) = self.views.get_mut(view) {
-            state.late.restore(line);
-        }
-    }
-
     /// Applies the next entry of the log to the clocks and to all live views. An entry at or before
     /// [`position`](Self::position) is ignored.
     pub fn apply(&mut self, batch: &AppliedBatch<'_>) -> Vec<WindowChange> {
-        if batch.pos <= self.position {
+        if batch.pos <= self.position || self.failure.is_some() {
             return Vec::new();
         }
         self.position = batch.pos;
         if !batch.replayed {
             self.future_events += self.clocks.observe(batch, &self.config);
         }
-        let config = self.config;
+        let (config, cold, mut failure) = (self.config, self.cold.as_ref(), None);
         let live = self.views.values_mut().filter(|state| state.live);
-        live.filter_map(|state| change(state, batch, &config)).collect()
+        let changes = live
+            .filter_map(|state| change(state, batch, &config, cold, &mut failure))
+            .collect();
+        // what has caught up while a snapshot is taken serves when that is through
+        for state in self.coming.values_mut().filter(|state| state.live) {
+            change(state, batch, &config, cold, &mut failure);
+        }
+        self.failure = failure;
+        changes
     }
 
     /// Applies an entry to one view that is catching up. Entries that the view covers already, and all entries
     /// once it is live, are ignored.
     pub fn apply_to(&mut self, view: &str, batch: &AppliedBatch<'_>) -> Option<WindowChange> {
-        let position = self.position;
-        let state = self.views.get_mut(view)?;
-        if state.live || batch.pos <= state.position || batch.pos > position {
+        let (position, config) = (self.position, self.config);
+        let Self {
+            views,
+            coming,
+            cold,
+            failure,
+            ..
+        } = self;
+        let state = views.get_mut(view).filter(|state| !state.live);
+        let serves = state.is_some();
+        let state = state.or_else(|| coming.get_mut(view))?;
+        if batch.pos <= state.position || batch.pos > position || failure.is_some() {
             return None;
         }
-        let change = change(state, batch, &self.config);
+        let change = change(state, batch, &config, cold.as_ref(), failure);
         state.live = state.position == position;
-        change
+        self.promote();
+        change.filter(|_| serves)
     }
 
     /// Some view that is behind, and the position from which it needs the log.
     #[must_use]
     pub fn behind(&self) -> Option<(Arc<str>, LogPos)> {
-        let state = self.views.values().find(|state| !state.live)?;
+        let state = self.filling()?;
         Some((Arc::clone(&state.plan.name), state.position))
+    }
+
+    /// The state that catches up next.
+    pub(super) fn filling(&self) -> Option<&ViewState> {
+        self.states().find(|state| !state.live)
+    }
+
+    /// Says that no entry up to a position matters to a view that is catching up.
+    pub fn pass_to(&mut self, view: &str, pos: LogPos) {
+        let newest = self.position;
+        if let Some(state) = self.filling_mut(view) {
+            state.position = state.position.max(pos.min(newest));
+            state.live = state.position == newest;
+        }
+        self.promote();
+    }
+
+    /// Takes note that entries up to a position are not retained any more: a view that is catching up misses them.
+    pub fn miss_to(&mut self, view: &str, pos: LogPos) {
+        let newest = self.position;
+        if let Some(state) = self.filling_mut(view) {
+            state.miss_until(pos.min(newest));
+            state.live = state.position == newest;
+        }
+        self.promote();
+    }
+
+    fn filling_mut(&mut self, view: &str) -> Option<&mut ViewState> {
+        let serving = self.views.get_mut(view).filter(|state| !state.live);
+        serving.or_else(|| self.coming.get_mut(view))
     }
 
     /// Ends a view's catching up although entries are missing, because the log does not retain them any more.
     /// Must follow the last retained entry, with no `apply` in between.
     pub fn skip_missing(&mut self, view: &str) {
-        if let Some(state) = self.views.get_mut(view) {
-            state.miss_until(self.position);
-            state.live = true;
+        self.miss_to(view, self.position);
+    }
+
+    /// Lets every view serve that has caught up, in place of what it replaces.
+    pub(super) fn promote(&mut self) {
+        // the state that is replaced is part of the snapshot
+        if self.saving.begun {
+            return;
         }
+        while let Some(name) = self
+            .coming
+            .iter()
+            .find(|(_, state)| state.live)
+            .map(|(name, _)| Arc::clone(name))
+        {
+            if let Some(state) = self.coming.remove(&name) {
+                self.cut_over.push((Arc::clone(&name), state.generation));
+                self.views.insert(name, state);
+            }
+        }
+    }
+
+    /// Views that serve their new definition since the last call, with the generation of its state.
+    pub fn take_cut_over(&mut self) -> Vec<(Arc<str>, u64)> {
+        std::mem::take(&mut self.cut_over)
+    }
+
+    /// All states: those that serve, and those that will.
+    pub(super) fn states(&self) -> impl Iterator<Item = &ViewState> {
+        self.views.values().chain(self.coming.values())
+    }
+
+    pub(super) fn states_mut(&mut self) -> impl Iterator<Item = &mut ViewState> {
+        self.views.values_mut().chain(self.coming.values_mut())
+    }
+
+    pub(super) fn state_mut(&mut self, generation: u64) -> Option<&mut ViewState> {
+        self.states_mut().find(|state| state.generation == generation)
     }
 
     /// Goes on behind entries that the log does not retain any more; every view notes that it missed them.
@@ -216,57 +361,20 @@ impl Engine {
         let reading = self.views.values().filter(|state| state.plan.stream == *stream);
         reading.flat_map(|state| state.locate(&event)).collect()
     }
-
-    /// What changed since the last snapshot.
-    pub fn take_snapshot(&mut self) -> Snapshot {
-        Snapshot {
-            position: self.position,
-            lanes: self.clocks.take_unsaved(),
-            views: self.views.values_mut().map(ViewState::take_snapshot).collect(),
-        }
-    }
-
-    /// Restores the engine's own position and clocks. Only on a new engine, and before any view is put, so that
-    /// views begin behind it.
-    pub fn restore_clocks(&mut self, position: LogPos, lanes: impl IntoIterator<Item = LaneWatermark>) {
-        self.position = position;
-        lanes.into_iter().for_each(|mark| self.clocks.advance(mark));
-    }
-
-    /// Restores one group of a view.
-    ///
-    /// # Errors
-    /// When the bytes cannot be used. The view must then be [reset](Self::reset_view).
-    pub fn restore_group(&mut self, view: &str, group: &GroupState) -> Result<(), StateError> {
-        self.views
-            .get_mut(view)
-            .ok_or(StateError::UnknownView)?
-            .groups
-            .restore(group)
-    }
-
-    /// Ends the restoring of a view: its groups are what the log up to `position` gives.
-    pub fn restored(&mut self, view: &str, position: LogPos, counters: ViewCounters) {
-        if let Some(state) = self.views.get_mut(view) {
-            state.position = position;
-            state.counters = counters;
-            state.reset = state.groups.restored();
-            state.live = position == self.position;
-        }
-    }
-
-    /// Empties a view, which then has the whole log to catch up.
-    pub fn reset_view(&mut self, view: &str) {
-        self.generations += 1;
-        if let Some(state) = self.views.get_mut(view) {
-            *state = ViewState::new(Arc::clone(&state.plan), state.options, self.generations);
-            state.live = self.position == LogPos(0);
-        }
-    }
 }
 
-fn change(state: &mut ViewState, batch: &AppliedBatch<'_>, config: &EngineConfig) -> Option<WindowChange> {
-    let Applied { slots, gone } = state.apply(batch, config);
+fn change(
+    state: &mut ViewState,
+    batch: &AppliedBatch<'_>,
+    config: &EngineConfig,
+    cold: &dyn ColdGroups,
+    failure: &mut Option<ColdError>,
+) -> Option<WindowChange> {
+    let cold = ColdView::new(cold, state.generation);
+    let Applied { slots, gone } = state.apply(batch, config, &cold);
+    if let Some(error) = cold.into_failure() {
+        failure.get_or_insert(error);
+    }
     if slots.is_empty() && gone.is_empty() {
         return None;
     }

@@ -1,9 +1,11 @@
 //! Which rows a view has in a window, wherever their state lies. All reading goes through here.
 
+use std::collections::VecDeque;
 use std::ops::Deref;
 
 use tributary_shared::time::Millis;
 
+use super::cold::ColdError;
 use super::engine::Engine;
 use super::filter::Filter;
 use super::groups::Groups;
@@ -12,6 +14,10 @@ use super::state::ViewState;
 use crate::commit::LogPos;
 use crate::view::{ViewPlan, WindowKind};
 
+/// Groups, and starts of panes, that are fetched from disk in one go.
+const COLD_CHUNK: usize = 4_096;
+const COLD_STARTS: usize = 256;
+
 /// Which rows a reader wants, as far as it can be told before a row is made. What is not wanted may be left out.
 #[derive(Debug, Default)]
 pub(super) struct Wanted<'a> {
@@ -19,6 +25,12 @@ pub(super) struct Wanted<'a> {
     pub keys: Vec<(usize, &'a Filter<'a>)>,
     /// Rows that changed at this log position or later.
     pub since: Option<LogPos>,
+    /// Only rows that are in memory, or merged from panes.
+    pub hot: bool,
+    /// Rows behind this key, in the order of keys as stored.
+    pub behind: Option<&'a [u8]>,
+    /// So many of those, and one more if there is one.
+    pub most: Option<usize>,
 }
 
 impl Wanted<'_> {
@@ -58,7 +70,7 @@ pub(super) struct Part<'a> {
     pub slots: Vec<u32>,
 }
 
-/// The rows of one window, in an order that only grows at its end while the window gets new rows.
+/// The rows of one window, in no order.
 #[derive(Debug)]
 pub(super) struct WindowRows<'a> {
     plan: &'a ViewPlan,
@@ -75,18 +87,32 @@ impl WindowRows<'_> {
             })
         })
     }
+
+    /// The first rows behind a key, at most so many, in the order of their keys as stored, and whether there are more.
+    pub fn page(&self, after: Option<&[u8]>, most: usize) -> (Vec<(Vec<u8>, RowRef<'_>)>, bool) {
+        let keyed = self.rows().map(|row| (row.groups.encoded_key(row.slot), row));
+        let behind = |(key, _): &(Vec<u8>, RowRef<'_>)| after.is_none_or(|after| key.as_slice() > after);
+        let mut rows: Vec<_> = keyed.filter(behind).collect();
+        let more = rows.len() > most;
+        if more && most > 0 {
+            rows.select_nth_unstable_by(most - 1, |a, b| a.0.cmp(&b.0));
+        }
+        rows.truncate(most);
+        rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        (rows, more)
+    }
 }
 
 impl Engine {
-    /// The starts of a view's windows within the bounds (`to` is excluded), oldest first. What has no window is not
-    /// bounded.
+    /// The starts of a view's windows within the bounds (`to` is excluded), oldest first, but those beyond the
+    /// retention. What has no window is not bounded.
     pub(super) fn window_starts<'a>(
         &'a self,
         state: &'a ViewState,
         from: Option<Millis>,
         to: Option<Millis>,
     ) -> Box<dyn DoubleEndedIterator<Item = Millis> + 'a> {
-        match &state.plan.window {
+        let starts: Box<dyn DoubleEndedIterator<Item = Millis> + 'a> = match &state.plan.window {
             WindowKind::None => self.pane_starts(state, None, None),
             WindowKind::Hop { size, .. } => {
                 // a window may begin before the first pane that it has
@@ -96,7 +122,24 @@ impl Engine {
                 Box::new(starts.into_iter())
             }
             WindowKind::Tumble { .. } | WindowKind::Session { .. } => self.pane_starts(state, from, to),
-        }
+        };
+        let horizon = self.horizon(state);
+        // they may not be deleted yet
+        Box::new(starts.filter(move |start| !state.is_beyond(*start, horizon)))
+    }
+
+    /// The starts of a view's windows that are in memory, or merged from panes that are.
+    pub(super) fn hot_starts(&self, state: &ViewState) -> Vec<Millis> {
+        let panes = state.groups.windows_between(None, None).map(|(start, _)| start);
+        let horizon = self.horizon(state);
+        let starts = match &state.plan.window {
+            kind @ WindowKind::Hop { .. } => windows_over(kind, panes, None, None),
+            _ => panes.collect(),
+        };
+        starts
+            .into_iter()
+            .filter(|start| !state.is_beyond(*start, horizon))
+            .collect()
     }
 
     /// The rows of the window that starts then.
@@ -124,21 +167,80 @@ impl Engine {
         from: Option<Millis>,
         to: Option<Millis>,
     ) -> Box<dyn DoubleEndedIterator<Item = Millis> + 'a> {
-        Box::new(state.groups.windows_between(from, to).map(|(start, _)| start))
+        if !state.groups.has_cold() {
+            return Box::new(state.groups.windows_between(from, to).map(|(start, _)| start));
+        }
+        let from = from.unwrap_or(Millis::MIN);
+        let to = to.unwrap_or(Millis::MAX).max(from);
+        Box::new(PaneStarts {
+            engine: self,
+            state,
+            from,
+            to,
+            front: Ahead::default(),
+            back: Ahead::default(),
+        })
     }
 
-    /// The groups of one pane.
+    /// The groups of one pane, in memory and on disk.
     fn pane<'a>(&'a self, state: &'a ViewState, start: Millis, wanted: &Wanted<'_>) -> Vec<Part<'a>> {
         let groups = &state.groups;
-        let mut windows = groups.windows_between(Some(start), start.checked_add(1));
-        let Some((_, slots)) = windows.next() else {
-            return Vec::new();
-        };
         let keeps = |slot: &&u32| wanted.key(groups, **slot) && wanted.change(groups.changed_at(**slot));
-        vec![Part {
+        let mut parts = vec![Part {
             groups: Held::Hot(groups),
-            slots: slots.iter().filter(keeps).copied().collect(),
-        }]
+            slots: groups.slots_of(start).iter().filter(keeps).copied().collect(),
+        }];
+        if !wanted.hot && groups.may_be_cold(start) {
+            parts.push(self.cold_pane(state, start, wanted));
+        }
+        parts
+    }
+
+    /// Those groups of a pane that are on disk only.
+    fn cold_pane<'a>(&self, state: &ViewState, start: Millis, wanted: &Wanted<'_>) -> Part<'a> {
+        let mut scratch = Groups::new(state.plan.keys.len(), &state.plan.cells);
+        let mut slots = Vec::new();
+        let mut after = wanted.behind.map(<[u8]>::to_vec);
+        // one more than asked for, to know whether there is more
+        while wanted.most.is_none_or(|most| slots.len() <= most) {
+            let found = self
+                .cold
+                .groups(state.generation, start, after.as_deref(), COLD_CHUNK);
+            let Some(found) = self.read(found) else { break };
+            let Some(last) = found.last() else { break };
+            after = Some(last.key.clone());
+            // what is in memory may be newer
+            for group in found
+                .iter()
+                .filter(|group| !state.groups.holds(start, &group.key))
+            {
+                let restored = scratch.restore(group);
+                let Some(slot) = self.read(restored.map_err(|error| ColdError(error.to_string()))) else {
+                    break;
+                };
+                if wanted.key(&scratch, slot) && wanted.change(scratch.changed_at(slot)) {
+                    slots.push(slot);
+                }
+            }
+        }
+        let groups = Held::Scratch(Box::new(scratch));
+        Part { groups, slots }
+    }
+
+    /// What was read of the disk. A failure is kept for whoever answers the reader.
+    fn read<T>(&self, read: Result<T, ColdError>) -> Option<T> {
+        match read {
+            Ok(read) => Some(read),
+            Err(error) => {
+                self.unread.borrow_mut().get_or_insert(error);
+                None
+            }
+        }
+    }
+
+    /// Whether all that was gathered since the last call could be read.
+    pub(super) fn check_read(&self) -> Result<(), ColdError> {
+        self.unread.take().map_or(Ok(()), Err)
     }
 
     /// A window that is merged from the panes within it.
@@ -151,7 +253,7 @@ impl Engine {
     ) -> Part<'a> {
         let of_any_time = Wanted {
             keys: wanted.keys.clone(),
-            since: None,
+            ..Wanted::default()
         };
         let panes = self.pane_starts(state, Some(start), Some(end));
         let parts: Vec<Part<'_>> = panes
@@ -163,7 +265,7 @@ impl Engine {
         let mut targets = Vec::new();
         for part in &parts {
             for slot in &part.slots {
-                let target = scratch.slot_of(start, &part.groups.keys(*slot));
+                let target = scratch.slot_like(start, &part.groups, *slot);
                 changed.resize(changed.len().max(target as usize + 1), false);
                 changed[target as usize] |= wanted.change(part.groups.changed_at(*slot));
                 targets.push(target);
@@ -217,4 +319,69 @@ fn windows_over(
 /// the date line some.
 fn longest(size: Millis) -> Millis {
     size.saturating_add(2 * crate::view::DAY)
+}
+
+/// Starts of panes in memory and on disk, from both ends.
+struct PaneStarts<'a> {
+    engine: &'a Engine,
+    state: &'a ViewState,
+    /// What is left.
+    from: Millis,
+    to: Millis,
+    front: Ahead,
+    back: Ahead,
+}
+
+/// Starts of panes on disk that were read ahead.
+#[derive(Debug, Default)]
+struct Ahead {
+    starts: VecDeque<Millis>,
+    ended: bool,
+}
+
+impl PaneStarts<'_> {
+    fn hot(&self) -> impl DoubleEndedIterator<Item = Millis> {
+        let panes = self.state.groups.windows_between(Some(self.from), Some(self.to));
+        panes.map(|(start, _)| start)
+    }
+
+    fn fetch(&self, ahead: &mut Ahead, newest_first: bool) {
+        if ahead.starts.is_empty() && !ahead.ended {
+            let (view, bounds) = (self.state.generation, (self.from, self.to));
+            let found = self.engine.cold.starts(view, bounds, newest_first, COLD_STARTS);
+            let found = self.engine.read(found).unwrap_or_default();
+            ahead.ended = found.len() < COLD_STARTS;
+            ahead.starts = found.into();
+        }
+    }
+}
+
+impl Iterator for PaneStarts<'_> {
+    type Item = Millis;
+
+    fn next(&mut self) -> Option<Millis> {
+        let mut ahead = std::mem::take(&mut self.front);
+        ahead.starts.retain(|start| *start >= self.from);
+        self.fetch(&mut ahead, false);
+        let cold = ahead.starts.front().copied().filter(|start| *start < self.to);
+        self.front = ahead;
+        let hot = self.hot().next();
+        let found = hot.into_iter().chain(cold).min()?;
+        self.from = found.saturating_add(1);
+        Some(found)
+    }
+}
+
+impl DoubleEndedIterator for PaneStarts<'_> {
+    fn next_back(&mut self) -> Option<Millis> {
+        let mut ahead = std::mem::take(&mut self.back);
+        ahead.starts.retain(|start| *start < self.to);
+        self.fetch(&mut ahead, true);
+        let cold = ahead.starts.front().copied().filter(|start| *start >= self.from);
+        self.back = ahead;
+        let hot = self.hot().next_back();
+        let found = hot.into_iter().chain(cold).max()?;
+        self.to = found;
+        Some(found)
+    }
 }

@@ -12,6 +12,8 @@ use tributary_shared::ids::{AgentId, StreamName};
 use tributary_shared::time::{Millis, rfc3339};
 
 use super::closed::ClosedWindow;
+use super::cold::ColdError;
+use super::fill::Backfill;
 use super::live::{LiveEvent, LiveRows};
 use super::messages::{
     LaneWatermark, LateLine, QueryError, ScanPage, ViewStats, WindowHit, WindowPage, WindowQuery, WindowScan,
@@ -41,6 +43,8 @@ pub enum EngineError {
     Store(#[from] StoreError),
     #[error("the default view {name:?} does not compile: {error}")]
     DefaultView { name: &'static str, error: ViewError },
+    #[error(transparent)]
+    Cold(#[from] ColdError),
     #[error("the engine's thread: {0}")]
     Thread(String),
 }
@@ -82,6 +86,20 @@ pub struct ViewInfo {
     pub keys: Vec<String>,
     #[serde(flatten)]
     pub stats: ViewStats,
+    /// How far the view, or what replaces it, has come in counting the log; absent when it is all counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<Backfill>,
+    /// What the view will be when that is done. Until then it serves what it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<Coming>,
+}
+
+/// A definition that is not served yet.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Coming {
+    pub sql: String,
+    #[serde(flatten)]
+    pub options: ViewOptions,
 }
 
 /// A view after PUT.

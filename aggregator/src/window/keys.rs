@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use arrow_array::{Array, StringArray};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
+use super::codec::{put_scalar, put_text};
 use crate::view::{Scalar, Texts, Vector};
 
 /// The values of one key column in a batch, each row's as a small number.
@@ -44,6 +45,14 @@ impl KeyRef<'_> {
             Self::Scalar(Scalar::Text(text)) => text.len(),
             Self::Scalar(_) => 0,
             Self::Text(text) => text.len(),
+        }
+    }
+
+    /// Appends the stored form.
+    pub(super) fn encode(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Scalar(value) => put_scalar(out, value),
+            Self::Text(text) => put_text(out, text),
         }
     }
 
@@ -208,12 +217,17 @@ fn hash_scalar(value: &Scalar, state: &mut impl Hasher) {
     }
 }
 
-/// The values of one key column in all groups of a view, numbered.
+/// The values of one key column in all groups of a view that are in memory, numbered. A number is free again when no
+/// group holds it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Interner {
     hasher: DefaultHashBuilder,
     table: HashTable<u32>,
     values: Vec<Scalar>,
+    /// How many groups hold each.
+    holders: Vec<u32>,
+    free: Vec<u32>,
+    heap: usize,
 }
 
 impl Interner {
@@ -228,19 +242,68 @@ impl Interner {
     /// The value must not be known yet.
     pub(super) fn insert(&mut self, value: Scalar) -> u32 {
         let hash = KeyRef::Scalar(&value).hash(&self.hasher);
-        // there are no more values than groups, and those are bounded below 2^32
-        let id = self.values.len() as u32;
-        self.values.push(value);
+        self.heap += KeyRef::Scalar(&value).heap_bytes();
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.values[id as usize] = value;
+                id
+            }
+            None => {
+                // there are no more values than groups, and those are bounded below 2^32
+                self.values.push(value);
+                self.holders.push(0);
+                (self.values.len() - 1) as u32
+            }
+        };
         let (hasher, values) = (&self.hasher, &self.values);
         self.table
             .insert_unique(hash, id, |id| KeyRef::Scalar(&values[*id as usize]).hash(hasher));
         id
     }
 
+    /// One more group has the value. Numbers that are none of ours are passed over.
+    pub(super) fn hold(&mut self, id: u32) {
+        if let Some(holders) = self.holders.get_mut(id as usize) {
+            *holders += 1;
+        }
+    }
+
+    /// One group less has the value.
+    pub(super) fn release(&mut self, id: u32) {
+        let Some(holders) = self.holders.get_mut(id as usize) else {
+            return;
+        };
+        *holders -= 1;
+        if *holders > 0 {
+            return;
+        }
+        let value = std::mem::take(&mut self.values[id as usize]);
+        let hash = KeyRef::Scalar(&value).hash(&self.hasher);
+        if let Ok(entry) = self.table.find_entry(hash, |known| *known == id) {
+            entry.remove();
+        }
+        self.heap -= KeyRef::Scalar(&value).heap_bytes();
+        self.free.push(id);
+    }
+
+    /// Bytes of texts.
+    pub(super) fn heap(&self) -> usize {
+        self.heap
+    }
+
+    /// Bytes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        let value = size_of::<Scalar>() + size_of::<u32>() + PLACE_BYTES;
+        (self.values.capacity() - self.free.len()) * value + self.heap
+    }
+
     pub(super) fn value(&self, id: u32) -> &Scalar {
         &self.values[id as usize]
     }
 }
+
+/// What a number takes in a hash table.
+const PLACE_BYTES: usize = 8;
 
 fn hash_text(text: &str, state: &mut impl Hasher) {
     state.write(text.as_bytes());

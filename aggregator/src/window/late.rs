@@ -35,6 +35,11 @@ impl LateLines {
         self.lines.values()
     }
 
+    /// Notes that a line is not stored after all.
+    pub(super) fn unsave(&mut self, line: LateLine) {
+        self.unsaved.insert(line.lane);
+    }
+
     /// The lines that changed since the last call.
     pub(super) fn take_unsaved(&mut self) -> Vec<LateLine> {
         let unsaved = std::mem::take(&mut self.unsaved);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use tributary_shared::ids::{AgentId, LaneNo, SeqRange, StreamName};
 use tributary_shared::time::{Millis, to_rfc3339};
 
+use super::cold::{ColdError, WindowFacts};
 use super::place::PagePlace;
 use crate::commit::LogPos;
 use crate::view::{Column, Scalar, ViewOptions};
@@ -22,8 +23,10 @@ pub struct EngineConfig {
     /// A lane that committed nothing for this long (against the newest commit of its stream) holds no
     /// watermark back, in ms.
     pub idle_after: Millis,
-    /// Bytes of group key texts that one view may hold. Events for further groups are counted as overflowed.
-    pub max_key_bytes: usize,
+    /// Bytes of key texts that the groups of one window may have. Events for further groups go to its overflow group.
+    pub max_key_bytes: u64,
+    /// Bytes that all groups in memory may take. Those of the oldest windows leave it for the disk.
+    pub hot_bytes: u64,
 }
 
 impl Default for EngineConfig {
@@ -33,7 +36,9 @@ impl Default for EngineConfig {
             // more than NTP ever corrects, less than the smallest window that people chart
             future_tolerance: 60_000,
             idle_after: 300_000,
-            max_key_bytes: 256 * 1024 * 1024,
+            max_key_bytes: 64 << 20,
+            // some millions of groups
+            hot_bytes: 1 << 30,
         }
     }
 }
@@ -192,6 +197,8 @@ pub enum QueryError {
     UnknownView(String),
     #[error("view {0:?} was replaced while it was read; ask again")]
     Replaced(String),
+    #[error(transparent)]
+    Cold(#[from] ColdError),
     #[error("{parameter}: {problem}")]
     BadFilter { parameter: String, problem: String },
     #[error(
@@ -221,11 +228,11 @@ pub struct WindowScan {
 }
 
 /// A place within a view's rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanPlace {
     pub(crate) window_start: Millis,
-    /// Rows of that window that were looked at.
-    pub(crate) rows: usize,
+    /// The stored form of the key of the last row of that window that was looked at.
+    pub(crate) key: Arc<[u8]>,
     pub(crate) generation: u64,
 }
 
@@ -255,10 +262,13 @@ pub struct WindowHit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ViewCounters {
-    /// Events in windows: they passed WHERE and have a time.
+    /// Events in windows: they passed WHERE and have a time. Those in overflow groups are among them.
     pub applied: u64,
-    /// Events that would have needed one group more than the bound allows.
+    /// Events that went to the overflow group of their window, because it had no room for one group more.
     pub overflowed: u64,
+    /// When the first of them was committed; `None` when there was none.
+    #[serde(with = "maybe_time", skip_serializing_if = "Option::is_none")]
+    pub overflowed_since: Option<Millis>,
     /// Events that were older than the retention when they came. The ledger says of which lanes.
     pub too_late: u64,
     /// Events without a usable value in the view's time column.
@@ -274,8 +284,9 @@ pub struct ViewCounters {
 /// A view's state in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ViewStats {
-    pub groups: usize,
-    pub windows: usize,
+    /// Rows of all windows, in memory or on disk.
+    pub groups: u64,
+    pub windows: u64,
     /// The view covers the log up to here.
     pub position: LogPos,
     /// It keeps up with the log. False while it is back-filled.
@@ -341,6 +352,14 @@ pub struct ViewSnapshot {
     pub reset: bool,
     pub position: LogPos,
     pub counters: ViewCounters,
+    /// Which state of the view this is of.
+    pub generation: u64,
+    /// Windows that have other groups than before.
+    pub windows: Vec<(Millis, WindowFacts)>,
+    /// Windows that have no groups any more, to be deleted before `windows` are put, of which one may have some again.
+    pub emptied: Vec<Millis>,
+    /// Windows that are older than the view's retention, to be deleted with their groups.
+    pub expired: Vec<Millis>,
     /// Lines that changed.
     pub late: Vec<LateLine>,
     /// Groups that are no more. To be deleted before `groups` are put, of which one may have the name again.
@@ -372,6 +391,23 @@ pub enum StateError {
     Malformed,
     #[error("there is no such view")]
     UnknownView,
+}
+
+mod maybe_time {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use tributary_shared::time::{Millis, rfc3339};
+
+    #[derive(Serialize, Deserialize)]
+    struct Time(#[serde(with = "rfc3339")] Millis);
+
+    #[expect(clippy::ref_option, reason = "serde passes a reference")]
+    pub fn serialize<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
+        time.map(Time).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Millis>, D::Error> {
+        Ok(Option::<Time>::deserialize(deserializer)?.map(|time| time.0))
+    }
 }
 
 #[expect(clippy::ref_option, reason = "serde passes a reference")]

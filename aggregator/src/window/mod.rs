@@ -18,13 +18,16 @@ mod changes;
 mod clocks;
 mod closed;
 mod codec;
+mod cold;
 #[cfg(test)]
 mod crash_tests;
 mod engine;
+mod fill;
 mod filter;
 mod gather;
 mod groups;
 mod handle;
+mod keeping;
 mod keys;
 mod late;
 mod live;
@@ -34,20 +37,25 @@ mod panes;
 mod place;
 mod publish;
 mod read;
+mod restore;
 mod row;
+mod saving;
 mod since;
 mod stamp;
 mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use actor::{EngineOptions, EngineThread, start};
 pub use closed::ClosedWindow;
+pub use cold::{ColdError, ColdGroups, WindowFacts};
 pub use engine::Engine;
+pub use fill::Backfill;
 pub use handle::{
-    EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, StreamTimes, TimedPage,
-    ViewInfo, WindowsError,
+    Coming, EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, StreamTimes,
+    TimedPage, ViewInfo, WindowsError,
 };
 pub use live::LiveEvent;
 pub use load::VIEWS_FILE;
@@ -57,9 +65,10 @@ pub use messages::{
     WindowHit, WindowPage, WindowProgress, WindowQuery, WindowRow, WindowScan,
 };
 pub use place::PagePlace;
+pub use saving::SnapshotSlice;
 pub use since::{SincePage, Unknown};
 pub use stamp::{EventId, Stamp};
-pub use store::{LoadReport, StoreError, ViewFacts, ViewStore, inspect};
+pub use store::{LoadReport, Put, StoreError, ViewFacts, ViewStore, inspect};
 
 /// Rows of one page of windows when the reader names no limit.
 pub const DEFAULT_WINDOW_LIMIT: usize = 10_000;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tributary_shared::time::Millis;
+
 use super::clocks::Progress;
 use super::engine::Engine;
 use super::filter::{Filters, Looked};
@@ -33,7 +35,7 @@ impl Sieve<'_> {
     fn wanted(&self, plan: &ViewPlan) -> Wanted<'_> {
         Wanted {
             keys: self.filters.on_keys(plan),
-            since: None,
+            ..Wanted::default()
         }
     }
 
@@ -86,6 +88,7 @@ impl Engine {
                 break;
             }
         }
+        self.check_read()?;
         let columns = typed(&state.plan.shown, &rows);
         let spans = rows
             .iter()
@@ -121,33 +124,44 @@ impl Engine {
     /// [`QueryError`] when there is no such view or column, or the view is another one than in the page before.
     pub fn scan(&self, view: &str, scan: &WindowScan) -> Result<ScanPage, QueryError> {
         let state = self.state(view)?;
-        if scan
-            .after
-            .is_some_and(|place| place.generation != state.generation)
-        {
+        let after = scan.after.as_ref();
+        if after.is_some_and(|place| place.generation != state.generation) {
             return Err(QueryError::Replaced(view.to_owned()));
         }
         let sieve = self.sieve(state, &scan.filters)?;
-        let from = scan.after.map_or(scan.from, |place| Some(place.window_start));
-        let mut skip = scan.after.map_or(0, |place| place.rows);
+        let (from, to) = bounds(scan.from, scan.to);
+        let from = after.map_or(from, |place| place.window_start);
         let mut room = scan.limit;
         let mut rows = Vec::new();
-        let wanted = sieve.wanted(&state.plan);
-        for window_start in self.window_starts(state, from, scan.to) {
+        let keys = sieve.filters.on_keys(&state.plan);
+        for window_start in self.window_starts(state, Some(from), Some(to)) {
+            let behind = after
+                .filter(|place| place.window_start == window_start)
+                .map(|place| &*place.key);
+            let wanted = Wanted {
+                keys: keys.clone(),
+                behind,
+                most: Some(room),
+                ..Wanted::default()
+            };
             let window = self.window_rows(state, window_start, &wanted);
-            // a window's rows are only ever added to
-            let mut left = window.rows().skip(skip);
-            let mut looked = 0;
-            for row in left.by_ref().take(room) {
-                looked += 1;
-                if sieve.keeps(&row) {
-                    rows.push(self.row(&sieve.progress, &row));
-                }
-            }
-            if left.next().is_some() {
+            let (found, more) = window.page(behind, room);
+            rows.extend(
+                found
+                    .iter()
+                    .filter(|(_, row)| sieve.keeps(row))
+                    .map(|(_, row)| self.row(&sieve.progress, row)),
+            );
+            self.check_read()?;
+            if more {
+                // before every key there is the empty one
+                let last = found
+                    .last()
+                    .map_or(behind.unwrap_or_default(), |(key, _)| key.as_slice());
+                let key = Arc::from(last);
                 let place = ScanPlace {
                     window_start,
-                    rows: skip + looked,
+                    key,
                     generation: state.generation,
                 };
                 return Ok(ScanPage {
@@ -155,8 +169,9 @@ impl Engine {
                     next: Some(place),
                 });
             }
-            (skip, room) = (0, room - looked);
+            room -= found.len();
         }
+        self.check_read()?;
         Ok(ScanPage { rows, next: None })
     }
 
@@ -223,11 +238,16 @@ impl Engine {
             revision: row.revision(),
             changed_at: row.changed_at(),
             key: row.key_hash(),
-            overflow: false,
+            overflow: row.groups.is_overflow(row.slot),
             is_final: window_end.is_some_and(|end| progress.is_final(end)),
             completeness: window_end.map_or(1.0, |end| progress.completeness(end)),
         }
     }
+}
+
+fn bounds(from: Option<Millis>, to: Option<Millis>) -> (Millis, Millis) {
+    let from = from.unwrap_or(Millis::MIN);
+    (from, to.unwrap_or(Millis::MAX).max(from))
 }
 
 /// Types of columns that only the data can tell, as far as these rows agree.

@@ -34,6 +34,8 @@ pub enum Unknown {
     Ahead,
     /// The view is being back-filled, in the order of the log and not of its changes.
     Filling,
+    /// Rows that changed since are not in memory any more.
+    Cold,
     /// Sessions that changed since may have been merged.
     Sessions,
 }
@@ -46,6 +48,7 @@ impl Unknown {
             Self::Replaced => "the view was replaced, or is back-filled since",
             Self::Ahead => "the id is ahead of the log, which was restored or is another one",
             Self::Filling => "the view is being back-filled",
+            Self::Cold => "the id is too old",
             Self::Sessions => "sessions changed meanwhile, and some may have become part of others",
         }
     }
@@ -91,7 +94,7 @@ impl Engine {
         let progress = self.progress(state);
         let changed = since(after.stamp);
         let mut rows = Vec::new();
-        for window in self.window_starts(state, None, None) {
+        for window in self.hot_starts(state) {
             let found = self.window_rows(state, window, &changed);
             let wanted = found.rows().filter(|row| {
                 let stamp = row.stamp();
@@ -99,6 +102,7 @@ impl Engine {
             });
             rows.extend(wanted.map(|row| self.row(&progress, &row)));
         }
+        self.check_read()?;
         Ok(SincePage {
             rows: in_order(rows, complete),
             more,
@@ -116,13 +120,16 @@ impl Engine {
         if !state.live {
             return Some(Unknown::Filling);
         }
+        if state.groups.has_cold() && after.stamp.changed_at < state.groups.cold_changed_at() {
+            return Some(Unknown::Cold);
+        }
         None
     }
 
     /// The stamps of the first rows behind a stamp, in order.
     fn first_behind(&self, state: &ViewState, after: Stamp, most: usize) -> Vec<Stamp> {
         let (changed, mut first) = (since(after), BinaryHeap::<Stamp>::new());
-        for window in self.window_starts(state, None, None) {
+        for window in self.hot_starts(state) {
             let rows = self.window_rows(state, window, &changed);
             for row in rows.rows() {
                 let stamp = row.stamp();
@@ -140,10 +147,11 @@ impl Engine {
     }
 }
 
-/// Rows that changed at the stamp's position or later.
+/// Rows that changed at the stamp's position or later; those that are on disk only did not.
 fn since(stamp: Stamp) -> Wanted<'static> {
     Wanted {
         since: Some(stamp.changed_at),
+        hot: true,
         ..Wanted::default()
     }
 }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch, TimestampMillisecondArray};
 use tributary_shared::time::Millis;
 
-use super::groups::{Bounds, Groups, SessionRules};
+use super::cold::ColdView;
+use super::groups::{Bounds, Cut, Groups, SessionRules};
 use super::keys::KeyCodes;
 use super::late::LateLines;
-use super::messages::{AppliedBatch, EngineConfig, GoneRow, ViewCounters, ViewSnapshot, WindowHit};
+use super::messages::{AppliedBatch, EngineConfig, GoneRow, LateLine, ViewCounters, ViewSnapshot, WindowHit};
+use super::panes::pane_codes;
+use super::row::RowRef;
 use crate::commit::LogPos;
 use crate::view::{Evaluator, Expr, Frame, Scalar, Vector, ViewOptions, ViewPlan, WindowKind};
 
@@ -19,13 +22,21 @@ pub(super) struct ViewState {
     pub(super) groups: Groups,
     pub(super) counters: ViewCounters,
     pub(super) late: LateLines,
+    /// Lines of the snapshot that was begun.
+    pub(super) late_taken: Vec<LateLine>,
     /// The groups cover the log up to here.
     pub(super) position: LogPos,
     /// Position equals the engine's: the view takes new entries as they come.
     pub(super) live: bool,
     pub(super) generation: u64,
+    /// Windows beyond the retention, which the next snapshot deletes.
+    pub(super) expired: Vec<Millis>,
+    /// The same of the snapshot that was begun.
+    pub(super) expired_taken: Vec<Millis>,
     /// What was stored before belongs to another definition or is unusable.
     pub(super) reset: bool,
+    /// The same of the snapshot that was begun.
+    pub(super) reset_taken: bool,
 }
 
 /// What one entry did to a view's groups.
@@ -53,21 +64,30 @@ impl ViewState {
             groups,
             counters,
             late: LateLines::default(),
+            late_taken: Vec::new(),
             position,
             live: false,
+            expired: Vec::new(),
+            expired_taken: Vec::new(),
             generation,
             reset: true,
+            reset_taken: false,
         }
     }
 
     /// Folds one log entry into the windows.
-    pub(super) fn apply(&mut self, batch: &AppliedBatch<'_>, config: &EngineConfig) -> Applied {
+    pub(super) fn apply(
+        &mut self,
+        batch: &AppliedBatch<'_>,
+        config: &EngineConfig,
+        cold: &ColdView<'_>,
+    ) -> Applied {
         // positions have no holes: what lies between was deleted before the view could see it
         self.miss_until(LogPos(batch.pos.0.saturating_sub(1)));
         self.position = batch.pos;
         match batch.records {
             Some(records) if *batch.stream == self.plan.stream && records.num_rows() > 0 => {
-                self.fold(batch, records, config)
+                self.fold(batch, records, config, cold)
             }
             _ => Applied::default(),
         }
@@ -82,8 +102,13 @@ impl ViewState {
         }
     }
 
-    fn fold(&mut self, batch: &AppliedBatch<'_>, records: &RecordBatch, config: &EngineConfig) -> Applied {
-        let pos = batch.pos;
+    fn fold(
+        &mut self,
+        batch: &AppliedBatch<'_>,
+        records: &RecordBatch,
+        config: &EngineConfig,
+        cold: &ColdView<'_>,
+    ) -> Applied {
         let plan = Arc::clone(&self.plan);
         let frame = Frame::bind(&plan, records);
         let (mode, evaluator) = (frame.mode, Evaluator::new(frame.mode));
@@ -100,19 +125,23 @@ impl ViewState {
         }
         let keys = key_codes(&plan, &frame, &evaluator);
         let bounds = Bounds {
-            groups: usize::try_from(self.options.max_groups).unwrap_or(usize::MAX),
+            groups: self.options.max_groups,
             key_bytes: config.max_key_bytes,
         };
         let (slots, overflowed) = match self.session_rules() {
             Some(rules) => self
                 .groups
-                .assign_sessions(times.values(), rules, &keys, pos, &bounds),
-            None => self
-                .groups
-                .assign(times.values(), &plan.window, &keys, pos, &bounds),
+                .assign_sessions(times.values(), rules, &keys, batch.pos, &bounds),
+            None => {
+                let windows = pane_codes(times.values(), &plan.window);
+                self.groups.assign(windows, &keys, batch.pos, &bounds, cold)
+            }
         };
         self.counters.overflowed += overflowed;
-        self.counters.applied += slots.len() as u64 - overflowed;
+        if overflowed > 0 {
+            self.counters.overflowed_since.get_or_insert(batch.committed_at);
+        }
+        self.counters.applied += slots.len() as u64;
         let mut inputs: Vec<Vector> = plan
             .inputs
             .iter()
@@ -130,6 +159,34 @@ impl ViewState {
             slots: self.groups.touched().to_vec(),
             gone: self.groups.take_gone(),
         }
+    }
+
+    /// Whether groups may leave memory: not while what is stored is of another state.
+    pub(super) fn may_leave(&self) -> bool {
+        !self.reset && !self.reset_taken && self.may_be_cold()
+    }
+
+    /// Whether a window ended so long ago. Without windows nothing does.
+    pub(super) fn is_beyond(&self, start: Millis, horizon: Millis) -> bool {
+        if self.may_be_cold() {
+            return self.plan.window.end(start).is_some_and(|end| end <= horizon);
+        }
+        let (plan, groups) = (self.plan.as_ref(), &self.groups);
+        let ends = groups.slots_of(start).iter();
+        let mut ends = ends.map(|slot| {
+            RowRef {
+                plan,
+                groups,
+                slot: *slot,
+            }
+            .window_end()
+        });
+        ends.all(|end| end.is_some_and(|end| end <= horizon))
+    }
+
+    /// Any event may join any session of its key: they stay in memory.
+    pub(super) fn may_be_cold(&self) -> bool {
+        !matches!(self.plan.window, WindowKind::Session { .. })
     }
 
     /// The rows that one event went into.
@@ -178,17 +235,30 @@ impl ViewState {
         }
     }
 
-    pub(super) fn take_snapshot(&mut self) -> ViewSnapshot {
+    /// Begins a snapshot: its groups are fetched later.
+    pub(super) fn cut(&mut self) -> ViewSnapshot {
+        let Cut {
+            windows,
+            emptied,
+            removed,
+        } = self.groups.cut();
+        self.reset_taken = std::mem::take(&mut self.reset);
+        self.expired_taken = std::mem::take(&mut self.expired);
+        self.late_taken = self.late.take_unsaved();
         ViewSnapshot {
             view: Arc::clone(&self.plan.name),
             sql: Arc::clone(&self.plan.sql),
             options: self.options,
-            reset: std::mem::take(&mut self.reset),
+            reset: self.reset_taken,
             position: self.position,
             counters: self.counters,
-            late: self.late.take_unsaved(),
-            removed: self.groups.take_removed(),
-            groups: self.groups.take_unsaved(),
+            generation: self.generation,
+            windows,
+            emptied,
+            expired: self.expired_taken.clone(),
+            late: self.late_taken.clone(),
+            removed,
+            groups: Vec::new(),
         }
     }
 }

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 use tributary_shared::time::Millis;
 
 use crate::check::Checks;
+use crate::heads::Heads;
 use crate::spool::SpoolHandle;
 
 /// What a request handler needs. Cheap to clone.
@@ -16,6 +17,8 @@ pub struct IntakeContext {
     /// Bytes of one request body.
     pub max_request: usize,
     pub checks: Checks,
+    /// Of the aggregator's audit.
+    pub heads: Heads,
 }
 
 /// How the agent stands with its gateways.

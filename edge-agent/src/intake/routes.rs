@@ -167,7 +167,8 @@ impl Routes {
         let connection = self.context.connection.borrow().clone();
         let checks = self.context.checks.reports();
         let agent = self.context.spool.agent();
-        Ok(json(&Status::new(agent, &connection, &spool, &checks)))
+        let heads = self.context.heads.report();
+        Ok(json(&Status::new(agent, &connection, &spool, (&checks, &heads))))
     }
 
     fn alive(&self) -> Result<Answer, Refusal> {

@@ -5,6 +5,7 @@ use tributary_shared::ids::{AgentId, Epoch, Seq, StreamName};
 use tributary_shared::wire::CheckReport;
 
 use super::messages::ConnectionStatus;
+use crate::heads::HeadsReport;
 use crate::spool::{LaneInfo, Salvage, SpoolHealth, SpoolStatus};
 
 #[derive(Debug, Serialize)]
@@ -15,6 +16,8 @@ pub(super) struct Status<'a> {
     spool: Spool<'a>,
     /// Of the streams that are checked.
     checks: &'a [CheckReport],
+    /// Signed heads of the aggregator's audit that this agent keeps, and what did not fit.
+    audit: &'a HeadsReport,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,7 +66,7 @@ impl<'a> Status<'a> {
         agent: &'a AgentId,
         connection: &'a ConnectionStatus,
         spool: &'a SpoolStatus,
-        checks: &'a [CheckReport],
+        (checks, audit): (&'a [CheckReport], &'a HeadsReport),
     ) -> Self {
         let (trouble, reason) = match &spool.health {
             SpoolHealth::Healthy => (None, None),
@@ -88,6 +91,7 @@ impl<'a> Status<'a> {
             lanes,
             spool,
             checks,
+            audit,
         }
     }
 }

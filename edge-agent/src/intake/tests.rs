@@ -61,6 +61,7 @@ impl Bench {
             connection: watched,
             max_request,
             checks: checks.clone(),
+            heads: crate::heads::Heads::new(spool.clone()),
         };
         let server = tokio::spawn(serve(listener, context, stopped));
         Self {

@@ -30,6 +30,7 @@ use super::pack::{Packed, dropped, pack};
 use super::rival::Rivalry;
 use super::trace::BatchTraces;
 use crate::check::Checks;
+use crate::heads::Heads;
 use crate::intake::{ConnectionState, ConnectionStatus};
 use crate::spool::{Block, LaneId, LaneInfo, SpoolError, SpoolHandle, SpoolStatus};
 
@@ -59,6 +60,7 @@ pub struct ShipperSetup {
     pub ship: ShipConfig,
     pub status: watch::Sender<ConnectionStatus>,
     pub checks: Checks,
+    pub heads: Heads,
 }
 
 #[derive(Debug)]
@@ -326,6 +328,10 @@ impl Shipper {
                 let checks = self.setup.checks.clone();
                 // in the order in which they came: each is polled as soon as it is spawned
                 ctx.spawn(async move { checks.learn(stream, schema).await }.into_actor(self));
+            }
+            AgentOutput::AuditHead(head) => {
+                let heads = self.setup.heads.clone();
+                ctx.spawn(async move { heads.told(head).await }.into_actor(self));
             }
             AgentOutput::Close {
                 reason,

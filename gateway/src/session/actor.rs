@@ -207,6 +207,9 @@ impl Actor for Session {
         self.ask_upstream(register, ctx);
         ctx.run_interval(TICK_EVERY, |actor, ctx| {
             let now = actor.setup.clock.tick();
+            if let Some(head) = actor.setup.news.head() {
+                actor.setup.link.audit_head(&head);
+            }
             actor.setup.link.tick(now, now_millis());
             actor.tell_schemas();
             actor.pump(ctx);

@@ -232,6 +232,7 @@ impl Upstream {
                     let _ = events.try_send(ToSession::SupersededElsewhere(session));
                 }
             }
+            UpstreamOutput::AuditHead(head) => self.setup.news.put_head(head),
             UpstreamOutput::Close { reason } => self.lose(&reason, ctx),
         }
     }

@@ -60,9 +60,11 @@ metric_names! {
     DeadLettersSettled = "tributary_dead_letters_settled": "Dead letters that were settled, by outcome (replayed, discarded, expired)";
     LogFloor = "tributary_log_floor_position": "Log position up to which retention has deleted entries";
     LogFailing = "tributary_log_failing": "1 while the log cannot store, and batches are refused";
+    WindowRows = "tributary_window_rows": "Window rows, in memory and on disk, by view";
+    WindowBytes = "tributary_window_bytes": "Memory of the window rows that are in memory, in bytes";
+    OverflowedEvents = "tributary_view_overflowed_events": "Events in the overflow groups of windows, by view";
     FutureEvents = "tributary_future_events": "Events too far ahead of their commit to move a watermark";
     AgentClockSkew = "tributary_agent_clock_skew_seconds": "The agent's clock minus its gateway's, by agent";
-    WindowRows = "tributary_window_rows": "Window rows in memory, by view";
     SnapshotSeconds = "tributary_snapshot_seconds": "Duration of a window snapshot";
     AggregatorRefused = "tributary_aggregator_refused": "Gateway connections and batches refused, by reason";
     SchemaDeprecatedEvents = "tributary_schema_deprecated_events": "Events judged by a schema version that is deprecated, by subject";

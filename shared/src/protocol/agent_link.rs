@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::classes::{Priority, Turns};
 use super::retired::{Forgotten, RetiredChecks, RetiredLane};
+use super::told_head::MAX_AUDIT_HEAD;
 use super::{ACK_TIMEOUT, FreshShare, HEARTBEAT_EVERY, HELLO_TIMEOUT, SILENCE_TIMEOUT, Tick};
 use crate::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
 use crate::time::Millis;
@@ -110,6 +111,8 @@ pub enum AgentOutput {
     },
     /// The session is over. Come back after `retry_after` ms at the earliest. `code` is the gateway's word, when
     /// it closed with one.
+    /// A signed head of the aggregator's audit: keep it, so that a tail that is cut off there is noticed.
+    AuditHead(String),
     Close {
         reason: String,
         retry_after: Tick,
@@ -333,7 +336,10 @@ impl AgentLink {
                     Tick::from(drain.retry_after_ms),
                 );
             }
-            (ToAgent::Heartbeat { .. }, State::Open) => {}
+            (ToAgent::Heartbeat { audit_head, .. }, State::Open) => {
+                let head = audit_head.filter(|head| head.len() <= MAX_AUDIT_HEAD);
+                self.outputs.extend(head.map(AgentOutput::AuditHead));
+            }
         }
     }
 

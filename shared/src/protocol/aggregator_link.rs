@@ -1,7 +1,9 @@
 //! The aggregator's end of the gateway-aggregator hop: one gateway's session.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
+use super::told_head::ToldHead;
 use super::{HEARTBEAT_EVERY, HELLO_TIMEOUT, STALL_TIMEOUT, Sequencer, Tick, negotiate};
 use crate::ids::{AgentId, GatewayId, LaneKey, LaneNo, Seq, StreamName};
 use crate::time::Millis;
@@ -104,6 +106,7 @@ pub struct AggregatorLink<B> {
     /// Keys of lanes that the store is opening, by handle.
     opening: BTreeMap<u32, LaneKey>,
     next_heartbeat: Tick,
+    head: ToldHead,
     outputs: VecDeque<AggregatorOutput<B>>,
 }
 
@@ -120,6 +123,7 @@ impl<B> AggregatorLink<B> {
             lanes: BTreeMap::new(),
             opening: BTreeMap::new(),
             next_heartbeat: now + HEARTBEAT_EVERY,
+            head: ToldHead::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -391,6 +395,11 @@ impl<B> AggregatorLink<B> {
         }
     }
 
+    /// The newest head of this aggregator's audit: the gateway hears of it with a heartbeat.
+    pub fn audit_head(&mut self, head: &Arc<str>) {
+        self.head.set(head);
+    }
+
     /// Time passed: heartbeats, and lanes whose hole did not close are rewound.
     pub fn tick(&mut self, now: Tick, wall: Millis) {
         match self.state {
@@ -405,8 +414,12 @@ impl<B> AggregatorLink<B> {
         }
         if now >= self.next_heartbeat {
             self.next_heartbeat = now + HEARTBEAT_EVERY;
-            self.outputs
-                .push_back(AggregatorOutput::Send(FromAggregator::Heartbeat { now: wall }));
+            let audit_head = self.head.take();
+            let heartbeat = FromAggregator::Heartbeat {
+                now: wall,
+                audit_head,
+            };
+            self.outputs.push_back(AggregatorOutput::Send(heartbeat));
         }
         let stalled = |lane: &Lane<B>| {
             lane.sequencer

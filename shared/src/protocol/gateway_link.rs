@@ -1,7 +1,9 @@
 //! The gateway's end of the agent-gateway hop: one agent's session.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
+use super::told_head::ToldHead;
 use super::{HEARTBEAT_EVERY, HELLO_TIMEOUT, Tick, negotiate};
 use crate::ids::{AgentId, GatewayId, LaneKey, LaneNo, Seq, StreamName};
 use crate::time::Millis;
@@ -75,6 +77,7 @@ pub struct GatewayLink {
     schemas: BTreeMap<StreamName, Option<u32>>,
     lanes: BTreeMap<u32, Lane>,
     next_heartbeat: Tick,
+    head: ToldHead,
     outputs: VecDeque<GatewayOutput>,
 }
 
@@ -93,6 +96,7 @@ impl GatewayLink {
             schemas: BTreeMap::new(),
             lanes: BTreeMap::new(),
             next_heartbeat: now + HEARTBEAT_EVERY,
+            head: ToldHead::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -351,6 +355,11 @@ impl GatewayLink {
             .push_back(GatewayOutput::Send(ToAgent::Refuse(refuse)));
     }
 
+    /// The newest head of the aggregator's audit: the agent hears of it with a heartbeat.
+    pub fn audit_head(&mut self, head: &Arc<str>) {
+        self.head.set(head);
+    }
+
     /// Time passed.
     pub fn tick(&mut self, now: Tick, wall: Millis) {
         match self.state {
@@ -359,8 +368,11 @@ impl GatewayLink {
             State::AwaitHello { .. } => {}
             State::Open if now >= self.next_heartbeat => {
                 self.next_heartbeat = now + HEARTBEAT_EVERY;
-                self.outputs
-                    .push_back(GatewayOutput::Send(ToAgent::Heartbeat { now: wall }));
+                let audit_head = self.head.take();
+                self.outputs.push_back(GatewayOutput::Send(ToAgent::Heartbeat {
+                    now: wall,
+                    audit_head,
+                }));
             }
             State::Open => {}
         }

@@ -28,6 +28,7 @@ mod ramp;
 mod retired;
 mod schedule;
 mod sequencer;
+mod told_head;
 mod upstream_link;
 
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub use ramp::Ramp;
 pub use retired::{MAX_RETIRED_LANES, RETIRED_HANDLES, RetiredLane};
 pub use schedule::{DEFAULT_FRESH_SHARE, FreshShare};
 pub use sequencer::Sequencer;
+pub use told_head::MAX_AUDIT_HEAD;
 pub use upstream_link::{UpstreamLink, UpstreamOutput};
 
 use crate::wire::{Bye, ByeCode, Hello, MIN_VERSION, VERSION};

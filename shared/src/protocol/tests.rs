@@ -180,7 +180,13 @@ fn fail_over_begins_when_a_gateway_is_silent_for_three_heartbeats() {
     open(&mut link, 0, 1);
     for now in (0..60_000).step_by(500) {
         if now % HEARTBEAT_EVERY == 0 {
-            link.receive(now, ToAgent::Heartbeat { now: 0 });
+            link.receive(
+                now,
+                ToAgent::Heartbeat {
+                    now: 0,
+                    audit_head: None,
+                },
+            );
         }
         link.tick(now, 0);
     }
@@ -201,7 +207,13 @@ fn fail_over_begins_when_a_gateway_lives_but_cannot_open_lanes() {
     let mut link = agent_session(0);
     let mut now = 0;
     let reason = loop {
-        link.receive(now, ToAgent::Heartbeat { now: 0 });
+        link.receive(
+            now,
+            ToAgent::Heartbeat {
+                now: 0,
+                audit_head: None,
+            },
+        );
         link.tick(now, 0);
         if let Some(reason) = closed(&mut link) {
             break reason;

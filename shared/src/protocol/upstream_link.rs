@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::told_head::MAX_AUDIT_HEAD;
 use super::{HEARTBEAT_EVERY, HELLO_TIMEOUT, Tick};
 use crate::ids::{AgentId, GatewayId, LaneKey, Seq, StreamName};
 use crate::time::Millis;
@@ -47,6 +48,8 @@ pub enum UpstreamOutput {
         agent: AgentId,
         session: SessionKey,
     },
+    /// A head of the aggregator's audit: agents are told.
+    AuditHead(String),
     Close {
         reason: String,
     },
@@ -148,7 +151,10 @@ impl UpstreamLink {
                     .push_back(UpstreamOutput::Superseded { agent, session });
             }
             (FromAggregator::Drain(_), State::Open) => self.close("the aggregator is stopping".to_owned()),
-            (FromAggregator::Heartbeat { .. }, State::Open) => {}
+            (FromAggregator::Heartbeat { audit_head, .. }, State::Open) => {
+                let head = audit_head.filter(|head| head.len() <= MAX_AUDIT_HEAD);
+                self.outputs.extend(head.map(UpstreamOutput::AuditHead));
+            }
         }
     }
 

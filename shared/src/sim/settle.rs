@@ -70,7 +70,10 @@ impl World {
                         .forgotten_and_taken(no, from, epoch, agent.of, &mut self.oracle);
                     agent.spool.sync(&mut self.oracle);
                 }
-                AgentOutput::Connected { .. } | AgentOutput::Refused { .. } | AgentOutput::Schema { .. } => {}
+                AgentOutput::Connected { .. }
+                | AgentOutput::Refused { .. }
+                | AgentOutput::Schema { .. }
+                | AgentOutput::AuditHead(_) => {}
                 AgentOutput::Close {
                     retry_after, code, ..
                 } => self.closed(at, retry_after, code),
@@ -332,7 +335,9 @@ impl World {
                     self.faults.sessions_superseded += 1;
                 }
             }
-            UpstreamOutput::Schema { .. } | UpstreamOutput::SchemaById { .. } => {}
+            UpstreamOutput::Schema { .. }
+            | UpstreamOutput::SchemaById { .. }
+            | UpstreamOutput::AuditHead(_) => {}
             UpstreamOutput::Close { .. } => self.cut_upstream(gateway),
         }
     }

@@ -92,6 +92,10 @@ pub enum ToAgent {
     Drain(Drain),
     Heartbeat {
         now: Millis,
+        /// The newest signed head of the aggregator's audit, when it is another one than the last that was told. Earlier
+        /// versions leave it out, and leave it unread.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        audit_head: Option<String>,
     },
     Bye(Bye),
 }
@@ -161,6 +165,10 @@ pub enum FromAggregator {
     Drain(Drain),
     Heartbeat {
         now: Millis,
+        /// The newest signed head of the aggregator's audit, when it is another one than the last that was told. Earlier
+        /// versions leave it out, and leave it unread.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        audit_head: Option<String>,
     },
     Bye(Bye),
 }

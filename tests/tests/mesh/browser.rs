@@ -7,9 +7,9 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tributary_tests::{Mesh, Process, SOON, Tool, free_tcp_port, wait_until};
+use tributary_tests::{Mesh, Process, SOON, Tool, free_tcp_port, npm_package, wait_until};
 
-use crate::{mesh, temp_dir};
+use crate::{mesh, temp_dir, tools};
 
 const DRIVER: Tool = Tool {
     name: "chromedriver",
@@ -20,6 +20,9 @@ const SLOW: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
 const ENTER: &str = "\u{e007}";
+const END: &str = "\u{e010}";
+/// Finds what assistive technology would stumble over.
+const AXE: &str = "axe-core@4.14.1";
 
 const VIEW: &str = "SELECT window_start, window_end, button, count(*) AS n \
                     FROM TUMBLE(clicks, ts, INTERVAL '1 hour') GROUP BY window_start, window_end, button";
@@ -97,6 +100,12 @@ async fn count_clicks(page: Client, mesh: &Mesh) {
     mesh.post_events("clicks", &[click("red"), click("red"), click("blue")]);
     wait_for_text(&page, "[data-testid=events-total]", "3").await;
     wait_for_text(&page, "[data-testid=ledger-state]", "Balanced").await;
+    type_into(
+        &page,
+        "article[data-view=clicks_by_button] details summary",
+        ENTER,
+    )
+    .await;
     let cell =
         |row: u32| format!("article[data-view=clicks_by_button] tbody tr:nth-child({row}) td[data-col=n]");
     wait_for_text(&page, &cell(1), "1").await;
@@ -147,6 +156,130 @@ async fn repair_clicks(page: Client, mesh: &Mesh) {
     page.close().await.expect("the browser ends");
 }
 
+/// The value of a JavaScript expression on the page.
+async fn ask(page: &Client, expression: &str) -> Value {
+    let answer = page.execute(&format!("return {expression}"), Vec::new()).await;
+    answer.unwrap_or_else(|error| panic!("{expression}: {error}"))
+}
+
+/// Writes into a field what stands in it afterwards.
+async fn fill(page: &Client, css: &str, text: &str) {
+    let element = page.wait().at_most(SLOW).for_element(Locator::Css(css)).await;
+    let element = element.unwrap_or_else(|error| panic!("{css}: {error}"));
+    element
+        .clear()
+        .await
+        .unwrap_or_else(|error| panic!("{css}: {error}"));
+    type_into(page, css, text).await;
+}
+
+/// What axe-core finds wrong with the page as it is, by the rules of WCAG 2.2 up to AA.
+async fn assert_accessible(page: &Client, axe: &str, what: &str) {
+    page.execute(axe, Vec::new()).await.expect("axe-core loads");
+    let run = "const done = arguments[0];
+        axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }).then(
+          ({ violations }) => done(violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id}: ${target} ${failureSummary}`))),
+          (error) => done([String(error)]))";
+    let found = page.execute_async(run, Vec::new()).await.expect("axe-core runs");
+    assert_eq!(found, json!([]), "{what}");
+}
+
+/// The values of the rows' column, as the view's own table has them.
+fn cell(row: u32, column: &str) -> String {
+    format!(".detail tbody tr:nth-child({row}) td[data-col={column}]")
+}
+
+/// A view is made on the page, with a mistake first, then read, changed, shared and lost.
+async fn make_a_view(page: Client, mesh: &Mesh, axe: &str) {
+    assert_accessible(&page, axe, "all views").await;
+    type_into(&page, "[data-testid=view-new]", ENTER).await;
+    fill(&page, "[data-testid=view-name]", "by_button").await;
+    let sql = |select: &str| {
+        format!(
+            "SELECT window_start, window_end, button,\n{select}\n\
+             FROM TUMBLE(clicks, ts, INTERVAL '1 minute')\nGROUP BY window_start, window_end, button"
+        )
+    };
+    fill(&page, "[data-testid=sql]", &sql("/* ü */ cuont(*) AS n")).await;
+    type_into(&page, "[data-testid=view-save]", ENTER).await;
+    wait_for_text(&page, "[data-testid=sql-error] strong", "Line 2, column 9:").await;
+    wait_for_text(&page, "[data-testid=sql-wrong]", "cuont").await;
+    let chosen = "(({ id, value, selectionStart, selectionEnd }) => [id, value.slice(selectionStart, selectionEnd)])(document.activeElement)";
+    assert_eq!(ask(&page, chosen).await, json!(["view-sql", "cuont"]));
+    assert_accessible(&page, axe, "the form with a mistake").await;
+
+    fill(&page, "[data-testid=sql]", &sql("count(*) AS n")).await;
+    type_into(&page, "[data-testid=view-save]", ENTER).await;
+    wait_for_text(&page, "[data-testid=view-title]", "by_button").await;
+    let click =
+        |minute: u32, button: &str| json!({ "ts": format!("2026-01-01T12:0{minute}:30Z"), "button": button });
+    let clicks = [
+        click(1, "red"),
+        click(1, "red"),
+        click(1, "blue"),
+        click(4, "red"),
+    ];
+    mesh.post_events("clicks", &clicks);
+    wait_for_text(&page, &cell(1, "n"), "1").await;
+    wait_for_text(&page, &cell(2, "button"), "blue").await;
+    wait_for_text(&page, &cell(3, "n"), "2").await;
+
+    // the chart is read by keyboard: what it says of its first window
+    let said = ".detail .chart-place [role=status]";
+    type_into(&page, ".detail .chart", "\u{e011}").await;
+    let text = async || {
+        ask(&page, &format!("document.querySelector('{said}').textContent"))
+            .await
+            .to_string()
+    };
+    let heard = tokio::time::timeout(SLOW, async {
+        while !text().await.contains("red: 2; blue: 1") {
+            tokio::time::sleep(POLL).await;
+        }
+    });
+    assert!(heard.await.is_ok(), "the chart says {}", text().await);
+    assert_accessible(&page, axe, "the view").await;
+    change_and_share(page, mesh).await;
+}
+
+async fn change_and_share(page: Client, mesh: &Mesh) {
+    type_into(&page, "[data-testid=view-edit]", ENTER).await;
+    wait_for_text(&page, "#view-form h2", "Edit by_button").await;
+    type_into(&page, "[data-testid=sql]", END).await;
+    let longer = "SELECT window_start, window_end, button, count(*) AS n, count(*) + 10 AS more FROM \
+                  TUMBLE(clicks, ts, INTERVAL '1 minute') GROUP BY window_start, window_end, button";
+    fill(&page, "[data-testid=sql]", longer).await;
+    type_into(&page, "[data-testid=view-save]", ENTER).await;
+    // back-filled from the log: nothing is posted again
+    wait_for_text(&page, &cell(3, "more"), "12").await;
+
+    fill(&page, "[data-testid=where-button]", "red").await;
+    type_into(&page, "[data-testid=where-button]", ENTER).await;
+    type_into(&page, ".detail th[data-col=n] button", ENTER).await;
+    wait_for_text(&page, &cell(1, "n"), "2").await;
+    let state = "[location.search, document.querySelector('.detail th[data-col=n]').ariaSort, \
+                 [...document.querySelectorAll('.detail tbody tr')].map((row) => row.textContent)]";
+    let seen = ask(&page, state).await;
+    assert_eq!(seen[1], json!("descending"), "{seen}");
+    assert_eq!(seen[2].as_array().map(Vec::len), Some(2), "{seen}");
+
+    // whoever gets the address sees the same
+    let address = page.current_url().await.expect("an address");
+    page.goto("about:blank").await.expect("leaves");
+    page.goto(address.as_str()).await.expect("comes back");
+    wait_for_text(&page, &cell(1, "n"), "2").await;
+    assert_eq!(ask(&page, state).await, seen);
+
+    mesh.delete_view("by_button");
+    wait_for_text(
+        &page,
+        ".detail .notice",
+        "The view by_button was deleted. What is shown is what it was.",
+    )
+    .await;
+    page.close().await.expect("the browser ends");
+}
+
 /// Runs a browser on the page of a mesh of its own; nothing where no browser is installed.
 fn in_browser(test: &str, look: impl AsyncFnOnce(Client, &Mesh)) {
     let Some(chromedriver) = DRIVER.find(test) else {
@@ -184,4 +317,14 @@ fn a_posted_event_changes_a_number_on_the_page() {
 #[test]
 fn a_dead_letter_is_repaired_on_the_page_by_keyboard() {
     in_browser("a_dead_letter_is_repaired_on_the_page_by_keyboard", repair_clicks);
+}
+
+#[test]
+fn a_view_is_made_read_changed_and_shared_on_the_page() {
+    let test = "a_view_is_made_read_changed_and_shared_on_the_page";
+    let Some(modules) = npm_package(test, &tools().join("axe"), AXE) else {
+        return;
+    };
+    let axe = std::fs::read_to_string(modules.join("axe-core/axe.min.js")).expect("axe-core's script");
+    in_browser(test, async |page, mesh| make_a_view(page, mesh, &axe).await);
 }

@@ -1,6 +1,7 @@
 //! End to end: real processes, real sockets, real disks. One program, so that the tests share what is
 //! installed and run no more at a time than the machine has processors.
 
+mod audit;
 mod bad_peers;
 mod bad_requests;
 mod browser;
@@ -14,6 +15,7 @@ mod grafana;
 mod host;
 mod kills;
 mod kills_at_work;
+mod kills_of_views;
 mod live;
 mod namespaces;
 mod offline;

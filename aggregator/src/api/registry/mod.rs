@@ -13,9 +13,12 @@ mod settings;
 mod subjects;
 mod switches;
 
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::{Next, from_fn};
 use actix_web::{HttpRequest, Resource, ResponseError, web};
 
-use super::ApiState;
+use super::{ApiState, recorded};
 use crate::registry::{By, MAX_SCHEMA_BYTES, Registry, RegistryError};
 use answer::{Answer, Refusal};
 
@@ -23,14 +26,26 @@ use answer::{Answer, Refusal};
 const MAX_BODY: usize = 6 * MAX_SCHEMA_BYTES;
 
 pub fn configure(service: &mut web::ServiceConfig) {
-    service
-        .app_data(web::PayloadConfig::new(MAX_BODY))
-        .service(path("/").route(web::get().to(root)))
-        .configure(schemas::configure)
-        .configure(subjects::configure)
-        .configure(compatibility::configure)
-        .configure(settings::configure)
-        .default_service(web::to(unknown_path));
+    service.app_data(web::PayloadConfig::new(MAX_BODY)).service(
+        web::scope("")
+            .wrap(from_fn(recorded))
+            .service(path("/").route(web::get().to(root)))
+            .configure(schemas::configure)
+            .configure(subjects::configure)
+            .configure(compatibility::configure)
+            .configure(settings::configure)
+            .default_service(web::to(unknown_path)),
+    );
+}
+
+/// Acts are in the audit before they are done.
+async fn recorded(
+    state: web::Data<ApiState>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let refuse: recorded::Refuse = |error| Refusal::plain(503, error.to_string()).into();
+    recorded::record((&state, MAX_BODY, refuse), request, next).await
 }
 
 /// A path whose other methods are told so.

@@ -1,5 +1,6 @@
 //! The API over a real log, a real registry and a real engine in a temporary directory.
 
+mod audit;
 mod dead_letters;
 mod disk_full;
 mod reading;
@@ -512,9 +513,55 @@ async fn a_changed_row_reaches_who_watches() {
     assert_eq!(overview["ledger"]["totals"]["produced"], json!(0));
     mesh.commit(1, 4).await;
     assert_eq!(next_event(&mut one, "window").await["n"], json!(3));
-    let tagged = next_event(&mut all, "window").await;
-    assert_eq!((&tagged["view"], &tagged["row"]["n"]), (&json!("r"), &json!(3)));
+    let tagged = next_event(&mut all, "windows").await;
+    assert_eq!(
+        (&tagged[0]["view"], &tagged[0]["row"]["n"]),
+        (&json!("r"), &json!(3))
+    );
     drop((one, all));
+    mesh.close().await;
+}
+
+#[actix_web::test]
+async fn the_pages_stream_has_the_rows_of_the_views_that_it_names() {
+    let mesh = Mesh::start();
+    let app = app(mesh.state.clone()).await;
+    for name in ["r", "s", "t"] {
+        assert_eq!(call(&app, put_view(name, VIEW)).await.0, StatusCode::CREATED);
+    }
+    let open = async |views: &str| {
+        let request = get(&format!("/api/v1/live?views={views}")).to_request();
+        let mut body = Box::pin(call_service(&app, request).await.into_body());
+        next_event(&mut body, "overview").await;
+        body
+    };
+    let mut two = open("t,r").await;
+    let mut later = open("late").await;
+    mesh.commit(1, 4).await;
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        let rows = next_event(&mut two, "windows").await;
+        seen.extend(
+            rows.as_array()
+                .expect("rows")
+                .iter()
+                .map(|one| one["view"].to_string()),
+        );
+    }
+    seen.sort();
+    assert_eq!(seen, [r#""r""#, r#""t""#], "and nothing of s between them");
+
+    // a view that is made while somebody listens for it
+    assert_eq!(call(&app, put_view("late", VIEW)).await.0, StatusCode::CREATED);
+    mesh.commit(5, 8).await;
+    assert_eq!(next_event(&mut later, "windows").await[0]["view"], json!("late"));
+
+    let (status, error) = call(&app, get("/api/v1/live?view=r")).await;
+    assert_eq!(
+        (status, &error["error"]["parameter"]),
+        (StatusCode::BAD_REQUEST, &json!("view"))
+    );
+    drop((two, later));
     mesh.close().await;
 }
 

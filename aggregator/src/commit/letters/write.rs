@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
+use tributary_audit::{EntryDigest, EntryRecord};
 use tributary_shared::ids::{LaneNo, Seq, SeqRange};
 use tributary_shared::time::Millis;
 use tributary_shared::wire::{CommitHeader, DeadLetter, Reason};
@@ -14,6 +15,9 @@ use super::messages::LetterState;
 use super::read::{newest_id, state};
 use super::settle::{Discard, Replay};
 use super::tally::Tally;
+
+/// The log's kind of a replay, within a leaf.
+const ENTRY_OF_REPLAY: u8 = 2;
 
 /// Stores the letters of one committed batch.
 pub fn insert(
@@ -128,10 +132,11 @@ fn settle_all(
     Ok(moved)
 }
 
-/// Writes a replay's log entry, and marks its letters.
-pub fn settle_replay(db: &Connection, replay: &Replay, now: Millis) -> Result<(), CommitError> {
+/// Writes a replay's log entry, and marks its letters. Returns what the entry is anchored by.
+pub fn settle_replay(db: &Connection, replay: &Replay, now: Millis) -> Result<EntryRecord, CommitError> {
     let Replay { pos, batch } = replay;
     let header = &batch.header;
+    let stored_header = queries::encode_replay_header(header)?;
     let schema = header.schema.map(|schema| (schema.id, schema.version)).unzip();
     db.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11)")?
         .execute(params![
@@ -144,7 +149,7 @@ pub fn settle_replay(db: &Connection, replay: &Replay, now: Millis) -> Result<()
             schema.0,
             schema.1,
             now,
-            queries::encode_replay_header(header)?,
+            stored_header,
             &batch.columns[..],
         ])?;
     db.prepare_cached(
@@ -162,7 +167,14 @@ pub fn settle_replay(db: &Connection, replay: &Replay, now: Millis) -> Result<()
     ])?;
     let act = db.last_insert_rowid();
     settle_all(db, batch.ids.iter().copied(), LetterState::Replayed, act)?;
-    Ok(())
+    Ok(EntryRecord {
+        pos: pos.0,
+        lane: header.lane.0,
+        first_seq: header.seqs.first().copied().unwrap_or(0),
+        last_seq: header.seqs.last().copied().unwrap_or(0),
+        kind: ENTRY_OF_REPLAY,
+        digest: EntryDigest::of(&stored_header, &batch.columns, []).digest(),
+    })
 }
 
 /// Marks letters as discarded, and gives them their lines in the ledger.

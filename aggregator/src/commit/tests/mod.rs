@@ -25,7 +25,7 @@ use tributary_shared::wire::{BatchContent, CommitHeader, DeadLetter, Reason, Sch
 use super::*;
 use crate::registry::SchemaCache;
 
-pub(super) fn lane_key(stream: &str, epoch: u64) -> LaneKey {
+pub(crate) fn lane_key(stream: &str, epoch: u64) -> LaneKey {
     LaneKey {
         agent: AgentId::new("edge-1").expect("valid"),
         stream: StreamName::new(stream).expect("valid"),
@@ -94,7 +94,7 @@ fn header(lane: LaneNo, range: SeqRange, content: BatchContent) -> CommitHeader 
 }
 
 /// A batch as a gateway sends it; every seq for which [`is_dead`] holds is a dead letter.
-pub(super) fn rows(lane: LaneNo, key: &LaneKey, range: SeqRange) -> CommitRequest {
+pub(crate) fn rows(lane: LaneNo, key: &LaneKey, range: SeqRange) -> CommitRequest {
     let (dead, valid): (Vec<Seq>, Vec<Seq>) = (range.first..=range.last).partition(|seq| is_dead(*seq));
     let columns = columns::encode(&records(&valid)).expect("encodes");
     let letters: Vec<DeadLetter> = dead
@@ -127,7 +127,7 @@ pub(super) fn rows(lane: LaneNo, key: &LaneKey, range: SeqRange) -> CommitReques
 }
 
 /// A batch that reports drops.
-pub(super) fn drops(lane: LaneNo, key: &LaneKey, range: SeqRange, reason: &str) -> CommitRequest {
+pub(crate) fn drops(lane: LaneNo, key: &LaneKey, range: SeqRange, reason: &str) -> CommitRequest {
     let content = BatchContent::Dropped {
         reason: reason.to_owned(),
     };
@@ -138,7 +138,7 @@ pub(super) fn drops(lane: LaneNo, key: &LaneKey, range: SeqRange, reason: &str) 
     }
 }
 
-pub(super) fn range(first: Seq, last: Seq) -> SeqRange {
+pub(crate) fn range(first: Seq, last: Seq) -> SeqRange {
     SeqRange { first, last }
 }
 
@@ -149,7 +149,7 @@ pub(super) fn options(dir: &Path) -> CommitOptions {
     }
 }
 
-pub(super) struct Log {
+pub(crate) struct Log {
     pub handle: CommitHandle,
     pub reader: LogReader,
     thread: CommitThread,
@@ -230,6 +230,17 @@ pub(super) fn collect(found: &mut BTreeMap<LaneKey, BTreeMap<Seq, char>>, entry:
     header.dead_seqs.iter().for_each(|seq| put(*seq, 'd'));
     let segments: u32 = header.segments.iter().map(|segment| segment.count).sum();
     assert_eq!(segments, header.count, "the segments still add up");
+}
+
+/// Lets retention delete all that it ever may.
+pub(crate) fn trim_all(dir: &Path) {
+    let nothing = Retention {
+        keep_for: 0,
+        keep_bytes: 0,
+        ..Retention::EVERYTHING
+    };
+    let mut store = store::LogStore::open(dir).expect("opens");
+    while store.trim(&nothing, LogPos(u64::MAX), i64::MAX).expect("trims") != trim::Trimmed::Nothing {}
 }
 
 pub(super) fn schema(id: u32, version: u32) -> Option<SchemaRef> {

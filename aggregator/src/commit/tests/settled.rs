@@ -383,7 +383,8 @@ async fn a_log_of_format_2_opens_and_its_letters_can_be_replayed() {
     .expect("attaches");
     // the first entry and its letters are gone, as retention of that version left it
     file.execute_batch(
-        "INSERT INTO lanes SELECT * FROM new.lanes;
+        "INSERT INTO lanes SELECT no, agent, stream, epoch, mark, valid, dead, dropped, opened_at, last_committed_at,
+             floor_seq FROM new.lanes;
          UPDATE lanes SET floor_seq = 20;
          INSERT INTO log SELECT * FROM new.log WHERE pos > 1;
          INSERT INTO dead_letters SELECT id, lane, seq, pos, at, schema_id, schema_version, reasons, payload

@@ -100,8 +100,12 @@ async fn a_log_of_format_3_opens_and_does_not_know_who_numbered_what_it_has() {
     let before = replay(&log.reader);
     log.close().await;
     let file = Connection::open(dir.path().join(LOG_FILE)).expect("opens");
-    file.execute_batch("DROP TABLE tenures; UPDATE meta SET value = '3' WHERE key = 'format_version'")
-        .expect("format 3");
+    file.execute_batch(
+        "DROP TABLE tenures; DROP TABLE audit_leaves; DROP TABLE audit_nodes; DROP TABLE audit_heads;
+         DROP TABLE passed_entries; ALTER TABLE lanes DROP COLUMN opened_leaf;
+         UPDATE meta SET value = '3' WHERE key = 'format_version'",
+    )
+    .expect("format 3");
     drop(file);
 
     let log = Log::open(dir.path());

@@ -65,7 +65,7 @@ export class KeyedTable {
     );
     this.node = el(
       "div",
-      { class: stack ? "scroll stack" : "scroll", tabindex: "0", role: "region", "aria-label": caption },
+      { class: stack ? "scroll stack" : "scroll", tabindex: "0", role: "region", "aria-label": `${caption}, as a table` },
       el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, ...heads)), this.body),
     );
   }
@@ -142,5 +142,16 @@ export function showOr(panel, content, hasContent, emptyState) {
 export function emptyState(sentence, command) {
   const node = el("div", { class: "panel-empty" }, el("p", {}, sentence));
   if (command) node.append(el("pre", {}, command));
+  return node;
+}
+
+/** A control with its words in front. */
+export function labelled(text, control, className = "field") {
+  return el("label", { class: className }, el("span", {}, text), control);
+}
+
+export function button(text, press, attributes = {}) {
+  const node = el("button", { type: "button", ...attributes }, text);
+  node.addEventListener("click", press);
   return node;
 }

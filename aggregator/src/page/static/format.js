@@ -67,8 +67,9 @@ export function span(start, end) {
   return `${prefix}${time.format(date)} – ${time.format(new Date(end))}`;
 }
 
-/** Local wall time without a zone, which is what the chart library draws as it stands. */
-export function chartTime(millis) {
-  const date = new Date(millis);
-  return new Date(millis - date.getTimezoneOffset() * 60000).toISOString().slice(0, -1);
+/** A share from 0 to 1. Never rounded up to all of it. */
+export function percent(share) {
+  const value = share * 100;
+  if (value > 0 && value < 1) return `${small.format(value)} %`;
+  return `${whole.format(value >= 99.5 && value < 100 ? 99 : value)} %`;
 }

@@ -1,7 +1,7 @@
 // Dead letters: which there are, what is wrong with one, and how it comes back.
 
 import { get, post } from "./api.js";
-import { KeyedTable, byId, el, emptyState, setText, showOr, timeNode } from "./dom.js";
+import { KeyedTable, button, byId, el, emptyState, labelled, setText, showOr, timeNode } from "./dom.js";
 import { integer } from "./format.js";
 
 /** Dead letters of one page of the table. */
@@ -85,9 +85,9 @@ export class DeadLetters {
     this.result = el("p", { class: "result", role: "status", "data-testid": "dead-result" });
     this.told = el("ul", { class: "reasons told" });
     this.actions = [
-      button("Dry run", () => this.#replay(true), "dead-dry-run"),
-      button("Replay", () => this.#replay(false), "dead-replay"),
-      button("Discard", () => this.#discard(), "dead-discard"),
+      button("Dry run", () => this.#replay(true), { "data-testid": "dead-dry-run" }),
+      button("Replay", () => this.#replay(false), { "data-testid": "dead-replay" }),
+      button("Discard", () => this.#discard(), { "data-testid": "dead-discard" }),
     ];
     this.target = el("span", { class: "quiet" });
     const order = el(
@@ -262,16 +262,6 @@ export class DeadLetters {
   #show(promise) {
     promise.catch((error) => this.#tell(error.message));
   }
-}
-
-function labelled(text, control) {
-  return el("label", {}, el("span", {}, text), control);
-}
-
-function button(text, press, testid) {
-  const node = el("button", { type: "button", "data-testid": testid }, text);
-  node.addEventListener("click", press);
-  return node;
 }
 
 function reasonText({ reasons }) {

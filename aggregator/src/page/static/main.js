@@ -1,10 +1,12 @@
 // Wires the page: reads once, then follows the live stream.
 
-import { follow, get } from "./api.js";
-import { Spark } from "./charts.js";
+import { Address } from "./address.js";
+import { Live, get } from "./api.js";
 import { byId, setAttribute, setText, startClock } from "./dom.js";
 import { integer, serverNow, setServerNow } from "./format.js";
 import { DeadLetters } from "./letters.js";
+import { RangeControl } from "./range.js";
+import { Spark } from "./spark.js";
 import { Agents, Streams } from "./tables.js";
 import { Views } from "./views.js";
 
@@ -14,31 +16,30 @@ const RATE_SECONDS = 5;
 
 const STATES = { connecting: "Connecting", live: "Live", lost: "Connection lost, trying again" };
 
-const views = new Views();
+const address = new Address();
+const views = new Views(address, { looks: (names) => live?.look(names), streams: () => known });
 const agents = new Agents();
 const streams = new Streams();
 const letters = new DeadLetters();
 const spark = new Spark(byId("spark"));
 /** Unix second → events of that second. */
 const throughput = new Map();
-let wasLost = false;
+let known = [];
+let live;
+let paused = false;
 
 function takeBuckets(buckets) {
   for (const bucket of buckets) {
     throughput.set(Math.floor(Date.parse(bucket.at) / 1000), bucket.valid + bucket.dead + bucket.dropped);
   }
   const last = Math.floor(serverNow() / 1000) - 1;
-  const times = [];
   const values = [];
-  for (let second = last - SPARK_SECONDS + 1; second <= last; second += 1) {
-    times.push(second * 1000);
-    values.push(throughput.get(second) ?? 0);
-  }
+  for (let second = last - SPARK_SECONDS + 1; second <= last; second += 1) values.push(throughput.get(second) ?? 0);
   for (const second of throughput.keys()) if (second < last - SPARK_SECONDS) throughput.delete(second);
   const recent = values.slice(-RATE_SECONDS);
   const rate = recent.reduce((sum, value) => sum + value, 0) / RATE_SECONDS;
   setText(byId("events-rate"), rate > 0 && rate < 10 ? rate.toFixed(1) : integer(rate));
-  spark.draw(times, values);
+  spark.show(values);
 }
 
 function takeLedger({ totals, balanced, lanes, dead_open: open }) {
@@ -62,6 +63,8 @@ function takeAgents(list) {
 
 function takeOverview(overview) {
   setServerNow(overview.now);
+  if (paused) return;
+  known = overview.streams.map((stream) => stream.stream);
   takeBuckets(overview.throughput);
   takeLedger(overview.ledger);
   takeAgents(overview.agents);
@@ -80,23 +83,35 @@ function takeState(state) {
   const node = byId("link-state");
   setText(node, STATES[state]);
   setAttribute(node, "data-state", state);
-  if (state === "live" && wasLost) quietly(views.reload());
-  wasLost = state === "lost" || (wasLost && state !== "live");
+}
+
+/** Nothing moves while it is paused; afterwards everything is as it is then. */
+function pause() {
+  paused = !paused;
+  setText(byId("pause"), paused ? "Go on" : "Pause");
+  if (!paused) views.reload();
 }
 
 setText(byId("zone"), Intl.DateTimeFormat().resolvedOptions().timeZone);
 startClock();
+new RangeControl(address);
+byId("pause").addEventListener("click", pause);
 quietly(
   get("/api/v1/throughput").then(({ now, buckets }) => {
     setServerNow(now);
     takeBuckets(buckets);
   }),
 );
-follow(
+const unlessPaused = (handler) => (message) => {
+  if (!paused) handler(message);
+};
+live = new Live(
   {
     overview: takeOverview,
-    window: (message) => views.take(message),
-    missed: () => views.missed(),
+    windows: unlessPaused((batch) => views.take(batch)),
+    gone: unlessPaused((message) => views.gone(message)),
+    missed: unlessPaused((message) => views.missed(message)),
   },
   takeState,
+  unlessPaused((names) => views.catchUp(names)),
 );

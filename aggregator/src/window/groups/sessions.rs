@@ -10,14 +10,13 @@ use hashbrown::HashMap;
 use tributary_shared::time::Millis;
 
 use super::super::keys::{KeyCodes, KeyRef};
-use super::{Bounds, FREE, GoneRow, GroupName, Groups, LogPos, OVERFLOW, UNKNOWN, hash_group};
+use super::{Bounds, GoneRow, Groups, Interner, LogPos, OVERFLOW_ID};
 use crate::view::Scalar;
 
-/// The sessions of a view by key, and the slots that no session has any more.
+/// The sessions of a view by key.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sessions {
     by_key: HashMap<Vec<u32>, BTreeMap<Millis, Session>>,
-    free: Vec<u32>,
     indexed: bool,
 }
 
@@ -37,9 +36,14 @@ pub(in super::super) struct SessionRules {
 }
 
 impl Sessions {
-    /// Slots without a group.
-    pub(super) fn free(&self) -> usize {
-        self.free.len()
+    /// Forgets a session that is beyond the retention.
+    pub(super) fn forget(&mut self, key: &[u32], start: Millis) {
+        if let Some(sessions) = self.by_key.get_mut(key) {
+            sessions.remove(&start);
+            if sessions.is_empty() {
+                self.by_key.remove(key);
+            }
+        }
     }
 }
 
@@ -58,21 +62,21 @@ impl Groups {
         self.gone.clear();
         self.index_sessions(rules);
         let (codes, keys) = self.session_keys(times.len(), columns, bounds);
-        let mut order: Vec<usize> = (0..times.len()).filter(|row| codes[*row] != UNKNOWN).collect();
+        let mut order: Vec<usize> = (0..times.len()).collect();
         order.sort_by_key(|row| (codes[*row], times[*row]));
-        let mut overflowed = (times.len() - order.len()) as u64;
-        let mut slots = vec![OVERFLOW; times.len()];
+        let mut overflowed = 0;
+        let mut slots = vec![0; times.len()];
         let together = |a: &usize, b: &usize| codes[*a] == codes[*b] && times[*b] - times[*a] < rules.gap;
         for run in order.chunk_by(together) {
             let (first, last) = (times[run[0]], times[run[run.len() - 1]]);
             let key = &keys[codes[run[0]] as usize];
-            let Some(slot) = self.session(key, (first, last), rules, bounds) else {
-                overflowed += run.len() as u64;
-                continue;
-            };
+            let slot = self.session(key, (first, last), rules, bounds);
             run.iter().for_each(|row| slots[*row] = slot);
-            self.heads[slot as usize].rows += run.len() as u64;
             self.touch(slot);
+            self.heads[slot as usize].rows += run.len() as u64;
+            if self.is_overflow(slot) {
+                overflowed += run.len() as u64;
+            }
         }
         (slots, overflowed)
     }
@@ -88,8 +92,8 @@ impl Groups {
         let ids: Vec<u32> = ids
             .map(|(interner, value)| interner.find(KeyRef::Scalar(value)))
             .collect::<Option<_>>()?;
-        let windows = self.by_window.range(..=time).rev();
-        let mut slots = windows.flat_map(|(_, slots)| slots);
+        let windows = self.panes.range(..=time).rev();
+        let mut slots = windows.flat_map(|(_, pane)| &pane.slots);
         // the newest session of the key that began until then is the only one that may hold it
         let slot = *slots.find(|slot| self.key_ids(**slot) == ids)?;
         let Scalar::Time(last) = self.cells[rules.last].value(slot) else {
@@ -115,7 +119,7 @@ impl Groups {
         }
     }
 
-    /// Each row's key as a number, and the keys; [`UNKNOWN`] where there is no room for a new key.
+    /// Each row's key as a number, and the keys; that of the overflow group where there is no room for a new key.
     fn session_keys(
         &mut self,
         rows: usize,
@@ -126,9 +130,8 @@ impl Groups {
         let mut keys: Vec<Vec<u32>> = Vec::new();
         let codes = (0..rows)
             .map(|row| {
-                let Some(key) = self.session_key(row, columns, bounds) else {
-                    return UNKNOWN;
-                };
+                let key = self.session_key(row, columns, bounds);
+                let key = key.unwrap_or_else(|| vec![OVERFLOW_ID; columns.len()]);
                 *numbers.entry(key).or_insert_with_key(|key| {
                     keys.push(key.clone());
                     // a batch has fewer rows than 2^32
@@ -147,25 +150,24 @@ impl Groups {
                 key.push(id);
                 continue;
             }
-            let bytes = self.key_bytes + value.heap_bytes();
-            if self.len() >= bounds.groups || bytes > bounds.key_bytes {
+            let kept: usize = self.interners.iter().map(Interner::heap).sum();
+            if self.len() >= bounds.groups || (kept + value.heap_bytes()) as u64 > bounds.key_bytes {
                 return None;
             }
-            self.key_bytes = bytes;
             key.push(self.interners[at].insert(value.to_scalar()));
         }
         Some(key)
     }
 
-    /// The session that a run of events goes into: a new one, or what the sessions within the gap become. `None`
-    /// when there is no room.
+    /// The session that a run of events goes into: a new one, or what the sessions within the gap become. Without
+    /// room for a new one it is a session of the overflow group.
     fn session(
         &mut self,
         key: &[u32],
         (first, last): (Millis, Millis),
         rules: SessionRules,
         bounds: &Bounds,
-    ) -> Option<u32> {
+    ) -> u32 {
         let mut sessions = self.sessions.by_key.remove(key).unwrap_or_default();
         let near: Vec<(Millis, Session)> = sessions
             .range(..last.saturating_add(rules.gap))
@@ -173,12 +175,19 @@ impl Groups {
             .take_while(|(_, session)| session.last.saturating_add(rules.gap) > first)
             .map(|(start, session)| (*start, *session))
             .collect();
+        let full = self.len() >= bounds.groups && key.first().is_some_and(|id| *id != OVERFLOW_ID);
         let slot = match near.split_last() {
-            None if self.len() >= bounds.groups => None,
+            None if full => {
+                let overflow = vec![OVERFLOW_ID; key.len()];
+                if !sessions.is_empty() {
+                    self.sessions.by_key.insert(key.to_vec(), sessions);
+                }
+                return self.session(&overflow, (first, last), rules, bounds);
+            }
             None => {
                 let slot = self.open_session(first, key);
                 sessions.insert(first, Session { slot, last });
-                Some(slot)
+                slot
             }
             Some(((start, oldest), later)) => {
                 let mut end = last.max(oldest.last);
@@ -186,12 +195,13 @@ impl Groups {
                     end = end.max(session.last);
                     self.end_session(session.slot, session.last + rules.gap);
                     self.merge_within(oldest.slot, session.slot);
-                    self.free_slot(session.slot);
+                    self.touched.retain(|touched| *touched != session.slot);
+                    self.remove(session.slot);
                     sessions.remove(start);
                 }
                 if first < *start {
                     self.end_session(oldest.slot, oldest.last + rules.gap);
-                    self.move_group(oldest.slot, first);
+                    self.rename(oldest.slot, first);
                 }
                 sessions.remove(start);
                 let session = Session {
@@ -199,91 +209,37 @@ impl Groups {
                     last: end,
                 };
                 sessions.insert(first.min(*start), session);
-                Some(oldest.slot)
+                oldest.slot
             }
         };
-        if !sessions.is_empty() {
-            self.sessions.by_key.insert(key.to_vec(), sessions);
-        }
+        self.sessions.by_key.insert(key.to_vec(), sessions);
         slot
     }
 
     fn open_session(&mut self, start: Millis, key: &[u32]) -> u32 {
-        let Some(slot) = self.sessions.free.pop() else {
-            self.cells.iter_mut().for_each(super::Cells::push);
-            return self.link(start, key);
-        };
-        let stride = self.interners.len();
-        self.ids[slot as usize * stride..][..stride].copy_from_slice(key);
-        let head = &mut self.heads[slot as usize];
-        (head.window, head.rows, head.revision, head.changed_at) = (start, 0, 0, LogPos(0));
-        self.enter(slot);
+        let slot = self.make(start, key);
+        self.join_window(start, slot);
         slot
     }
 
     /// Notes that a row with this name is no more.
     fn end_session(&mut self, slot: u32, window_end: Millis) {
-        let window_start = self.window(slot);
         self.gone.push(GoneRow {
-            window_start,
+            window_start: self.window(slot),
             window_end,
             key: self.keys(slot),
-        });
-        self.removed.push(GroupName {
-            window_start,
-            key: self.stored_key(slot),
         });
     }
 
     fn merge_within(&mut self, slot: u32, other: u32) {
+        // a snapshot that is being taken may need it as it is
+        self.note(slot);
         let merged = self.heads[other as usize];
         let head = &mut self.heads[slot as usize];
         head.rows += merged.rows;
-        head.revision += merged.revision;
+        head.revision = head.revision.saturating_add(merged.revision);
         self.cells
             .iter_mut()
             .for_each(|cells| cells.merge_within(slot, other));
-    }
-
-    fn free_slot(&mut self, slot: u32) {
-        self.leave(slot);
-        self.cells.iter_mut().for_each(|cells| cells.clear(slot));
-        let head = &mut self.heads[slot as usize];
-        (head.window, head.unsaved) = (FREE, false);
-        self.touched.retain(|touched| *touched != slot);
-        self.sessions.free.push(slot);
-    }
-
-    fn move_group(&mut self, slot: u32, start: Millis) {
-        self.leave(slot);
-        self.heads[slot as usize].window = start;
-        self.enter(slot);
-    }
-
-    /// Takes a slot out of the tables that find it.
-    fn leave(&mut self, slot: u32) {
-        let window = self.window(slot);
-        let hash = hash_group(&self.hasher, window, self.key_ids(slot));
-        if let Ok(found) = self.table.find_entry(hash, |known| *known == slot) {
-            found.remove();
-        }
-        if let Some(slots) = self.by_window.get_mut(&window) {
-            slots.retain(|known| *known != slot);
-            if slots.is_empty() {
-                self.by_window.remove(&window);
-            }
-        }
-    }
-
-    /// Puts a slot into the tables that find it.
-    fn enter(&mut self, slot: u32) {
-        let window = self.window(slot);
-        let (hasher, heads, ids, stride) = (&self.hasher, &self.heads, &self.ids, self.interners.len());
-        let hash_of = |slot: &u32| {
-            let at = *slot as usize;
-            hash_group(hasher, heads[at].window, &ids[at * stride..][..stride])
-        };
-        self.table.insert_unique(hash_of(&slot), slot, hash_of);
-        self.by_window.entry(window).or_default().push(slot);
     }
 }

@@ -195,9 +195,20 @@ fn groups_beyond_the_bound_are_counted_and_known_groups_go_on() {
         .iter()
         .map(|row| (row["i"].clone(), row["n"].clone()))
         .collect();
-    assert_eq!(rows, [(json!(1), json!(4)), (json!(2), json!(2))]);
+    let expected = [
+        (json!(1), json!(4)),
+        (json!(2), json!(2)),
+        (json!(null), json!(4)),
+    ];
+    assert_eq!(rows, expected);
+    let overflow: Vec<Value> = bench
+        .rows("v0")
+        .iter()
+        .map(|row| row["overflow"].clone())
+        .collect();
+    assert_eq!(overflow, [json!(null), json!(null), json!(true)]);
     let counters = bench.engine.stats("v0").expect("exists").counters;
-    assert_eq!((counters.applied, counters.overflowed), (6, 4));
+    assert_eq!((counters.applied, counters.overflowed), (10, 4));
     let config = EngineConfig {
         max_key_bytes: 4,
         ..EngineConfig::default()
@@ -205,7 +216,7 @@ fn groups_beyond_the_bound_are_counted_and_known_groups_go_on() {
     let mut bench = Bench::with(config, &[&view("s, count(*) AS n", "GROUP BY s")]);
     let events = ["ab", "cd", "e", "ab"].map(|s| event(0, json!({"s": s})));
     bench.commit(1, 0, &record_batch(&events, Layout::Typed));
-    assert_eq!(bench.rows("v0").len(), 2);
+    assert_eq!(bench.rows("v0").len(), 3);
     assert_eq!(bench.engine.stats("v0").expect("exists").counters.overflowed, 1);
 }
 
@@ -320,6 +331,13 @@ fn a_row_is_one_json_object_in_select_order() {
     bench
         .engine
         .put_view(super::plan("v0", &view("count(*) AS other", "")));
+    assert_eq!(
+        bench.engine.rows(&changes[0]).len(),
+        1,
+        "it serves until the new one has caught up"
+    );
+    bench.engine.pass_to("v0", bench.engine.position());
+    assert_eq!(bench.engine.take_cut_over(), [("v0".into(), 2)]);
     assert!(
         bench.engine.rows(&changes[0]).is_empty(),
         "rows of a replaced view are gone"

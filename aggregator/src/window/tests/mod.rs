@@ -1,6 +1,7 @@
 //! The engine against independent references, and against itself under other batchings and crashes.
 
 mod amounts;
+mod eviction;
 mod evolution;
 mod kinds;
 mod properties;

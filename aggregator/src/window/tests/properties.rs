@@ -444,11 +444,19 @@ fn replaced_dropped_and_damaged_views_keep_no_old_state() {
     let mut engine = Engine::new(EngineConfig::default());
     let report = store.load_into(&mut engine).expect("loads");
     assert_eq!(report.defs, [def(&new)]);
-    assert_eq!(engine.stats("v0").expect("exists").groups, 0);
+    assert_eq!(
+        engine.view("v0").expect("exists").sql(),
+        old,
+        "the old one serves"
+    );
     assert_eq!(
         engine.behind().expect("the new view needs the log").1,
         crate::commit::LogPos(0)
     );
+    assert!(store.put_view(&def(&old)).expect("replaces the one that comes"));
+    assert!(store.put_view(&def(&new)).expect("and again"));
+    store.cut_over("v0", 3).expect("the newest serves");
+    while store.sweep().expect("deletes") {}
 
     let mut bench = Bench::new(&[&new]);
     bench.commit(1, 0, &records);

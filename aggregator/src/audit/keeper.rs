@@ -1,0 +1,131 @@
+//! What the audit records without being asked: the configuration at a start, gateways that are new, refusals, and heads
+//! while nothing else is written.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde_json::{Map, Value, json};
+use tributary_audit::{Content, Kind};
+use tributary_shared::ids::GatewayId;
+
+use super::messages::{AuditQuery, Kinds};
+use super::{Act, Refusals, read};
+use crate::commit::{CommitError, CommitHandle, LogReader};
+
+/// A tree that grew is signed so often, also when nothing more comes.
+const SIGN_EVERY: Duration = Duration::from_secs(60);
+/// Leaves that are read at a time.
+const CHUNK: usize = 1_000;
+
+/// Records a configuration that is another one than the last that was recorded: which settings changed, and all of it.
+///
+/// # Errors
+/// Those of the log.
+pub async fn record_configuration(
+    commit: &CommitHandle,
+    log: &LogReader,
+    now: Map<String, Value>,
+) -> Result<(), CommitError> {
+    let before = log.with(|db| read::newest_of(db, Kind::Configuration))?;
+    let before = before.and_then(|leaf| match leaf.content {
+        Content::Act { detail, .. } => detail.get("settings").and_then(Value::as_object).cloned(),
+        Content::Group(_) => None,
+    });
+    if before.as_ref() == Some(&now) {
+        return Ok(());
+    }
+    let changed: Vec<&String> = match &before {
+        None => Vec::new(),
+        Some(before) => now
+            .keys()
+            .filter(|key| before.get(*key) != now.get(*key))
+            .collect(),
+    };
+    let detail = json!({ "changed": changed, "settings": now });
+    commit
+        .record(Act::new(Kind::Configuration, detail))
+        .await
+        .map(|_| ())
+}
+
+/// The gateways that the audit has a leaf of. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct KnownGateways {
+    names: Arc<Mutex<HashSet<String>>>,
+}
+
+impl KnownGateways {
+    /// Those that were ever seen.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub fn load(log: &LogReader) -> Result<Self, CommitError> {
+        let names = log.with(enrolled)?;
+        let names = Arc::new(Mutex::new(names));
+        Ok(Self { names })
+    }
+
+    /// Records a gateway that was never seen before.
+    ///
+    /// # Errors
+    /// Those of the log; then it is tried again with the next session.
+    pub async fn seen(
+        &self,
+        gateway: &GatewayId,
+        from: &str,
+        commit: &CommitHandle,
+    ) -> Result<(), CommitError> {
+        let names = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if !names().insert(gateway.to_string()) {
+            return Ok(());
+        }
+        let detail = json!({ "role": "gateway", "name": gateway.as_str(), "from": from });
+        let recorded = commit.record(Act::new(Kind::Enrolment, detail)).await;
+        if recorded.is_err() {
+            names().remove(gateway.as_str());
+        }
+        recorded.map(|_| ())
+    }
+}
+
+fn enrolled(db: &Connection) -> Result<HashSet<String>, CommitError> {
+    let mut names = HashSet::new();
+    let mut query = AuditQuery {
+        kinds: Kinds::One(Kind::Enrolment),
+        from: None,
+        newest_first: false,
+        limit: CHUNK,
+    };
+    loop {
+        let leaves = read::page(db, query)?.leaves;
+        let Some(last) = leaves.last() else {
+            return Ok(names);
+        };
+        query.from = Some(last.index + 1);
+        for leaf in leaves {
+            if let Content::Act { detail, .. } = leaf.content
+                && detail.get("role").and_then(Value::as_str) == Some("gateway")
+            {
+                names.extend(detail.get("name").and_then(Value::as_str).map(str::to_owned));
+            }
+        }
+    }
+}
+
+/// Records refusals and signs heads, for as long as it is polled.
+pub async fn keep(commit: CommitHandle, refusals: Refusals) {
+    let mut tick = tokio::time::interval(SIGN_EVERY);
+    loop {
+        tick.tick().await;
+        if let Some(act) = refusals.take()
+            && let Err(error) = commit.record(act.clone()).await
+        {
+            tracing::warn!(%error, "refusals are not in the audit yet");
+            refusals.give_back(&act);
+        }
+        // a log that cannot store says so itself
+        let _ = commit.sign().await;
+    }
+}

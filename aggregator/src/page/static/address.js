@@ -1,0 +1,103 @@
+// What the address bar says: which view, which time, which groups, which columns. Whoever opens the same address sees
+// the same, so everything that a reader chooses lives here and nowhere else.
+
+/** Units of `last`, in milliseconds. */
+const UNITS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const WHERE = "where.";
+const TEXTS = ["view", "find", "last", "show", "measure", "sort", "rows"];
+const TIMES = ["from", "to"];
+const FLAGS = ["edit", "new"];
+
+/** "90m" in milliseconds; undefined when it is no duration. */
+export function duration(text) {
+  const [, count, unit] = /^(\d{1,6})([smhd])$/.exec(text ?? "") ?? [];
+  return unit && Number(count) > 0 ? Number(count) * UNITS[unit] : undefined;
+}
+
+/** The place that a query string names. Unknown and malformed parts are left out. */
+export function parse(search) {
+  const query = new URLSearchParams(search);
+  const place = { columns: query.getAll("column"), where: new Map() };
+  for (const name of TEXTS) if (query.get(name)) place[name] = query.get(name);
+  for (const name of FLAGS) if (query.has(name)) place[name] = true;
+  for (const name of TIMES) {
+    const at = Date.parse(query.get(name) ?? "");
+    if (Number.isFinite(at)) place[name] = at;
+  }
+  for (const [name, value] of query) if (name.startsWith(WHERE)) place.where.set(name.slice(WHERE.length), value);
+  if (duration(place.last) === undefined) delete place.last;
+  return place;
+}
+
+/** The query string of a place; `parse` reads it back. */
+export function format(place) {
+  const query = new URLSearchParams();
+  for (const name of TEXTS) if (place[name]) query.set(name, place[name]);
+  for (const name of FLAGS) if (place[name]) query.set(name, "1");
+  for (const name of TIMES) if (place[name] !== undefined) query.set(name, new Date(place[name]).toISOString());
+  for (const name of place.columns ?? []) query.append("column", name);
+  for (const [name, value] of place.where ?? []) query.set(WHERE + name, value);
+  const text = query.toString();
+  return text ? `/?${text}` : "/";
+}
+
+/** The time that a place asks for, `now` being the server's: {from?, to?}, in milliseconds. */
+export function rangeOf(place, now) {
+  const length = duration(place.last);
+  if (length !== undefined) return { from: now - length };
+  return { from: place.from, to: place.to };
+}
+
+/** A place with only what holds for every view: the time. */
+export function timeOnly({ last, from, to }) {
+  return { last, from, to, columns: [], where: new Map() };
+}
+
+/** The present place, and who hears when it changes. */
+export class Address {
+  constructor() {
+    this.listeners = [];
+    this.place = parse(location.search);
+    addEventListener("popstate", () => this.#arrive(false));
+    document.addEventListener("click", (event) => this.#follow(event));
+  }
+
+  /** `listener(place, before, travelled)`: `travelled` when a link or the back button led here. */
+  listen(listener) {
+    this.listeners.push(listener);
+  }
+
+  /** Changes some parts. A new entry in the history only for what a reader would want to go back to. */
+  change(parts, { remember = false } = {}) {
+    const address = format({ ...this.place, ...parts });
+    if (address === location.pathname + location.search) return;
+    if (remember) history.pushState(null, "", address);
+    else history.replaceState(null, "", address);
+    this.#arrive(false);
+  }
+
+  /** Goes to another place altogether. */
+  go(place) {
+    history.pushState(null, "", format(place));
+    this.#arrive(true);
+  }
+
+  #arrive(travelled) {
+    const before = this.place;
+    this.place = parse(location.search);
+    for (const listener of this.listeners) listener(this.place, before, travelled);
+  }
+
+  /** Links within the page load nothing anew. */
+  #follow(event) {
+    const link = event.target.closest?.("a[href]");
+    if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    const url = new URL(link.href);
+    if (url.origin !== location.origin || url.pathname !== "/" || link.target) return;
+    if (url.search === location.search && url.hash) return;
+    event.preventDefault();
+    history.pushState(null, "", url.pathname + url.search + url.hash);
+    this.#arrive(true);
+    if (url.hash) document.getElementById(url.hash.slice(1))?.scrollIntoView();
+  }
+}
