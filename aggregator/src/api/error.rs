@@ -29,6 +29,10 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
+    pub fn conflict(code: &str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, message)
+    }
+
     pub fn not_found(code: &str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, message)
     }
@@ -122,6 +126,10 @@ impl From<PutViewError> for ApiError {
                 .with("column", place.column)
                 .with("hint", place.hint),
             PutViewError::TooMany { .. } => Self::bad_request("too_many_views", text),
+            PutViewError::IsRead { .. } => Self::conflict("view_is_read", text),
+            PutViewError::Breaks { reader, .. } => {
+                Self::conflict("breaks_reader", text).with("reader", reader)
+            }
             PutViewError::Stopped(stopped) => stopped.into(),
             PutViewError::Store(_) => Self::unavailable("views_unavailable", text),
         }

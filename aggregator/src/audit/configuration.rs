@@ -19,6 +19,7 @@ pub fn shown(config: &AggregatorConfig) -> Map<String, Value> {
         tls,
         require_schema,
         log,
+        hot_bytes,
     } = config;
     act_detail(json!({
         "dir": path(dir),
@@ -29,6 +30,7 @@ pub fn shown(config: &AggregatorConfig) -> Map<String, Value> {
         "tls.ca": path(&tls.ca),
         "tls.cert": path(&tls.cert),
         "tls.key": path(&tls.key),
+        "views.hot_bytes": hot_bytes,
         "log.keep_for_ms": log.keep_for,
         "log.keep_bytes": log.keep_bytes,
         "log.keep_dead_letters_for_ms": log.keep_dead_letters_for,

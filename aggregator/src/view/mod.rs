@@ -9,10 +9,10 @@ pub use defaults::{DEFAULT_VIEWS, HOST_CPU, HOST_MEMORY};
 pub use messages::ViewDef;
 pub use options::{OptionError, ViewOptions};
 pub use tributary_sql::{
-    Column, ColumnType, DAY, MAX_SQL, MAX_VIEW_NAME, Scalar, ViewError, ViewPlan, WindowKind,
+    Catalog, Column, ColumnType, DAY, MAX_SQL, MAX_VIEW_NAME, Scalar, ViewError, ViewPlan, WindowKind,
 };
 
 pub(crate) use tributary_sql::{
-    Aggregate, CellKind, CellSpec, Env, Evaluator, Expr, Frame, Leaf, MAX_KEYS, Mode, Picked, Texts, Vector,
-    integral,
+    Aggregate, CellKind, CellSpec, Env, Evaluator, Expr, Frame, Leaf, MAX_KEYS, MERGED, Mode, Picked, Source,
+    Texts, Vector, integral,
 };

@@ -318,6 +318,11 @@ impl Runner {
     }
 
     pub(super) fn changed(&mut self, change: WindowChange) {
+        for derived in self.engine.derived(&change) {
+            if self.live.is_watched(&derived.view) {
+                self.changes.add(derived);
+            }
+        }
         if self.live.is_watched(&change.view) {
             self.changes.add(change);
         }

@@ -10,7 +10,7 @@ use super::actor::{Go, Runner};
 use super::handle::{Coming, MAX_VIEWS, PutView, PutViewError, Question, StreamTimes, TimedPage, ViewInfo};
 use super::writer::{DropOrder, Order, PutOrder};
 use crate::commit::LogPos;
-use crate::view::{ViewDef, ViewOptions, ViewPlan};
+use crate::view::{ViewDef, ViewOptions};
 
 impl Runner {
     /// Whoever asked may be gone by now, which is fine.
@@ -23,7 +23,13 @@ impl Runner {
                 reply,
             } => self.put_view(name, sql, options, reply),
             Question::Drop { name, reply } => {
-                self.orders.push_back(Order::Drop(DropOrder { name, reply }));
+                let readers = self.engine.readers(&name);
+                if readers.is_empty() {
+                    self.orders.push_back(Order::Drop(DropOrder { name, reply }));
+                } else {
+                    let readers = readers.join(", ");
+                    drop(reply.send(Err(PutViewError::IsRead { view: name, readers })));
+                }
             }
             Question::Views { reply } => drop(reply.send(self.list())),
             Question::Windows { view, query, reply } => drop(reply.send(self.engine.windows(&view, &query))),
@@ -70,10 +76,14 @@ impl Runner {
         options: ViewOptions,
         reply: oneshot::Sender<Result<PutView, PutViewError>>,
     ) {
-        let plan = match ViewPlan::compile(&name, &sql) {
+        let plan = match self.engine.compile(&name, &sql) {
             Ok(plan) => Arc::new(plan),
             Err(error) => return drop(reply.send(Err(PutViewError::Sql(error)))),
         };
+        if let Some((reader, error)) = self.engine.broken_by(&plan).into_iter().next() {
+            let (view, reader) = (name, reader.to_string());
+            return drop(reply.send(Err(PutViewError::Breaks { view, reader, error })));
+        }
         if !self.views.contains_key(&name) && self.views.len() >= MAX_VIEWS {
             return drop(reply.send(Err(PutViewError::TooMany { limit: MAX_VIEWS })));
         }
@@ -107,6 +117,8 @@ impl Runner {
             options: serving.options,
             created_at: def.created_at,
             stream: plan.stream().clone(),
+            reads: plan.reads().map(ToOwned::to_owned),
+            waiting_for: self.engine.waiting_for(plan),
             columns: plan.columns().to_vec(),
             keys: plan.key_names.iter().filter(shown).cloned().collect(),
             stats,

@@ -34,13 +34,13 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn key(&self, groups: &Groups, slot: u32) -> bool {
+    pub(super) fn key(&self, groups: &Groups, slot: u32) -> bool {
         self.keys
             .iter()
             .all(|(key, filter)| filter.keeps(groups.key(slot, *key)))
     }
 
-    fn change(&self, changed_at: LogPos) -> bool {
+    pub(super) fn change(&self, changed_at: LogPos) -> bool {
         self.since.is_none_or(|since| changed_at >= since)
     }
 }
@@ -112,6 +112,11 @@ impl Engine {
         from: Option<Millis>,
         to: Option<Millis>,
     ) -> Box<dyn DoubleEndedIterator<Item = Millis> + 'a> {
+        if let (Some(source), Some(size)) = (&state.plan.source, state.plan.window.size()) {
+            let until = to.map(|to| to.saturating_add(longest(size)));
+            let starts = self.rolled_starts(&state.plan, source, from, until, to);
+            return Box::new(starts.into_iter());
+        }
         let starts: Box<dyn DoubleEndedIterator<Item = Millis> + 'a> = match &state.plan.window {
             WindowKind::None => self.pane_starts(state, None, None),
             WindowKind::Hop { size, .. } => {
@@ -130,6 +135,9 @@ impl Engine {
 
     /// The starts of a view's windows that are in memory, or merged from panes that are.
     pub(super) fn hot_starts(&self, state: &ViewState) -> Vec<Millis> {
+        if !state.groups.has_cold() {
+            return self.window_starts(state, None, None).collect();
+        }
         let panes = state.groups.windows_between(None, None).map(|(start, _)| start);
         let horizon = self.horizon(state);
         let starts = match &state.plan.window {
@@ -150,6 +158,10 @@ impl Engine {
         wanted: &Wanted<'_>,
     ) -> WindowRows<'a> {
         let plan = &state.plan;
+        if let Some(source) = &plan.source {
+            let parts = vec![self.rolled(plan, source, start, wanted)];
+            return WindowRows { plan, parts };
+        }
         let parts = match &plan.window {
             kind @ WindowKind::Hop { .. } => {
                 let end = kind.end(start).unwrap_or(start);
@@ -296,7 +308,7 @@ impl Engine {
 }
 
 /// The starts of all windows that hold any of these times, which rise. Within bounds.
-fn windows_over(
+pub(super) fn windows_over(
     kind: &WindowKind,
     times: impl Iterator<Item = Millis>,
     from: Option<Millis>,

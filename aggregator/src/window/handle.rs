@@ -56,6 +56,14 @@ pub enum PutViewError {
     Sql(ViewError),
     #[error("there are {limit} views already; delete one first")]
     TooMany { limit: usize },
+    #[error("view {view:?} is read by {readers}; delete what reads it first")]
+    IsRead { view: String, readers: String },
+    #[error("view {reader:?} reads {view:?} and would not work any more: {error}; change or delete it first")]
+    Breaks {
+        view: String,
+        reader: String,
+        error: ViewError,
+    },
     #[error("the view could not be stored: {0}")]
     Store(StoreError),
     #[error(transparent)]
@@ -81,6 +89,12 @@ pub struct ViewInfo {
     #[serde(with = "rfc3339")]
     pub created_at: Millis,
     pub stream: StreamName,
+    /// The view that it reads, when it is a roll-up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reads: Option<String>,
+    /// The stream (of a roll-up: the view) that there is nothing of yet; absent when there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
     pub columns: Vec<Column>,
     /// Columns that a row is told by, beside its window.
     pub keys: Vec<String>,
@@ -128,7 +142,7 @@ pub(super) enum Question {
     },
     Drop {
         name: String,
-        reply: oneshot::Sender<Result<bool, StoreError>>,
+        reply: oneshot::Sender<Result<bool, PutViewError>>,
     },
     Views {
         reply: oneshot::Sender<Vec<ViewInfo>>,
@@ -233,9 +247,7 @@ impl EngineHandle {
     /// # Errors
     /// [`PutViewError::Store`], [`PutViewError::Stopped`].
     pub async fn drop_view(&self, name: String) -> Result<bool, PutViewError> {
-        self.ask(|reply| Question::Drop { name, reply })
-            .await?
-            .map_err(PutViewError::Store)
+        self.ask(|reply| Question::Drop { name, reply }).await?
     }
 
     /// All views, by name.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tributary_shared::metrics::{self, MetricName};
 
 use super::actor::Runner;
-use super::handle::EngineError;
+use super::handle::{EngineError, PutViewError};
 use super::messages::Snapshot;
 use super::publish::REPLACED;
 use super::store::{Put, StoreError};
@@ -97,7 +97,7 @@ impl Runner {
                     self.dirty = true;
                 }
                 // whoever asked may be gone by now, which is fine
-                let _ = reply.send(dropped);
+                let _ = reply.send(dropped.map_err(PutViewError::Store));
             }
         }
     }

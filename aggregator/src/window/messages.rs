@@ -271,6 +271,9 @@ pub struct ViewCounters {
     pub overflowed_since: Option<Millis>,
     /// Events that were older than the retention when they came. The ledger says of which lanes.
     pub too_late: u64,
+    /// The newest event time, as far as it can be believed. The retention counts from it.
+    #[serde(with = "maybe_time")]
+    pub newest_event: Option<Millis>,
     /// Events without a usable value in the view's time column.
     pub without_time: u64,
     /// Operations that gave NULL: division by zero, overflow, a cast that does not fit.
@@ -393,20 +396,21 @@ pub enum StateError {
     UnknownView,
 }
 
+/// A time that may be missing, as RFC 3339.
 mod maybe_time {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use tributary_shared::time::{Millis, rfc3339};
-
-    #[derive(Serialize, Deserialize)]
-    struct Time(#[serde(with = "rfc3339")] Millis);
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+    use tributary_shared::time::{Millis, parse_rfc3339, to_rfc3339};
 
     #[expect(clippy::ref_option, reason = "serde passes a reference")]
     pub fn serialize<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
-        time.map(Time).serialize(serializer)
+        time.map(to_rfc3339).serialize(serializer)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Millis>, D::Error> {
-        Ok(Option::<Time>::deserialize(deserializer)?.map(|time| time.0))
+        let text = Option::<String>::deserialize(deserializer)?;
+        let time = text.map(|text| parse_rfc3339(&text).ok_or_else(|| D::Error::custom("not a time")));
+        time.transpose()
     }
 }
 

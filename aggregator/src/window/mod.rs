@@ -38,6 +38,7 @@ mod place;
 mod publish;
 mod read;
 mod restore;
+mod rollup;
 mod row;
 mod saving;
 mod since;

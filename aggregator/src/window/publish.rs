@@ -1,12 +1,13 @@
 //! Changed rows to whoever watches.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tributary_shared::time::to_rfc3339;
 
 use super::actor::Runner;
 use super::live::LiveRows;
 use super::messages::WindowChange;
 use super::place;
+use super::since::HiddenRow;
 use super::stamp::{EventId, in_order};
 
 /// Why watchers of a view that serves another definition from now on read it again.
@@ -41,18 +42,24 @@ impl Runner {
         }
     }
 
-    /// Rows that are no more, with their keys as the windows call shows them.
+    /// Rows that are no more, or that are hidden now, with their keys as the windows call shows them.
     fn tell_gone(&self, change: &WindowChange) {
+        let gone = change.gone.iter().map(|gone| HiddenRow {
+            window_start: Some(gone.window_start),
+            window_end: Some(gone.window_end),
+            key: gone.key.clone(),
+        });
         let Some(plan) = self.engine.view(&change.view) else {
             return;
         };
-        for gone in &change.gone {
-            let mut row = serde_json::Map::new();
-            for (name, key) in plan.key_names.iter().zip(&gone.key) {
-                row.insert(name.clone(), json!(key));
-            }
-            row.insert("window_start".to_owned(), to_rfc3339(gone.window_start).into());
-            row.insert("window_end".to_owned(), to_rfc3339(gone.window_end).into());
+        for gone in gone.chain(self.engine.hidden(change)) {
+            let keys = plan.key_names.iter().zip(&gone.key);
+            let mut row: Map<String, Value> = keys.map(|(name, key)| (name.clone(), json!(key))).collect();
+            row.insert(
+                "window_start".to_owned(),
+                json!(gone.window_start.map(to_rfc3339)),
+            );
+            row.insert("window_end".to_owned(), json!(gone.window_end.map(to_rfc3339)));
             self.live.gone(&change.view, Value::Object(row).to_string());
         }
     }

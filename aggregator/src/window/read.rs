@@ -28,7 +28,7 @@ struct Sieve<'a> {
 
 impl Sieve<'_> {
     fn keeps(&self, row: &RowRef<'_>) -> bool {
-        self.filters.keep(|looked| self.looked_at(looked, row))
+        row.is_shown() && self.filters.keep(|looked| self.looked_at(looked, row))
     }
 
     /// As much of the filters as can be told before a row is made.
@@ -193,7 +193,9 @@ impl Engine {
             .filter(|slot| state.groups.contains(*slot));
         let (plan, groups) = (state.plan.as_ref(), &state.groups);
         let mut rows: Vec<WindowRow> = slots
-            .map(|slot| self.row(&progress, &RowRef { plan, groups, slot }))
+            .map(|slot| RowRef { plan, groups, slot })
+            .filter(RowRef::is_shown)
+            .map(|row| self.row(&progress, &row))
             .collect();
         let wanted = Wanted {
             since: Some(change.since),
@@ -201,7 +203,8 @@ impl Engine {
         };
         for start in &change.windows {
             let window = self.window_rows(state, *start, &wanted);
-            rows.extend(window.rows().map(|row| self.row(&progress, &row)));
+            let shown = window.rows().filter(RowRef::is_shown);
+            rows.extend(shown.map(|row| self.row(&progress, &row)));
         }
         rows
     }

@@ -35,6 +35,14 @@ impl RowRef<'_> {
         (self.plan.window != WindowKind::None).then(|| self.groups.window(self.slot))
     }
 
+    /// Whether the view's HAVING lets the row be seen.
+    pub fn is_shown(&self) -> bool {
+        self.plan
+            .having
+            .as_ref()
+            .is_none_or(|having| Evaluator::new(Mode::Typed).value(having, self) == Scalar::Bool(true))
+    }
+
     /// Exclusive. `None` in views without windows.
     pub fn window_end(&self) -> Option<Millis> {
         match (&self.plan.window, self.plan.session_last) {
@@ -44,6 +52,11 @@ impl RowRef<'_> {
             },
             (kind, _) => kind.end(self.window_start()?),
         }
+    }
+
+    /// Whether it stands for all groups that its window had no room for.
+    pub fn is_overflow(&self) -> bool {
+        self.groups.is_overflow(self.slot)
     }
 
     pub fn revision(&self) -> u64 {

@@ -2,14 +2,17 @@
 
 use std::collections::BinaryHeap;
 
+use tributary_shared::time::Millis;
+
 use super::engine::Engine;
 use super::gather::Wanted;
-use super::messages::{QueryError, WindowRow};
+use super::messages::{QueryError, WindowChange, WindowRow};
 use super::place;
+use super::row::RowRef;
 use super::stamp::{EventId, Stamp, in_order};
 use super::state::ViewState;
 use crate::commit::LogPos;
-use crate::view::WindowKind;
+use crate::view::{Scalar, WindowKind};
 
 /// The next rows for a reader who comes back.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,8 +39,8 @@ pub enum Unknown {
     Filling,
     /// Rows that changed since are not in memory any more.
     Cold,
-    /// Sessions that changed since may have been merged.
-    Sessions,
+    /// Rows that changed since may be no more: sessions that were merged, rows that HAVING hides.
+    Gone,
 }
 
 impl Unknown {
@@ -49,7 +52,26 @@ impl Unknown {
             Self::Ahead => "the id is ahead of the log, which was restored or is another one",
             Self::Filling => "the view is being back-filled",
             Self::Cold => "the id is too old",
-            Self::Sessions => "sessions changed meanwhile, and some may have become part of others",
+            Self::Gone => "rows changed meanwhile, and some may be no more",
+        }
+    }
+}
+
+/// The name of a row that is not shown.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct HiddenRow {
+    pub window_start: Option<Millis>,
+    pub window_end: Option<Millis>,
+    /// In the order of the view's keys.
+    pub key: Vec<Scalar>,
+}
+
+impl HiddenRow {
+    fn of(row: &RowRef<'_>) -> Self {
+        Self {
+            window_start: row.window_start(),
+            window_end: row.window_end(),
+            key: row.keys(),
         }
     }
 }
@@ -76,16 +98,16 @@ impl Engine {
         if let Some(unknown) = self.unknown(state, &after, definition) {
             return Ok(nothing(Some(unknown)));
         }
-        // rows that became part of another leave no trace: who has heard of them must read again
-        let sessions = matches!(state.plan.window, WindowKind::Session { .. });
+        // rows that became part of another, or that HAVING hides now, leave no trace: who has heard of them reads again
+        let may_go = matches!(state.plan.window, WindowKind::Session { .. }) || state.plan.having.is_some();
         let wanted = self.first_behind(state, after.stamp, limit + 1);
         let more = wanted.len() > limit;
         let cut = wanted.get(limit.saturating_sub(1)).or(wanted.last()).copied();
         let Some(cut) = cut else {
             return Ok(nothing(None));
         };
-        if sessions {
-            return Ok(nothing(Some(Unknown::Sessions)));
+        if may_go {
+            return Ok(nothing(Some(Unknown::Gone)));
         }
         // the next row, which does not come with this page, may be of the same position
         let complete = wanted
@@ -108,6 +130,39 @@ impl Engine {
             more,
             ..nothing(None)
         })
+    }
+
+    /// The changed rows that HAVING hides: some reader may have seen them before.
+    pub(super) fn hidden(&self, change: &WindowChange) -> Vec<HiddenRow> {
+        let serving = self.views.get(&change.view);
+        let of_this =
+            |state: &&ViewState| state.generation == change.generation && state.plan.having.is_some();
+        let Some(state) = serving.filter(of_this) else {
+            return Vec::new();
+        };
+        let (plan, groups) = (state.plan.as_ref(), &state.groups);
+        let slots = change.groups.iter().map(|group| group.0);
+        let rows = slots
+            .filter(|slot| groups.contains(*slot))
+            .map(|slot| RowRef { plan, groups, slot });
+        let mut hidden: Vec<HiddenRow> = rows
+            .filter(|row| !row.is_shown())
+            .map(|row| HiddenRow::of(&row))
+            .collect();
+        let changed = Wanted {
+            since: Some(change.since),
+            ..Wanted::default()
+        };
+        for start in &change.windows {
+            let window = self.window_rows(state, *start, &changed);
+            hidden.extend(
+                window
+                    .rows()
+                    .filter(|row| !row.is_shown())
+                    .map(|row| HiddenRow::of(&row)),
+            );
+        }
+        hidden
     }
 
     fn unknown(&self, state: &ViewState, after: &EventId, definition: u32) -> Option<Unknown> {

@@ -4,8 +4,10 @@ use sqlparser::ast::{
     DuplicateTreatment, Expr as Sql, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned,
 };
 
-use super::expr::{Expr, Leaf, ScalarFn};
-use super::lower::{Lowering, Refused, Scope, StaticKind, start_of};
+use super::call;
+use super::expr::{Expr, Leaf};
+use super::kinds::StaticKind;
+use super::lower::{Lowering, Refused, Scope, start_of};
 use super::messages::ViewError;
 use super::parse::{function_name, not_yet, place};
 
@@ -85,13 +87,15 @@ const LATER: [(&str, &str); 14] = [
     ("bool_or", ""),
 ];
 
-const KNOWN: &str = "aggregates are count, sum, avg, min, max; functions are abs, ceil, floor, round, lower, upper, \
-                     length, coalesce, nullif, greatest, least";
+const KNOWN: &str = "docs/sql.md lists all functions";
 
 impl Lowering {
     pub(super) fn function(&mut self, function: &Function, scope: Scope) -> Refused<Expr> {
         let found = place(&function.name);
         let name = function_name(&function.name);
+        if let Some(refusal) = call::refusal(&name, found) {
+            return Err(refusal);
+        }
         let args = plain_args(function, &name)?;
         if matches!(name.as_str(), "count" | "sum" | "avg" | "min" | "max") {
             return match scope {
@@ -111,29 +115,7 @@ impl Lowering {
         if let Some((_, instead)) = LATER.iter().find(|(later, _)| *later == name) {
             return Err(not_yet(found, &format!("the aggregate {name}"), instead));
         }
-        let Some((_, call, least, most)) = ScalarFn::ALL.iter().find(|(known, ..)| *known == name) else {
-            return Err(ViewError::new(
-                found,
-                format!("there is no function {}", function.name),
-                KNOWN,
-            ));
-        };
-        if !(*least..=*most).contains(&args.len()) {
-            let message = format!("{name} does not take {} arguments", args.len());
-            return Err(ViewError::new(found, message, KNOWN));
-        }
-        let mut lowered = Vec::with_capacity(args.len());
-        for arg in args {
-            let FunctionArg::Unnamed(FunctionArgExpr::Expr(sql)) = arg else {
-                return Err(ViewError::new(
-                    found,
-                    format!("{name} takes plain arguments"),
-                    KNOWN,
-                ));
-            };
-            lowered.push(self.lower(sql, scope)?);
-        }
-        Ok(Expr::Call(*call, lowered))
+        self.call(&name, &function.name.to_string(), args, scope, found)
     }
 
     fn aggregate(&mut self, name: &str, args: &[FunctionArg], found: (u64, u64)) -> Refused<Expr> {

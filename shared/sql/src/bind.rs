@@ -15,6 +15,7 @@ use tributary_shared::wire::batch::{
     EVENT_TIME_COLUMN, EVENT_TIME_METADATA, EXTRA_COLUMN, JSON_TEXT_METADATA, SCHEMALESS_METADATA,
 };
 
+use super::json::{Step, from_json, pick};
 use super::plan::ViewPlan;
 use super::scalar::Scalar;
 
@@ -117,7 +118,7 @@ pub(super) enum Bound {
     /// Each value is a JSON text.
     JsonText(StringArray),
     /// The batch has no such column: it is a field of these JSON objects.
-    Extra(StringArray, String),
+    Extra(StringArray, Arc<[Step]>),
 }
 
 impl Bound {
@@ -130,7 +131,7 @@ impl Bound {
             .map(|column| (column, column.as_string_opt::<i32>()))
         {
             Some((column, Some(extra))) if column.null_count() < column.len() => {
-                Self::Extra(extra.clone(), name.to_owned())
+                Self::Extra(extra.clone(), Arc::new([Step::Field(name.to_owned())]))
             }
             _ => Self::Plain(Vector::Null),
         }
@@ -200,6 +201,18 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// Rows of a view: values by column, and the time of each row.
+    #[must_use]
+    pub fn of_rows(columns: Vec<Vec<Scalar>>, times: Vec<i64>) -> Self {
+        let bound = |values| Bound::Plain(Vector::Scalars(values));
+        Self {
+            columns: columns.into_iter().map(bound).collect(),
+            rows: times.len(),
+            mode: Mode::Typed,
+            time: Bound::Plain(Vector::Time(times.into())),
+        }
+    }
+
     pub fn bind(plan: &ViewPlan, batch: &RecordBatch) -> Self {
         Self::over(&plan.columns, &plan.time, batch)
     }
@@ -241,7 +254,7 @@ impl Frame {
         let keep = |bound: &Bound| match bound {
             Bound::Plain(vector) => Bound::Plain(vector.filter(&predicate)),
             Bound::JsonText(array) => Bound::JsonText(texts(array)),
-            Bound::Extra(array, name) => Bound::Extra(texts(array), name.clone()),
+            Bound::Extra(array, steps) => Bound::Extra(texts(array), Arc::clone(steps)),
         };
         Self {
             columns: self.columns.iter().map(keep).collect(),
@@ -327,32 +340,11 @@ fn in_range(millis: i64) -> bool {
 }
 
 fn value_at(bound: &Bound, row: usize) -> Scalar {
-    match bound {
-        Bound::Plain(vector) => vector.scalar(row),
-        Bound::JsonText(array) => json_at(array, row).map_or(Scalar::Null, |value| from_json(&value)),
-        Bound::Extra(array, name) => json_at(array, row)
-            .and_then(|object| object.get(name).map(from_json))
-            .unwrap_or_default(),
-    }
-}
-
-fn json_at(array: &StringArray, row: usize) -> Option<serde_json::Value> {
-    if array.is_null(row) {
-        return None;
-    }
-    serde_json::from_str(array.value(row)).ok()
-}
-
-/// Objects and arrays are their JSON text.
-fn from_json(value: &serde_json::Value) -> Scalar {
-    match value {
-        serde_json::Value::Null => Scalar::Null,
-        serde_json::Value::Bool(value) => Scalar::Bool(*value),
-        serde_json::Value::Number(number) => match number.as_i64() {
-            Some(value) => Scalar::Int(value),
-            None => number.as_f64().and_then(Scalar::finite).unwrap_or_default(),
-        },
-        serde_json::Value::String(text) => text.as_str().into(),
-        other => other.to_string().as_str().into(),
-    }
+    let picked = match bound {
+        Bound::Plain(vector) => return vector.scalar(row),
+        Bound::JsonText(array) if array.is_valid(row) => pick(array.value(row), &[]),
+        Bound::Extra(array, steps) if array.is_valid(row) => pick(array.value(row), steps),
+        Bound::JsonText(_) | Bound::Extra(..) => None,
+    };
+    picked.map_or(Scalar::Null, |value| from_json(&value))
 }

@@ -49,7 +49,7 @@ pub fn parse_interval(text: &str, unit: Option<&str>) -> Result<Millis, String> 
     Ok(total as Millis)
 }
 
-fn unit_millis(name: &str) -> Result<Millis, String> {
+pub(super) fn unit_millis(name: &str) -> Result<Millis, String> {
     match name.to_ascii_lowercase().as_str() {
         "ms" | "msec" | "msecs" | "millisecond" | "milliseconds" => Ok(1),
         "s" | "sec" | "secs" | "second" | "seconds" => Ok(1000),

@@ -24,19 +24,36 @@
 //!   Names are case-sensitive as written, because JSON's are. Texts compare by their bytes.
 
 mod aggregate;
+#[cfg(test)]
+mod agree_tests;
 mod bind;
+mod call;
 mod expr;
 mod from;
+mod functions;
 mod interval;
+mod json;
+mod kinds;
+mod literal;
 mod lower;
+mod memo;
 mod messages;
+mod numbers;
 mod parse;
 mod plan;
 mod predicate;
+mod promote;
+#[cfg(test)]
+mod reference_tests;
+mod regexes;
+mod rollup;
 mod rowwise;
 mod scalar;
+mod syntax;
 #[cfg(test)]
 mod tests;
+mod texts;
+mod times;
 mod vector;
 mod window;
 mod zone;
@@ -44,11 +61,16 @@ mod zone;
 pub use aggregate::{Aggregate, CellKind, CellSpec};
 pub use bind::{Frame, Mode, Picked, Texts, Vector};
 pub use expr::{ArithOp, CastType, CompareOp, Expr, Leaf, ScalarFn};
-pub use from::Origin;
+pub use functions::{Function, Takes};
+pub use json::Step;
+pub use kinds::{KnownColumns, StaticKind};
 pub use messages::{Column, ColumnType, MAX_SQL, MAX_VIEW_NAME, ViewError};
 pub use plan::{MAX_KEYS, ViewPlan};
 pub use predicate::Predicate;
+pub use regexes::{Pattern, RegexJob, Replacement};
+pub use rollup::{Catalog, MERGED, NoViews, Source};
 pub use rowwise::{Env, Evaluator};
 pub use scalar::{Scalar, integral};
+pub use times::{Span, Unit};
 pub use window::{DAY, Grid, MAX_PANES, WindowKind};
 pub use zone::Zone;

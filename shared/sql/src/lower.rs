@@ -1,18 +1,21 @@
 //! From sqlparser's expressions to ours: names become numbers, spellings are reduced, and what a view cannot
 //! say is refused by place.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DataType, DateTimeField, Expr as Sql, Ident,
-    UnaryOperator, Value,
+    BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Expr as Sql, Ident, UnaryOperator,
 };
-use tributary_shared::time::parse_rfc3339;
 
 use super::aggregate::{Aggregate, CellSpec};
-use super::expr::{ArithOp, CastType, CompareOp, Expr, Leaf, ScalarFn};
+use super::expr::{ArithOp, CompareOp, Expr, Leaf, ScalarFn};
+use super::functions::{self, Function};
+use super::kinds::{KnownColumns, StaticKind};
+use super::literal;
 use super::messages::ViewError;
-use super::parse::{not_yet, place};
+use super::parse::place;
+use super::plan::ViewPlan;
 use super::scalar::Scalar;
 
 pub(super) type Refused<T> = Result<T, ViewError>;
@@ -36,25 +39,18 @@ pub(super) struct Lowering {
     pub inputs: Vec<Expr>,
     pub cells: Vec<CellSpec>,
     pub aggregates: Vec<Aggregate>,
+    /// The stream's columns, where a schema names them.
+    pub known: Option<Arc<KnownColumns>>,
+    /// The view that is read, when it is none but a stream's.
+    pub source: Option<Arc<ViewPlan>>,
+    /// Cells that are merged from the source's.
+    pub merged: BTreeMap<usize, usize>,
     /// Expressions around the present one.
-    depth: usize,
+    pub depth: usize,
 }
 
 /// Expressions are evaluated recursively, on threads with small stacks.
 const MAX_DEPTH: usize = 64;
-
-/// What is known of an expression's values without data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum StaticKind {
-    Unknown,
-    Null,
-    Bool,
-    /// PostgreSQL's bigint: division truncates.
-    Count,
-    Number,
-    Text,
-    Time,
-}
 
 impl Lowering {
     /// The number of a column.
@@ -89,57 +85,43 @@ impl Lowering {
         }
         match sql {
             Sql::Nested(inner) => self.lower(inner, scope),
-            Sql::Value(value) => literal(&value.value).map(Expr::Literal).map_err(|message| {
-                ViewError::new(
-                    place(value),
-                    message,
-                    "literals are numbers, 'texts', true, false and NULL",
-                )
-            }),
+            Sql::Value(value) => literal::literal(&value.value)
+                .map(Expr::Literal)
+                .map_err(|message| {
+                    ViewError::new(
+                        place(value),
+                        message,
+                        "literals are numbers, 'texts', true, false and NULL",
+                    )
+                }),
+            Sql::TypedString(typed) => literal::typed(sql, &typed.data_type, &typed.value.value),
             Sql::Identifier(ident) => self.identifier(ident, scope),
-            Sql::CompoundIdentifier(parts) => Err(not_yet(
-                parts
-                    .first()
-                    .map_or((1, 1), |p| (p.span.start.line, p.span.start.column)),
-                "a field inside an object",
-                "name a column; quote names with dots: \"a.b\"",
-            )),
+            Sql::CompoundIdentifier(_) | Sql::CompoundFieldAccess { .. } => self.path(sql, scope),
             Sql::UnaryOp { op, expr } => self.unary(*op, expr, scope),
             Sql::BinaryOp { left, op, right } => self.binary(sql, left, op, right, scope),
             Sql::IsNull(inner) => Ok(Expr::IsNull(self.boxed(inner, scope)?)),
             Sql::IsNotNull(inner) => Ok(not(Expr::IsNull(self.boxed(inner, scope)?))),
+            Sql::IsUnknown(inner) => Ok(Expr::IsNull(Box::new(self.condition(inner, scope)?))),
+            Sql::IsNotUnknown(inner) => Ok(not(Expr::IsNull(Box::new(self.condition(inner, scope)?)))),
             Sql::IsTrue(inner) => self.is_bool(inner, true, scope),
             Sql::IsNotTrue(inner) => self.is_bool(inner, true, scope).map(not),
             Sql::IsFalse(inner) => self.is_bool(inner, false, scope),
             Sql::IsNotFalse(inner) => self.is_bool(inner, false, scope).map(not),
+            Sql::IsDistinctFrom(a, b) => self.compare(CompareOp::Distinct, a, b, scope),
+            Sql::IsNotDistinctFrom(a, b) => self.compare(CompareOp::NotDistinct, a, b, scope),
             Sql::Between {
                 expr,
                 negated,
                 low,
                 high,
             } => {
-                let both = self.between(expr, low, high, scope)?;
-                Ok(negate(both, *negated))
+                let from = self.compare(CompareOp::GtEq, expr, low, scope)?;
+                let to = self.compare(CompareOp::LtEq, expr, high, scope)?;
+                Ok(negate(Expr::And(Box::new(from), Box::new(to)), *negated))
             }
-            Sql::InList { expr, list, negated } => self.in_list(expr, list, *negated, scope),
-            Sql::Like {
-                negated,
-                any: false,
-                expr,
-                pattern,
-                escape_char: None,
-            } => self
-                .like(expr, pattern, false, scope)
-                .map(|like| negate(like, *negated)),
-            Sql::ILike {
-                negated,
-                any: false,
-                expr,
-                pattern,
-                escape_char: None,
-            } => self
-                .like(expr, pattern, true, scope)
-                .map(|like| negate(like, *negated)),
+            Sql::InList { expr, list, negated } => self
+                .in_list(expr, list, scope)
+                .map(|found| negate(found, *negated)),
             Sql::Case {
                 operand,
                 conditions,
@@ -152,55 +134,23 @@ impl Lowering {
                 data_type,
                 format: None,
             } => self.cast(sql, expr, data_type, scope),
-            Sql::TypedString(typed) => timestamp(sql, &typed.data_type, &typed.value.value),
-            Sql::Function(function) => self.function(function, scope),
+            Sql::Function(function) => match self.rollup_call(function, scope)? {
+                Some(merged) => Ok(merged),
+                None => self.function(function, scope),
+            },
             Sql::Floor {
                 expr,
                 field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime),
-            } => Ok(Expr::Call(ScalarFn::Floor, vec![self.lower(expr, scope)?])),
+            } => self.named("floor", &[expr], scope),
             Sql::Ceil {
                 expr,
                 field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime),
-            } => Ok(Expr::Call(ScalarFn::Ceil, vec![self.lower(expr, scope)?])),
-            Sql::Subquery(_) | Sql::InSubquery { .. } | Sql::Exists { .. } => Err(ViewError::new(
-                start_of(sql),
-                "a subquery has no place in a view",
-                "a view reads one stream",
-            )),
-            _ => Err(not_yet(
-                start_of(sql),
-                &format!("the expression {}", shorten(sql)),
-                "",
-            )),
+            } => self.named("ceil", &[expr], scope),
+            other => self.special_syntax(other, scope),
         }
     }
 
-    fn between(&mut self, value: &Sql, low: &Sql, high: &Sql, scope: Scope) -> Refused<Expr> {
-        let from = Expr::Compare(
-            CompareOp::GtEq,
-            self.boxed(value, scope)?,
-            self.boxed(low, scope)?,
-        );
-        let to = Expr::Compare(
-            CompareOp::LtEq,
-            self.boxed(value, scope)?,
-            self.boxed(high, scope)?,
-        );
-        Ok(Expr::And(Box::new(from), Box::new(to)))
-    }
-
-    fn cast(&mut self, sql: &Sql, value: &Sql, to: &DataType, scope: Scope) -> Refused<Expr> {
-        let target = cast_type(to).ok_or_else(|| {
-            ViewError::new(
-                start_of(sql),
-                format!("there is no cast to {to}"),
-                "cast to bigint, double precision, text or boolean",
-            )
-        })?;
-        Ok(Expr::Cast(self.boxed(value, scope)?, target))
-    }
-
-    fn boxed(&mut self, sql: &Sql, scope: Scope) -> Refused<Box<Expr>> {
+    pub(super) fn boxed(&mut self, sql: &Sql, scope: Scope) -> Refused<Box<Expr>> {
         self.lower(sql, scope).map(Box::new)
     }
 
@@ -223,7 +173,12 @@ impl Lowering {
                 format!("{} cannot be used in {clause}", ident.value),
                 "choose windows when you read them: from= and to=",
             )),
-            (None, Scope::Row(_)) => Ok(Expr::Leaf(Leaf::Column(self.column(&ident.value)))),
+            (None, Scope::Row(_)) => {
+                if let Some(known) = &self.known {
+                    known.check(&ident.value, found)?;
+                }
+                Ok(Expr::Leaf(Leaf::Column(self.column(&ident.value))))
+            }
             (None, Scope::Group) => Err(ViewError::new(
                 found,
                 format!("column {ident} must appear in GROUP BY or inside an aggregate"),
@@ -245,7 +200,17 @@ impl Lowering {
                     Box::new(expr),
                 ),
             }),
-            other => Err(not_yet(start_of(inner), &format!("the operator {other}"), "")),
+            UnaryOperator::PGAbs => self.named("abs", &[inner], scope),
+            UnaryOperator::PGSquareRoot => self.named("sqrt", &[inner], scope),
+            UnaryOperator::PGCubeRoot => self.named("cbrt", &[inner], scope),
+            UnaryOperator::BitwiseNot => {
+                // all bits of -1 are set
+                let ones = Expr::Literal(Scalar::Int(-1));
+                let value = self.lower(inner, scope)?;
+                self.check_argument("~", functions::Takes::Int, inner, &value)?;
+                Ok(Expr::Call(ScalarFn::Of(&functions::BIT_XOR), vec![value, ones]))
+            }
+            other => Err(unsupported(start_of(inner), &format!("the operator {other}"), "")),
         }
     }
 
@@ -258,47 +223,57 @@ impl Lowering {
         scope: Scope,
     ) -> Refused<Expr> {
         use BinaryOperator as Op;
-        let compare = |op| Some(Ok(op));
-        let operator = match op {
-            Op::Plus => Some(Err(ArithOp::Add)),
-            Op::Minus => Some(Err(ArithOp::Sub)),
-            Op::Multiply => Some(Err(ArithOp::Mul)),
-            Op::Divide => Some(Err(ArithOp::Div)),
-            Op::Modulo => Some(Err(ArithOp::Rem)),
-            Op::Eq => compare(CompareOp::Eq),
-            Op::NotEq => compare(CompareOp::NotEq),
-            Op::Lt => compare(CompareOp::Lt),
-            Op::LtEq => compare(CompareOp::LtEq),
-            Op::Gt => compare(CompareOp::Gt),
-            Op::GtEq => compare(CompareOp::GtEq),
-            Op::And | Op::Or => None,
-            other => return Err(not_yet(start_of(whole), &format!("the operator {other}"), "")),
-        };
-        match operator {
-            Some(Ok(op)) => Ok(Expr::Compare(
-                op,
-                self.boxed(left, scope)?,
-                self.boxed(right, scope)?,
-            )),
-            Some(Err(op)) => {
-                let (left, right) = (self.number(left, scope)?, self.number(right, scope)?);
-                let exact = op == ArithOp::Div && scope == Scope::Group && !self.both_counts(&left, &right);
-                let op = if exact { ArithOp::DivExact } else { op };
-                Ok(Expr::Arith(op, Box::new(left), Box::new(right)))
-            }
-            None => {
+        let arith = match op {
+            Op::Plus => ArithOp::Add,
+            Op::Minus => ArithOp::Sub,
+            Op::Multiply => ArithOp::Mul,
+            Op::Divide => ArithOp::Div,
+            Op::Modulo => ArithOp::Rem,
+            Op::Eq => return self.compare(CompareOp::Eq, left, right, scope),
+            Op::NotEq => return self.compare(CompareOp::NotEq, left, right, scope),
+            Op::Lt => return self.compare(CompareOp::Lt, left, right, scope),
+            Op::LtEq => return self.compare(CompareOp::LtEq, left, right, scope),
+            Op::Gt => return self.compare(CompareOp::Gt, left, right, scope),
+            Op::GtEq => return self.compare(CompareOp::GtEq, left, right, scope),
+            Op::And | Op::Or => {
                 let left = Box::new(self.condition(left, scope)?);
                 let right = Box::new(self.condition(right, scope)?);
-                Ok(if *op == Op::And {
+                return Ok(if *op == Op::And {
                     Expr::And(left, right)
                 } else {
                     Expr::Or(left, right)
-                })
+                });
             }
+            _ => return self.operator(whole, left, op, right, scope),
+        };
+        if let Some(shifted) = self.interval_arithmetic(arith, left, right, scope)? {
+            return Ok(shifted);
+        }
+        let (a, b) = (self.number(left, scope)?, self.number(right, scope)?);
+        let exact = arith == ArithOp::Div && scope == Scope::Group && !self.both_counts(&a, &b);
+        let op = if exact { ArithOp::DivExact } else { arith };
+        Ok(Expr::Arith(op, Box::new(a), Box::new(b)))
+    }
+
+    pub(super) fn compare(&mut self, op: CompareOp, left: &Sql, right: &Sql, scope: Scope) -> Refused<Expr> {
+        let (a, b) = (self.lower(left, scope)?, self.lower(right, scope)?);
+        let (a, b) = self.alike((left, a), (right, b))?;
+        Ok(Expr::Compare(op, Box::new(a), Box::new(b)))
+    }
+
+    /// A function of the table that SQL spells otherwise.
+    pub(super) fn named(&mut self, name: &str, args: &[&Sql], scope: Scope) -> Refused<Expr> {
+        match Function::find(name) {
+            Some(function) => self.plain_call(function, args, scope),
+            None => Err(ViewError::new(
+                args.first().map_or((1, 1), |sql| start_of(sql)),
+                format!("there is no function {name}"),
+                "",
+            )),
         }
     }
 
-    fn both_counts(&self, left: &Expr, right: &Expr) -> bool {
+    pub(super) fn both_counts(&self, left: &Expr, right: &Expr) -> bool {
         self.kind(left) == StaticKind::Count && self.kind(right) == StaticKind::Count
     }
 
@@ -319,16 +294,18 @@ impl Lowering {
     }
 
     /// An operand of arithmetic.
-    fn number(&mut self, sql: &Sql, scope: Scope) -> Refused<Expr> {
+    pub(super) fn number(&mut self, sql: &Sql, scope: Scope) -> Refused<Expr> {
         let expr = self.lower(sql, scope)?;
-        match self.kind(&expr) {
-            StaticKind::Text | StaticKind::Bool | StaticKind::Time => Err(ViewError::new(
-                start_of(sql),
-                format!("{} is not a number", shorten(sql)),
-                "arithmetic needs numbers",
-            )),
-            _ => Ok(expr),
-        }
+        let hint = match self.kind(&expr) {
+            StaticKind::Time => {
+                "move times by INTERVAL '1 hour'; extract(epoch FROM a) - extract(epoch FROM b) is their distance"
+            }
+            StaticKind::Text => "arithmetic needs numbers; texts are joined with ||",
+            StaticKind::Bool => "arithmetic needs numbers; write CASE WHEN condition THEN 1 ELSE 0 END",
+            _ => return Ok(expr),
+        };
+        let message = format!("{} is not a number", shorten(sql));
+        Err(ViewError::new(start_of(sql), message, hint))
     }
 
     fn is_bool(&mut self, inner: &Sql, value: bool, scope: Scope) -> Refused<Expr> {
@@ -342,119 +319,6 @@ impl Lowering {
             ScalarFn::Coalesce,
             vec![equal, Expr::Literal(Scalar::Bool(false))],
         ))
-    }
-
-    fn in_list(&mut self, expr: &Sql, list: &[Sql], negated: bool, scope: Scope) -> Refused<Expr> {
-        let operand = self.boxed(expr, scope)?;
-        let mut values = Vec::with_capacity(list.len());
-        for item in list {
-            match self.lower(item, scope)? {
-                Expr::Literal(value) => values.push(value),
-                _ => {
-                    return Err(not_yet(
-                        start_of(item),
-                        "IN with anything but literals",
-                        "chain comparisons with OR",
-                    ));
-                }
-            }
-        }
-        Ok(negate(Expr::In(operand, values), negated))
-    }
-
-    fn like(&mut self, expr: &Sql, pattern: &Sql, ignore_case: bool, scope: Scope) -> Refused<Expr> {
-        let text = self.boxed(expr, scope)?;
-        match self.lower(pattern, scope)? {
-            Expr::Literal(Scalar::Text(pattern)) => Ok(Expr::Like {
-                text,
-                pattern: pattern.as_ref().to_owned(),
-                ignore_case,
-            }),
-            _ => Err(not_yet(
-                start_of(pattern),
-                "LIKE with anything but a text literal",
-                "write the pattern in quotes",
-            )),
-        }
-    }
-
-    fn case(
-        &mut self,
-        operand: Option<&Sql>,
-        conditions: &[CaseWhen],
-        otherwise: Option<&Sql>,
-        scope: Scope,
-    ) -> Refused<Expr> {
-        let mut arms = Vec::with_capacity(conditions.len());
-        for CaseWhen { condition, result } in conditions {
-            let when = match operand {
-                Some(operand) => Expr::Compare(
-                    CompareOp::Eq,
-                    self.boxed(operand, scope)?,
-                    self.boxed(condition, scope)?,
-                ),
-                None => self.condition(condition, scope)?,
-            };
-            arms.push((when, self.lower(result, scope)?));
-        }
-        let otherwise = match otherwise {
-            Some(sql) => self.lower(sql, scope)?,
-            None => Expr::Literal(Scalar::Null),
-        };
-        Ok(Expr::Case {
-            arms,
-            otherwise: Box::new(otherwise),
-        })
-    }
-
-    /// What is known of an expression's values before there are any.
-    pub fn kind(&self, expr: &Expr) -> StaticKind {
-        match expr {
-            Expr::Literal(value) => match value {
-                Scalar::Null => StaticKind::Null,
-                Scalar::Bool(_) => StaticKind::Bool,
-                Scalar::Int(_) => StaticKind::Count,
-                Scalar::Float(_) => StaticKind::Number,
-                Scalar::Text(_) => StaticKind::Text,
-                Scalar::Time(_) => StaticKind::Time,
-            },
-            Expr::Leaf(Leaf::WindowStart | Leaf::WindowEnd) => StaticKind::Time,
-            Expr::Leaf(Leaf::Aggregate(at)) => self.aggregates[*at].kind(),
-            // a key is what its expression is
-            Expr::Leaf(Leaf::Key(at)) => self.kind(&self.keys[*at]),
-            Expr::Leaf(Leaf::Column(_)) => StaticKind::Unknown,
-            Expr::Arith(_, left, right) if self.both_counts(left, right) => StaticKind::Count,
-            Expr::Arith(..) => StaticKind::Number,
-            Expr::Compare(..) | Expr::And(..) | Expr::Or(..) | Expr::Not(_) => StaticKind::Bool,
-            Expr::IsNull(_) | Expr::In(..) | Expr::Like { .. } => StaticKind::Bool,
-            Expr::Case { arms, otherwise } => {
-                self.common(arms.iter().map(|(_, then)| then).chain([otherwise.as_ref()]))
-            }
-            Expr::Cast(_, CastType::Int) => StaticKind::Count,
-            Expr::Cast(_, CastType::Float) => StaticKind::Number,
-            Expr::Cast(_, CastType::Text) => StaticKind::Text,
-            Expr::Cast(_, CastType::Bool) => StaticKind::Bool,
-            Expr::Call(function, args) => match function {
-                ScalarFn::Lower | ScalarFn::Upper => StaticKind::Text,
-                ScalarFn::Length => StaticKind::Count,
-                ScalarFn::Abs | ScalarFn::Ceil | ScalarFn::Floor | ScalarFn::Round => StaticKind::Number,
-                ScalarFn::NullIf => args.first().map_or(StaticKind::Null, |arg| self.kind(arg)),
-                ScalarFn::Coalesce | ScalarFn::Greatest | ScalarFn::Least => self.common(args.iter()),
-            },
-        }
-    }
-
-    fn common<'a>(&self, exprs: impl Iterator<Item = &'a Expr>) -> StaticKind {
-        exprs
-            .map(|expr| self.kind(expr))
-            .fold(StaticKind::Null, |all, one| match (all, one) {
-                (StaticKind::Null, kind) | (kind, StaticKind::Null) => kind,
-                (a, b) if a == b => a,
-                (StaticKind::Count | StaticKind::Number, StaticKind::Count | StaticKind::Number) => {
-                    StaticKind::Number
-                }
-                _ => StaticKind::Unknown,
-            })
     }
 }
 
@@ -473,64 +337,17 @@ pub(super) fn window_bound(ident: &Ident) -> Option<Leaf> {
     }
 }
 
-fn not(expr: Expr) -> Expr {
+pub(super) fn not(expr: Expr) -> Expr {
     Expr::Not(Box::new(expr))
 }
 
-fn negate(expr: Expr, negated: bool) -> Expr {
+pub(super) fn negate(expr: Expr, negated: bool) -> Expr {
     if negated { not(expr) } else { expr }
 }
 
-fn literal(value: &Value) -> Result<Scalar, String> {
-    match value {
-        Value::Number(text, _) => {
-            let float = || text.parse::<f64>().ok().and_then(Scalar::finite);
-            text.parse()
-                .ok()
-                .map(Scalar::Int)
-                .or_else(float)
-                .ok_or_else(|| format!("{text} is not a usable number"))
-        }
-        Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Ok(text.as_str().into()),
-        Value::DollarQuotedString(text) => Ok(Scalar::Text(Arc::from(text.value.as_str()))),
-        Value::Boolean(value) => Ok(Scalar::Bool(*value)),
-        Value::Null => Ok(Scalar::Null),
-        other => Err(format!("the literal {other} is not supported")),
-    }
-}
-
-fn timestamp(sql: &Sql, data_type: &DataType, value: &Value) -> Refused<Expr> {
-    let text = match (data_type, value) {
-        (DataType::Timestamp(..), Value::SingleQuotedString(text)) => text,
-        _ => {
-            return Err(not_yet(
-                start_of(sql),
-                &format!("a literal of type {data_type}"),
-                "write TIMESTAMP '...'",
-            ));
-        }
-    };
-    parse_rfc3339(text)
-        .map(|millis| Expr::Literal(Scalar::Time(millis)))
-        .ok_or_else(|| {
-            ViewError::new(
-                start_of(sql),
-                format!("'{text}' is not a time"),
-                "write it like '2026-01-31T12:00:00Z'",
-            )
-        })
-}
-
-fn cast_type(data_type: &DataType) -> Option<CastType> {
-    match data_type.to_string().to_ascii_lowercase().as_str() {
-        "int" | "integer" | "bigint" | "int8" | "int4" => Some(CastType::Int),
-        "float" | "float8" | "double" | "double precision" | "real" | "numeric" | "decimal" => {
-            Some(CastType::Float)
-        }
-        "text" | "varchar" | "character varying" => Some(CastType::Text),
-        "bool" | "boolean" => Some(CastType::Bool),
-        _ => None,
-    }
+/// What no view can say.
+pub(super) fn unsupported(found: (u64, u64), what: &str, instead: &str) -> ViewError {
+    ViewError::new(found, format!("{what} is not supported in views"), instead)
 }
 
 /// The place of an expression. Goes down chains like `a + b + c` itself, because they may be longer than a
@@ -551,6 +368,15 @@ pub(super) fn start_of(sql: &Sql) -> (u64, u64) {
             | Sql::Between { expr: inner, .. }
             | Sql::Like { expr: inner, .. }
             | Sql::ILike { expr: inner, .. }
+            | Sql::SimilarTo { expr: inner, .. }
+            | Sql::IsUnknown(inner)
+            | Sql::IsNotUnknown(inner)
+            | Sql::IsDistinctFrom(inner, _)
+            | Sql::IsNotDistinctFrom(inner, _)
+            | Sql::AnyOp { left: inner, .. }
+            | Sql::AllOp { left: inner, .. }
+            | Sql::AtTimeZone { timestamp: inner, .. }
+            | Sql::CompoundFieldAccess { root: inner, .. }
             | Sql::Cast {
                 kind: CastKind::DoubleColon,
                 expr: inner,

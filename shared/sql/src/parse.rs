@@ -154,13 +154,6 @@ fn outline(query: Query) -> Refused<Select> {
 /// Refuses the clauses within the SELECT that a view does not have.
 fn check_select(select: Select) -> Refused<Select> {
     let start = at(select.select_token.0.span);
-    if let Some(having) = &select.having {
-        return Err(not_yet(
-            place(having),
-            "HAVING",
-            "filter when you read the windows: &COLUMN=VALUE",
-        ));
-    }
     if select.distinct.is_some() {
         return Err(not_in_views(
             start,

@@ -8,9 +8,11 @@ use tributary_shared::ids::StreamName;
 use super::aggregate::{Aggregate, CellKind, CellSpec};
 use super::expr::{Expr, Leaf};
 use super::from::Origin;
-use super::lower::{Lowering, Refused, Scope, StaticKind, shorten, start_of, window_bound};
+use super::kinds::{KnownColumns, StaticKind};
+use super::lower::{Lowering, Refused, Scope, shorten, start_of, window_bound};
 use super::messages::{Column, ColumnType, MAX_VIEW_NAME, ViewError};
 use super::parse::{not_yet, parse_select, place};
+use super::rollup::{Catalog, NoViews, Source, find_source, known_columns};
 use super::window::WindowKind;
 
 /// Each key costs four bytes a group and a dictionary.
@@ -24,7 +26,8 @@ const RESERVED: [&str; 3] = ["revision", "final", "completeness"];
 pub struct ViewPlan {
     pub name: Arc<str>,
     pub sql: Arc<str>,
-    pub origin: Origin,
+    /// The view that it reads, when it is a roll-up.
+    pub source: Option<Source>,
     /// The stream that it all comes from.
     pub stream: StreamName,
     pub window: WindowKind,
@@ -45,6 +48,8 @@ pub struct ViewPlan {
     /// One expression for each of `shown`.
     pub outputs: Vec<Expr>,
     pub shown: Arc<[Column]>,
+    /// A group for which this is not true is not shown.
+    pub having: Option<Expr>,
 }
 
 impl ViewPlan {
@@ -53,6 +58,36 @@ impl ViewPlan {
     /// # Errors
     /// [`ViewError`] with the place of the mistake.
     pub fn compile(name: &str, sql: &str) -> Result<Self, ViewError> {
+        Self::compile_with(name, sql, None, &NoViews)
+    }
+
+    /// The same, for a view that may read one of these.
+    ///
+    /// # Errors
+    /// [`ViewError`] with the place of the mistake.
+    pub fn compile_over(name: &str, sql: &str, catalog: &dyn Catalog) -> Result<Self, ViewError> {
+        Self::compile_with(name, sql, None, catalog)
+    }
+
+    /// Checks a view against the columns of its stream as well: names that no event has, and operations on values
+    /// of the wrong type. The plan is the same as [`compile`](Self::compile)'s, since a schema may change.
+    ///
+    /// # Errors
+    /// [`ViewError`] with the place of the mistake.
+    pub fn check_columns(&self, known: &Arc<KnownColumns>) -> Result<(), ViewError> {
+        if self.source.is_some() {
+            // its columns are a view's, and were checked
+            return Ok(());
+        }
+        Self::compile_with(&self.name, &self.sql, Some(Arc::clone(known)), &NoViews).map(|_| ())
+    }
+
+    fn compile_with(
+        name: &str,
+        sql: &str,
+        known: Option<Arc<KnownColumns>>,
+        catalog: &dyn Catalog,
+    ) -> Result<Self, ViewError> {
         let fits = !name.is_empty()
             && name.len() <= MAX_VIEW_NAME
             && !name.starts_with('.')
@@ -67,8 +102,13 @@ impl ViewPlan {
                 hint,
             ));
         }
-        let (select, source) = parse_select(sql)?;
-        let mut lowering = Lowering::default();
+        let (select, from) = parse_select(sql)?;
+        let source = find_source(name, &from, catalog)?;
+        let mut lowering = Lowering {
+            known: source.as_deref().map(known_columns).or(known),
+            source: source.clone(),
+            ..Lowering::default()
+        };
         let filter = match &select.selection {
             Some(condition) => Some(lowering.condition(condition, Scope::Row("WHERE"))?),
             None => None,
@@ -80,34 +120,58 @@ impl ViewPlan {
                 key_names[*at].clone_from(&column.name);
             }
         }
-        // the time column is read like any other, unless it turns out to be the event time
-        lowering.column(&source.time.value);
+        let having = match &select.having {
+            Some(condition) => Some(having(&select, condition, &mut lowering)?),
+            None => None,
+        };
+        if source.is_none() {
+            // the time column is read like any other, unless it turns out to be the event time
+            lowering.column(&from.time.value);
+        }
         let Lowering {
             columns,
             keys,
             inputs,
             mut cells,
             aggregates,
+            merged,
             ..
         } = lowering;
-        let session_last = matches!(source.window, WindowKind::Session { .. }).then(|| {
+        let session_last = matches!(from.window, WindowKind::Session { .. }).then(|| {
             cells.push(CellSpec {
                 kind: CellKind::Max,
                 input: inputs.len(),
             });
             cells.len() - 1
         });
-        let Origin::Stream(stream) = source.origin.clone() else {
-            let message = format!("{name} reads a view");
-            return Err(not_yet(source.place, &message, "read the stream"));
+        let stream = match (&from.origin, &source) {
+            (_, Some(source)) => source.stream.clone(),
+            (Origin::Stream(stream), None) => stream.clone(),
+            // a source was found, or refused
+            (Origin::View(view), None) => {
+                return Err(ViewError::new(
+                    from.place,
+                    format!("there is no view {view:?}"),
+                    "",
+                ));
+            }
         };
+        let source = source.map(|plan| {
+            // the source has all of them: it is what is known
+            let at = |column: &String| plan.shown.iter().position(|shown| shown.name == *column);
+            Source {
+                columns: columns.iter().filter_map(at).collect(),
+                merged,
+                plan,
+            }
+        });
         Ok(Self {
             name: name.into(),
             sql: sql.into(),
-            origin: source.origin,
+            source,
             stream,
-            window: source.window,
-            time: source.time.value,
+            window: from.window,
+            time: from.time.value,
             columns,
             filter,
             keys,
@@ -118,6 +182,7 @@ impl ViewPlan {
             session_last,
             outputs,
             shown: shown.into(),
+            having,
         })
     }
 
@@ -221,6 +286,25 @@ fn resolve<'a>(select: &'a Select, item: &'a Sql) -> Refused<&'a Sql> {
         }
         _ => Ok(item),
     }
+}
+
+/// Lowers HAVING. It sees what the SELECT list sees, but not the names given there.
+fn having(select: &Select, condition: &Sql, lowering: &mut Lowering) -> Refused<Expr> {
+    lowering.condition(condition, Scope::Group).map_err(|mut error| {
+        let named = select.projection.iter().find_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias }
+                if error.message.starts_with(&format!("column {alias} must")) =>
+            {
+                Some((expr, alias))
+            }
+            _ => None,
+        });
+        if let Some((expr, alias)) = named {
+            error.message = format!("HAVING does not know the name {alias}");
+            error.hint = format!("write {} in its place", shorten(expr));
+        }
+        error
+    })
 }
 
 fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, Vec<Column>)> {

@@ -6,12 +6,13 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow_array::{Array, BooleanArray, StringArray};
-use tributary_shared::time::{parse_rfc3339, to_rfc3339};
 
 use super::bind::{Frame, Mode, Vector};
 use super::expr::{ArithOp, CastType, CompareOp, Expr, Leaf, ScalarFn};
+use super::json;
 use super::scalar::Scalar;
-use super::vector;
+use super::times::{as_time, in_range, parse_time};
+use super::{memo, promote, texts, vector};
 
 /// Where the leaves of an expression get their values.
 pub trait Env {
@@ -56,17 +57,38 @@ impl Evaluator {
     /// The expression's values over a batch. By kernels where the columns have one type each, else by row; a
     /// kernel that refuses a whole batch for one value (overflow, division by zero) is redone by row as well.
     pub fn values(&self, expr: &Expr, frame: &Frame) -> Vector {
+        let promoted = self.promoted(expr, frame);
+        let expr = promoted.as_ref().unwrap_or(expr);
         if vector::fits(expr, frame)
             && let Ok((values, failures)) = vector::evaluate(expr, frame)
         {
             self.failures.set(self.failures.get() + failures);
             return values;
         }
-        Vector::Scalars(
-            (0..frame.rows)
-                .map(|row| self.value(expr, &Row { frame, row }))
-                .collect(),
-        )
+        if let Some((values, failures)) = memo::by_value(self, expr, frame) {
+            self.failures.set(self.failures.get() + failures);
+            return values;
+        }
+        Vector::Scalars(self.each(expr, frame))
+    }
+
+    fn promoted(&self, expr: &Expr, frame: &Frame) -> Option<Expr> {
+        match self.mode {
+            Mode::Typed => promote::promote(expr, frame),
+            Mode::Json => None,
+        }
+    }
+
+    fn each(&self, expr: &Expr, frame: &Frame) -> Vec<Scalar> {
+        let rows = 0..frame.rows;
+        rows.map(|row| self.value(expr, &Row { frame, row })).collect()
+    }
+
+    /// The values as they are defined, without any short cut.
+    #[cfg(test)]
+    pub(super) fn by_row(&self, expr: &Expr, frame: &Frame) -> Vec<Scalar> {
+        let promoted = self.promoted(expr, frame);
+        self.each(promoted.as_ref().unwrap_or(expr), frame)
     }
 
     /// The rows for which a condition is true.
@@ -126,6 +148,23 @@ impl Evaluator {
                 Scalar::Text(text) => like(&text, pattern, *ignore_case),
                 _ => Scalar::Null,
             },
+            Expr::Regex { text, pattern, job } => match self.value(text, env) {
+                Scalar::Text(text) => self.or_failure(pattern.apply(job, &text)),
+                _ => Scalar::Null,
+            },
+            Expr::Path { of, steps, as_text } => match self.value(of, env) {
+                Scalar::Text(text) => json::pick(&text, steps).map_or(Scalar::Null, |value| {
+                    if *as_text {
+                        json::to_text(&value)
+                    } else {
+                        self.or_failure(Some(json::from_json(&value)))
+                    }
+                }),
+                _ => Scalar::Null,
+            },
+            Expr::Shift(time, span) => {
+                self.at_time(&self.value(time, env), |time| span.shift(time).map(Scalar::Time))
+            }
             Expr::Case { arms, otherwise } => {
                 let hit = arms
                     .iter()
@@ -134,6 +173,15 @@ impl Evaluator {
             }
             Expr::Cast(inner, to) => self.cast(&self.value(inner, env), *to),
             Expr::Call(function, args) => self.call(*function, args, env),
+        }
+    }
+
+    /// What becomes of a time; NULL when the value says none.
+    fn at_time(&self, value: &Scalar, map: impl FnOnce(i64) -> Option<Scalar>) -> Scalar {
+        match as_time(value) {
+            Ok(None) => Scalar::Null,
+            Ok(Some(time)) => self.or_failure(map(time)),
+            Err(_) => self.or_failure(None),
         }
     }
 
@@ -180,17 +228,14 @@ impl Evaluator {
             (_, Scalar::Null) => return Scalar::Null,
             (CastType::Int, Scalar::Int(_))
             | (CastType::Float, Scalar::Float(_))
-            | (CastType::Text, Scalar::Text(_))
             | (CastType::Bool, Scalar::Bool(_)) => Some(value.clone()),
             (CastType::Int, Scalar::Float(value)) => to_int(value.round_ties_even()),
             (CastType::Int, Scalar::Text(text)) => text.trim().parse().ok().map(Scalar::Int),
             (CastType::Int, Scalar::Bool(value)) => Some(Scalar::Int(i64::from(*value))),
             (CastType::Float, Scalar::Int(value)) => Some(Scalar::Float(*value as f64)),
             (CastType::Float, Scalar::Text(text)) => text.trim().parse().ok().and_then(Scalar::finite),
-            (CastType::Text, Scalar::Bool(value)) => Some(if *value { "true" } else { "false" }.into()),
-            (CastType::Text, Scalar::Int(value)) => Some(value.to_string().as_str().into()),
-            (CastType::Text, Scalar::Float(value)) => Some(value.to_string().as_str().into()),
-            (CastType::Text, Scalar::Time(value)) => Some(to_rfc3339(*value).as_str().into()),
+            (CastType::Text, value) => Some(texts::written(value)),
+            (CastType::Time, value) => return self.at_time(value, |time| Some(Scalar::Time(time))),
             (CastType::Bool, Scalar::Int(value)) => Some(Scalar::Bool(*value != 0)),
             (CastType::Bool, Scalar::Text(text)) => read_bool(text).map(Scalar::Bool),
             (CastType::Int | CastType::Float | CastType::Bool, _) => None,
@@ -200,40 +245,12 @@ impl Evaluator {
 
     fn call(&self, function: ScalarFn, args: &[Expr], env: &dyn Env) -> Scalar {
         let arg = |at: usize| args.get(at).map_or(Scalar::Null, |expr| self.value(expr, env));
-        let rounded = |value: Scalar, round: fn(f64) -> f64| match value {
-            Scalar::Float(value) => self.or_failure(Scalar::finite(round(value))),
-            Scalar::Int(value) => Scalar::Int(value),
-            _ => Scalar::Null,
-        };
-        let text = |value: Scalar, map: fn(&str) -> Scalar| match value {
-            Scalar::Text(text) => map(&text),
-            _ => Scalar::Null,
-        };
         let present = || {
             args.iter()
                 .map(|expr| self.value(expr, env))
                 .filter(|value| !value.is_null())
         };
         match function {
-            ScalarFn::Abs => match arg(0) {
-                Scalar::Int(value) => self.or_failure(value.checked_abs().map(Scalar::Int)),
-                Scalar::Float(value) => Scalar::Float(value.abs()),
-                _ => Scalar::Null,
-            },
-            ScalarFn::Ceil => rounded(arg(0), f64::ceil),
-            ScalarFn::Floor => rounded(arg(0), f64::floor),
-            ScalarFn::Round if args.len() == 1 => rounded(arg(0), f64::round),
-            ScalarFn::Round => match (arg(0), arg(1)) {
-                (Scalar::Int(value), Scalar::Int(digits)) if digits >= 0 => Scalar::Int(value),
-                (value, Scalar::Int(digits)) => match value.as_f64() {
-                    Some(value) => self.or_failure(round_to(value, digits)),
-                    None => Scalar::Null,
-                },
-                _ => Scalar::Null,
-            },
-            ScalarFn::Lower => text(arg(0), |text| text.to_lowercase().as_str().into()),
-            ScalarFn::Upper => text(arg(0), |text| text.to_uppercase().as_str().into()),
-            ScalarFn::Length => text(arg(0), |text| Scalar::Int(text.chars().count() as i64)),
             ScalarFn::Coalesce => present().next().unwrap_or_default(),
             ScalarFn::NullIf => {
                 let value = arg(0);
@@ -245,6 +262,21 @@ impl Evaluator {
             }
             ScalarFn::Greatest => present().max_by(Scalar::total_cmp).unwrap_or_default(),
             ScalarFn::Least => present().min_by(Scalar::total_cmp).unwrap_or_default(),
+            ScalarFn::DateTrunc(unit) => self.at_time(&arg(0), |time| unit.truncate(time).map(Scalar::Time)),
+            ScalarFn::DatePart(unit) => {
+                self.at_time(&arg(0), |time| unit.part(time).and_then(Scalar::finite))
+            }
+            ScalarFn::DateBin(width) => match as_time(&arg(1)) {
+                Ok(Some(origin)) => self.at_time(&arg(0), |time| {
+                    in_range(time - (time - origin).rem_euclid(width)).map(Scalar::Time)
+                }),
+                Ok(None) => Scalar::Null,
+                Err(_) => self.or_failure(None),
+            },
+            ScalarFn::Of(function) => {
+                let args: Vec<Scalar> = args.iter().map(|expr| self.value(expr, env)).collect();
+                self.or_failure(function.call(&args))
+            }
         }
     }
 }
@@ -257,10 +289,15 @@ fn as_bool(value: &Scalar) -> Option<bool> {
 }
 
 fn compare(op: CompareOp, left: &Scalar, right: &Scalar) -> Scalar {
+    if matches!(op, CompareOp::Distinct | CompareOp::NotDistinct) {
+        let both = left.is_null() && right.is_null();
+        let same = both || left.compare(right) == Some(Ordering::Equal);
+        return Scalar::Bool(same == (op == CompareOp::NotDistinct));
+    }
     left.compare(right).map_or(Scalar::Null, |order| {
         Scalar::Bool(match op {
-            CompareOp::Eq => order.is_eq(),
-            CompareOp::NotEq => order.is_ne(),
+            CompareOp::Eq | CompareOp::NotDistinct => order.is_eq(),
+            CompareOp::NotEq | CompareOp::Distinct => order.is_ne(),
             CompareOp::Lt => order.is_lt(),
             CompareOp::LtEq => order.is_le(),
             CompareOp::Gt => order.is_gt(),
@@ -302,7 +339,7 @@ pub(super) fn read_like(text: &Arc<str>, other: &Scalar) -> Scalar {
                 .unwrap_or_default()
         }
         Scalar::Bool(_) => read_bool(text).map_or(Scalar::Null, Scalar::Bool),
-        Scalar::Time(_) => parse_rfc3339(text).map_or(Scalar::Null, Scalar::Time),
+        Scalar::Time(_) => parse_time(text).map_or(Scalar::Null, Scalar::Time),
         Scalar::Text(_) | Scalar::Null => Scalar::Text(Arc::clone(text)),
     }
 }
@@ -321,13 +358,6 @@ fn to_int(value: f64) -> Option<Scalar> {
     (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0)
         .contains(&value)
         .then_some(Scalar::Int(value as i64))
-}
-
-/// Half away from zero. More digits than a float has change nothing.
-fn round_to(value: f64, digits: i64) -> Option<Scalar> {
-    let factor = 10f64.powi(digits.clamp(-308, 308) as i32);
-    let scaled = (value * factor).round() / factor;
-    Scalar::finite(if scaled.is_finite() { scaled } else { value })
 }
 
 fn like(text: &str, pattern: &str, ignore_case: bool) -> Scalar {

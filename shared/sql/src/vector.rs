@@ -12,12 +12,15 @@ use arrow_array::{
 };
 use arrow_ord::cmp;
 use arrow_schema::{ArrowError, DataType};
+use arrow_select::filter::prep_null_mask_filter;
+use arrow_select::zip::zip;
 use arrow_string::like::{ilike, like};
 
 use super::bind::{Bound, Frame, Mode, Vector, finite};
-use super::expr::{ArithOp, CastType, CompareOp, Expr, Leaf};
+use super::expr::{ArithOp, CastType, CompareOp, Expr, Leaf, ScalarFn};
 use super::rowwise::read_like;
 use super::scalar::Scalar;
+use super::times::in_range;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -111,17 +114,38 @@ impl Col {
 pub(super) fn fits(expr: &Expr, frame: &Frame) -> bool {
     match expr {
         Expr::Literal(_) => true,
-        Expr::Leaf(Leaf::Column(at)) => matches!(frame.columns[*at], Bound::Plain(_)),
-        Expr::Leaf(_) | Expr::Case { .. } | Expr::Call(..) => false,
-        Expr::Arith(_, a, b) | Expr::Compare(_, a, b) | Expr::And(a, b) | Expr::Or(a, b) => {
-            fits(a, frame) && fits(b, frame)
+        Expr::Leaf(Leaf::Column(at)) => {
+            matches!(&frame.columns[*at], Bound::Plain(column) if !matches!(column, Vector::Scalars(_)))
         }
-        Expr::Cast(a, to) => {
-            *to == CastType::Float
-                && matches!(a.as_ref(), Expr::Leaf(Leaf::Column(at)) if is_numeric(frame, *at))
+        Expr::Leaf(_) | Expr::Regex { .. } | Expr::Path { .. } => false,
+        Expr::Cast(a, to) => match (to, a.as_ref()) {
+            (CastType::Float, Expr::Leaf(Leaf::Column(at))) => is_numeric(frame, *at),
+            (CastType::Float, Expr::Literal(Scalar::Int(_) | Scalar::Float(_))) => true,
+            (CastType::Time, Expr::Leaf(Leaf::Column(at))) => is_time(frame, *at),
+            _ => false,
+        },
+        Expr::Call(ScalarFn::Coalesce | ScalarFn::DateTrunc(_) | ScalarFn::DatePart(_), args) => {
+            args.iter().all(|arg| fits(arg, frame))
         }
-        Expr::Not(a) | Expr::IsNull(a) | Expr::In(a, _) | Expr::Like { text: a, .. } => fits(a, frame),
+        Expr::Call(..) => false,
+        Expr::Arith(..)
+        | Expr::Compare(..)
+        | Expr::And(..)
+        | Expr::Or(..)
+        | Expr::Not(_)
+        | Expr::IsNull(_)
+        | Expr::In(..)
+        | Expr::Like { .. }
+        | Expr::Shift(..)
+        | Expr::Case { .. } => expr.children().into_iter().all(|child| fits(child, frame)),
     }
+}
+
+fn is_time(frame: &Frame, column: usize) -> bool {
+    matches!(
+        frame.columns[column],
+        Bound::Plain(Vector::Time(_) | Vector::Int(_))
+    )
 }
 
 fn is_numeric(frame: &Frame, column: usize) -> bool {
@@ -253,10 +277,138 @@ impl Kernels<'_> {
                     kind: Kind::Bool,
                 })
             }
-            Expr::Cast(inner, _) => self.eval(inner)?.to_float(),
-            Expr::Leaf(_) | Expr::Case { .. } | Expr::Call(..) => {
-                Err(ArrowError::NotYetImplemented("evaluated by row".to_owned()))
+            Expr::Cast(inner, CastType::Time) => {
+                let col = self.eval(inner)?;
+                self.to_time(col)
             }
+            Expr::Cast(inner, _) => self.eval(inner)?.to_float(),
+            Expr::Shift(time, span) => {
+                let time = self.eval(time)?;
+                self.of_times(time, |time| span.shift(time))
+            }
+            Expr::Case { arms, otherwise } => self.exactly(|this| this.case(arms, otherwise)),
+            Expr::Call(ScalarFn::Coalesce, args) => self.exactly(|this| this.coalesce(args)),
+            Expr::Call(ScalarFn::DateTrunc(unit), args) => {
+                let time = self.eval(&args[0])?;
+                self.of_times(time, |time| unit.truncate(time))
+            }
+            Expr::Call(ScalarFn::DatePart(unit), args) => {
+                let time = self.eval(&args[0])?;
+                self.parts(time, |time| unit.part(time))
+            }
+            Expr::Leaf(_) | Expr::Regex { .. } | Expr::Path { .. } | Expr::Call(..) => Err(by_row()),
+        }
+    }
+
+    /// Branches are evaluated for all rows here, also those that take another one. That makes no difference unless
+    /// one of them has no result for such a row, which only counts by row.
+    fn exactly(
+        &mut self,
+        branches: impl FnOnce(&mut Self) -> Result<Col, ArrowError>,
+    ) -> Result<Col, ArrowError> {
+        let before = self.failures;
+        let col = branches(self)?;
+        if self.failures > before {
+            return Err(by_row());
+        }
+        Ok(col)
+    }
+
+    fn case(&mut self, arms: &[(Expr, Expr)], otherwise: &Expr) -> Result<Col, ArrowError> {
+        let rows = self.frame.rows;
+        let mut results = Vec::with_capacity(arms.len() + 1);
+        let mut masks = Vec::with_capacity(arms.len());
+        for (when, then) in arms {
+            let mask = self.eval(when)?.to_bools(rows);
+            masks.push(if mask.null_count() > 0 {
+                prep_null_mask_filter(&mask)
+            } else {
+                mask
+            });
+            results.push(self.eval(then)?);
+        }
+        results.push(self.eval(otherwise)?);
+        let Some((kind, mut results)) = unify(results)? else {
+            return Ok(Col::null());
+        };
+        let mut chosen = match results.pop() {
+            Some(last) => last,
+            None => return Err(by_row()),
+        };
+        for (mask, then) in masks.iter().zip(results).rev() {
+            chosen = Col::rows(zip(mask, &then, &chosen)?, kind);
+        }
+        Ok(chosen)
+    }
+
+    fn coalesce(&mut self, args: &[Expr]) -> Result<Col, ArrowError> {
+        let cols = args.iter().map(|arg| self.eval(arg));
+        let cols = cols.collect::<Result<Vec<Col>, ArrowError>>()?;
+        let Some((kind, mut cols)) = unify(cols)? else {
+            return Ok(Col::null());
+        };
+        let mut chosen = match cols.pop() {
+            Some(last) => last,
+            None => return Err(by_row()),
+        };
+        for col in cols.into_iter().rev() {
+            if col.scalar {
+                if col.array.is_valid(0) {
+                    chosen = col;
+                }
+                continue;
+            }
+            let present = not(&is_null(&col.array)?)?;
+            chosen = Col::rows(zip(&present, &col, &chosen)?, kind);
+        }
+        Ok(chosen)
+    }
+
+    /// Times as they are, and integers as Unix milliseconds. Texts are read by row.
+    fn to_time(&mut self, col: Col) -> Result<Col, ArrowError> {
+        match col.kind {
+            Kind::Null | Kind::Time => Ok(col),
+            Kind::Int => {
+                let ints = col.array.as_primitive::<Int64Type>();
+                let times: TimestampMillisecondArray = ints.unary_opt(in_range);
+                Ok(self.replaced(&col, Arc::new(times), Kind::Time))
+            }
+            Kind::Bool | Kind::Float | Kind::Text => Err(by_row()),
+        }
+    }
+
+    fn of_times(&mut self, col: Col, map: impl Fn(i64) -> Option<i64>) -> Result<Col, ArrowError> {
+        let col = self.to_time(col)?;
+        if col.kind == Kind::Null {
+            return Ok(col);
+        }
+        let times = col.array.as_primitive::<TimestampMillisecondType>();
+        let moved: TimestampMillisecondArray = times.unary_opt(map);
+        Ok(self.replaced(&col, Arc::new(moved), Kind::Time))
+    }
+
+    fn parts(&mut self, col: Col, map: impl Fn(i64) -> Option<f64>) -> Result<Col, ArrowError> {
+        let col = self.to_time(col)?;
+        if col.kind == Kind::Null {
+            return Ok(col);
+        }
+        let times = col.array.as_primitive::<TimestampMillisecondType>();
+        let parts: Float64Array = times.unary_opt(map);
+        Ok(self.replaced(&col, Arc::new(parts), Kind::Float))
+    }
+
+    /// A column made of another one; what became NULL is counted.
+    fn replaced(&mut self, col: &Col, array: ArrayRef, kind: Kind) -> Col {
+        let lost = (array.null_count() - col.array.null_count()) as u64;
+        self.failures += if col.scalar {
+            lost * self.frame.rows as u64
+        } else {
+            lost
+        };
+        Col {
+            array,
+            scalar: col.scalar,
+            kind,
         }
     }
 
@@ -314,6 +466,41 @@ fn apply(op: ArithOp, left: &Col, right: &Col) -> Result<ArrayRef, ArrowError> {
     }
 }
 
+/// What kernels leave to the evaluation by row.
+fn by_row() -> ArrowError {
+    ArrowError::NotYetImplemented("evaluated by row".to_owned())
+}
+
+/// Columns of one kind and layout. `None` when all of them are nothing but NULL.
+fn unify(cols: Vec<Col>) -> Result<Option<(Kind, Vec<Col>)>, ArrowError> {
+    let mut kinds = cols.iter().map(|col| col.kind).filter(|kind| *kind != Kind::Null);
+    let Some(kind) = kinds.next() else {
+        return Ok(None);
+    };
+    if kinds.any(|other| other != kind) {
+        return Err(by_row());
+    }
+    let layout = match kind {
+        Kind::Text => DataType::Utf8,
+        _ => cols
+            .iter()
+            .find(|col| col.kind == kind)
+            .map_or(DataType::Null, |col| col.array.data_type().clone()),
+    };
+    let cols = cols.into_iter().map(|col| {
+        if col.kind == Kind::Null {
+            return Ok(Col {
+                array: arrow_array::new_null_array(&layout, 1),
+                scalar: true,
+                kind,
+            });
+        }
+        let array = arrow_cast::cast(&col.array, &layout)?;
+        Ok(Col { array, ..col })
+    });
+    Ok(Some((kind, cols.collect::<Result<_, ArrowError>>()?)))
+}
+
 /// [`read_like`] by a column's kind.
 fn read_as(text: &Arc<str>, kind: Kind) -> Col {
     let like = match kind {
@@ -330,6 +517,8 @@ fn compare(op: CompareOp, left: &Col, right: &Col, rows: usize) -> Result<Boolea
         kernel(op, left, right)?
     } else if left.is_number() && right.is_number() {
         kernel(op, &left.to_float()?, &right.to_float()?)?
+    } else if matches!(op, CompareOp::Distinct | CompareOp::NotDistinct) {
+        return Err(by_row());
     } else {
         return Ok(BooleanArray::new_null(rows));
     };
@@ -352,5 +541,7 @@ fn kernel(op: CompareOp, left: &Col, right: &Col) -> Result<BooleanArray, ArrowE
         CompareOp::LtEq => cmp::lt_eq(left, right),
         CompareOp::Gt => cmp::gt(left, right),
         CompareOp::GtEq => cmp::gt_eq(left, right),
+        CompareOp::Distinct => cmp::distinct(left, right),
+        CompareOp::NotDistinct => cmp::not_distinct(left, right),
     }
 }

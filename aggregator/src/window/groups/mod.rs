@@ -244,6 +244,21 @@ impl Groups {
         head.changed_at = head.changed_at.max(other.changed_at);
     }
 
+    /// Counts a row of another view in a slot.
+    pub(super) fn count_row(&mut self, slot: u32, revision: u64, changed_at: LogPos) {
+        let head = &mut self.heads[slot as usize];
+        head.rows += 1;
+        head.revision = head
+            .revision
+            .saturating_add(u32::try_from(revision).unwrap_or(u32::MAX));
+        head.changed_at = head.changed_at.max(changed_at);
+    }
+
+    /// Adds what a cell of other groups saw.
+    pub(super) fn merge_cell(&mut self, at: usize, slot: u32, other: &Cells, from: u32) {
+        self.cells[at].merge_from(slot, other, from);
+    }
+
     /// The slot of a window's group with the key of another, made if it is not there; without a bound. What an
     /// overflow group holds belongs to the overflow group.
     pub(super) fn slot_like(&mut self, window: Millis, source: &Self, from: u32) -> u32 {

@@ -5,6 +5,7 @@ mod eviction;
 mod evolution;
 mod kinds;
 mod properties;
+mod rollups;
 mod time;
 
 use std::sync::Arc;
