@@ -28,6 +28,8 @@ pub(super) struct Wanted<'a> {
     pub pinned: Option<Pinned>,
     /// Rows that changed at this log position or later.
     pub since: Option<LogPos>,
+    /// Only rows that are in memory, or merged from panes.
+    pub hot: bool,
     /// Rows behind this key, in the order of keys as stored.
     pub behind: Option<&'a [u8]>,
     /// So many of those, and one more if there is one.
@@ -134,6 +136,23 @@ impl Engine {
         Box::new(starts.filter(move |start| !state.is_beyond(*start, horizon)))
     }
 
+    /// The starts of a view's windows that are in memory, or merged from panes that are.
+    pub(super) fn hot_starts(&self, state: &ViewState) -> Vec<Millis> {
+        if !state.groups.has_cold() {
+            return self.window_starts(state, None, None).collect();
+        }
+        let panes = state.groups.windows_between(None, None).map(|(start, _)| start);
+        let horizon = self.horizon(state);
+        let starts = match &state.plan.window {
+            kind @ WindowKind::Hop { .. } => windows_over(kind, panes, None, None),
+            _ => panes.collect(),
+        };
+        starts
+            .into_iter()
+            .filter(|start| !state.is_beyond(*start, horizon))
+            .collect()
+    }
+
     /// The rows of the window that starts then.
     pub(super) fn window_rows<'a>(
         &'a self,
@@ -192,7 +211,7 @@ impl Engine {
             groups: groups_in_memory,
             slots,
         }];
-        if groups.may_be_cold(start) {
+        if !wanted.hot && groups.may_be_cold(start) {
             parts.push(self.cold_pane(state, start, wanted));
         }
         parts

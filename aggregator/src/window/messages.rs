@@ -139,7 +139,7 @@ pub struct WindowPage {
 /// One group of one window. Serialized as one object: the view's columns in SELECT order, then
 /// `window_start`, `window_end`, `revision`, `final` and `completeness`; `approximate` with the names of the columns
 /// that are, where some are; and `overflow` where it is true.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct WindowRow {
     pub columns: Arc<[Column]>,
     /// In the order of `columns`.
@@ -154,6 +154,8 @@ pub struct WindowRow {
     pub changed_at: LogPos,
     /// Columns, by number, that are exact of few values and were not of this row's.
     pub approximate: Vec<usize>,
+    /// Stands for the row's keys in the order of changes; not shown.
+    pub(crate) key: u64,
     /// The row stands for all groups that its window had no room for.
     pub overflow: bool,
     /// No lane is expected to change the row any more. Data that comes still does.

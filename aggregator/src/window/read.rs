@@ -214,12 +214,12 @@ impl Engine {
         rows
     }
 
-    fn state(&self, view: &str) -> Result<&ViewState, QueryError> {
+    pub(super) fn state(&self, view: &str) -> Result<&ViewState, QueryError> {
         let unknown = || QueryError::UnknownView(view.to_owned());
         self.views.get(view).ok_or_else(unknown)
     }
 
-    fn progress(&self, state: &ViewState) -> Progress {
+    pub(super) fn progress(&self, state: &ViewState) -> Progress {
         self.clocks
             .progress(&state.plan.stream, &self.config, state.options.allowed_lateness)
     }
@@ -235,7 +235,7 @@ impl Engine {
         })
     }
 
-    fn row(&self, progress: &Progress, row: &RowRef<'_>) -> WindowRow {
+    pub(super) fn row(&self, progress: &Progress, row: &RowRef<'_>) -> WindowRow {
         let window_end = row.window_end();
         let columns = 0..row.plan.outputs.len();
         WindowRow {
@@ -246,6 +246,7 @@ impl Engine {
             revision: row.revision(),
             changed_at: row.changed_at(),
             approximate: row.approximate(),
+            key: row.key_hash(),
             overflow: row.groups.is_overflow(row.slot),
             is_final: window_end.is_some_and(|end| progress.is_final(end)),
             completeness: window_end.map_or(1.0, |end| progress.completeness(end)),

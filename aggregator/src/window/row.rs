@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use tributary_shared::time::Millis;
 
 use super::groups::Groups;
+use super::stamp::{Stamp, key_hash};
 use crate::commit::LogPos;
 use crate::view::{Aggregate, Env, Evaluator, Leaf, Mode, Scalar, ViewPlan, WindowKind};
 
@@ -58,6 +59,11 @@ impl RowRef<'_> {
         self.groups.is_overflow(self.slot)
     }
 
+    pub fn revision(&self) -> u64 {
+        self.groups.revision(self.slot)
+    }
+
+    /// The log position of the row's last change.
     pub fn changed_at(&self) -> LogPos {
         self.groups.changed_at(self.slot)
     }
@@ -81,8 +87,19 @@ impl RowRef<'_> {
         columns
     }
 
-    pub fn revision(&self) -> u64 {
-        self.groups.revision(self.slot)
+    /// What stands for the row's keys in its stamp.
+    pub fn key_hash(&self) -> u64 {
+        let keys = 0..self.plan.keys.len();
+        key_hash(keys.map(|at| self.groups.key(self.slot, at)))
+    }
+
+    /// Where the row stands among all changes.
+    pub fn stamp(&self) -> Stamp {
+        Stamp::new(
+            self.changed_at(),
+            self.window_start().unwrap_or_default(),
+            self.key_hash(),
+        )
     }
 
     /// The values that tell the row from others of its window.

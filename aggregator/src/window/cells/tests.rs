@@ -250,8 +250,9 @@ fn percentiles_stay_within_one_percent() {
     let mut numbers = Numbers(3);
     for rows in [1, 2, 31, 32, 33, 200, 5_000] {
         for scale in [1e-6, 1.0, 1e9] {
-            let spread =
-                |v: u64| scale * (1.0 + (v as f64 / 100.0).exp()) * if v % 3 == 0 { -1.0 } else { 1.0 };
+            let spread = |v: u64| {
+                scale * (1.0 + (v as f64 / 100.0).exp()) * if v.is_multiple_of(3) { -1.0 } else { 1.0 }
+            };
             let mut values: Vec<f64> = (0..rows).map(|_| spread(numbers.below(1_000))).collect();
             let mut cells = cells(CellKind::Quantiles, 1);
             let column = Vector::Float(values.iter().copied().map(Some).collect());

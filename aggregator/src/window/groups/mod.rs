@@ -185,6 +185,16 @@ impl Groups {
     }
 
     /// Whether any group is on disk only.
+    /// Groups that are on disk only changed up to here, and not later.
+    pub(super) fn cold_changed_at(&self) -> LogPos {
+        self.cold.changed_at
+    }
+
+    /// Says so, of groups that were not restored.
+    pub(super) fn set_cold_changed_at(&mut self, changed_at: LogPos) {
+        self.cold.changed_at = changed_at;
+    }
+
     pub(super) fn has_cold(&self) -> bool {
         self.cold.groups > 0
     }
@@ -391,6 +401,7 @@ impl Groups {
             groups,
             windows,
             newest,
+            changed_at: LogPos(0),
         };
     }
 

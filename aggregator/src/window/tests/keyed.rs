@@ -37,7 +37,7 @@ fn filters_on_keys_find_the_same_rows_as_a_look_at_all() {
         // not every window has every group
         let events: Vec<Event> = (0..32)
             .filter(|i| (i + minute) % 3 > 0)
-            .map(|i| one(i))
+            .map(one)
             .map(|(x, y): (Value, Value)| event(minute as i64 * 60_000, json!({"x": x, "y": y})))
             .collect();
         bench.commit(1, 400_000, &record_batch(&events, Layout::Schemaless));
