@@ -183,7 +183,8 @@ impl Engine {
             groups: Held::Hot(groups),
             slots: groups.slots_of(start).iter().filter(keeps).copied().collect(),
         }];
-        if groups.may_be_cold(start) {
+        let changed = wanted.since.is_none_or(|since| groups.cold_changed_since(since));
+        if changed && groups.may_be_cold(start) {
             parts.push(self.cold_pane(state, start, wanted));
         }
         parts

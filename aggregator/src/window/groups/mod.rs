@@ -158,6 +158,16 @@ impl Groups {
         }
     }
 
+    /// Whether a group that is on disk only may have changed at this log position or later.
+    pub(super) fn cold_changed_since(&self, pos: LogPos) -> bool {
+        self.cold.groups > 0 && self.cold.newest_change >= pos
+    }
+
+    /// Takes note that what is stored is no newer than this.
+    pub(super) fn restored_up_to(&mut self, pos: LogPos) {
+        self.cold.newest_change = pos;
+    }
+
     /// Whether any group is on disk only.
     pub(super) fn has_cold(&self) -> bool {
         self.cold.groups > 0
@@ -365,6 +375,7 @@ impl Groups {
             groups,
             windows,
             newest,
+            newest_change: LogPos(u64::MAX),
         };
     }
 
