@@ -19,6 +19,7 @@ mod process;
 mod registry_clients;
 mod role;
 mod rotel;
+mod sse;
 mod tools;
 mod wait;
 
@@ -35,6 +36,7 @@ pub use process::Process;
 pub use registry_clients::{confluent_kafka, kafkajs};
 pub use role::RoleProcess;
 pub use rotel::{Rotel, Span};
+pub use sse::{Event, SseReader};
 pub use tools::{Tool, impossible, is_root, missing, run};
 pub use wait::wait_until;
 

@@ -93,10 +93,10 @@ impl From<QueryError> for ApiError {
         match error {
             QueryError::UnknownView(_) => Self::not_found("unknown_view", error.to_string()),
             QueryError::Replaced(_) => Self::new(StatusCode::CONFLICT, "view_replaced", error.to_string()),
+            QueryError::Cold(_) => Self::unavailable("windows_unavailable", error.to_string()),
             QueryError::BadFilter { ref parameter, .. } => {
                 Self::bad_request("invalid_filter", error.to_string()).with("parameter", parameter.as_str())
             }
-            QueryError::Cold(_) => Self::unavailable("windows_unavailable", error.to_string()),
             QueryError::UnknownColumn { .. } => Self::bad_request("unknown_column", error.to_string()),
         }
     }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tributary_shared::time::now_millis;
 
 use super::actor::{Go, Runner};
-use super::handle::{Coming, MAX_VIEWS, PutView, PutViewError, Question, StreamTimes, TimedPage, ViewInfo};
+use super::handle::{MAX_VIEWS, PutView, PutViewError, Question, Serves, StreamTimes, TimedPage, ViewInfo};
 use super::writer::{DropOrder, Order, PutOrder};
 use crate::commit::LogPos;
 use crate::view::{ViewDef, ViewOptions};
@@ -38,6 +38,15 @@ impl Runner {
                 let page = self.engine.scan(&view, &scan);
                 let took = began.elapsed();
                 drop(reply.send(page.map(|page| TimedPage { page, took })));
+            }
+            Question::Since {
+                view,
+                after,
+                limit,
+                reply,
+            } => drop(reply.send(self.engine.since(&view, after, limit))),
+            Question::Closed { view, limit, reply } => {
+                drop(reply.send(self.engine.newest_closed(&view, limit)));
             }
             Question::Locate {
                 stream,
@@ -94,18 +103,19 @@ impl Runner {
         names.iter().filter_map(|name| self.info_of(name)).collect()
     }
 
-    /// The view as it serves now.
+    /// The view: its definition as it was put last, and the columns that it serves now.
     pub(super) fn info_of(&self, name: &str) -> Option<ViewInfo> {
         let def = self.views.get(name)?;
         let plan = self.engine.view(name)?;
         let shown = |key: &&String| plan.columns().iter().any(|column| column.name == **key);
-        let (stats, serving) = (self.engine.stats(name)?, self.engine.serving(name)?);
+        let (mut stats, serving) = (self.engine.stats(name)?, self.engine.serving(name)?);
         let coming = self.engine.coming(name);
         let filled = coming.or((!stats.live).then_some(serving));
+        stats.live &= coming.is_none();
         Some(ViewInfo {
             name: def.name.clone(),
-            sql: plan.sql().to_owned(),
-            options: serving.options,
+            sql: def.sql.clone(),
+            options: def.options,
             created_at: def.created_at,
             stream: plan.stream().clone(),
             reads: plan.reads().map(ToOwned::to_owned),
@@ -114,9 +124,9 @@ impl Runner {
             keys: plan.key_names.iter().filter(shown).cloned().collect(),
             stats,
             backfill: filled.map(|state| self.backfill(state.generation, state.position)),
-            replaced_by: coming.map(|state| Coming {
-                sql: state.plan.sql().to_owned(),
-                options: state.options,
+            serves: coming.map(|_| Serves {
+                sql: plan.sql().to_owned(),
+                options: serving.options,
             }),
         })
     }

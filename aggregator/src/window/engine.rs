@@ -360,7 +360,7 @@ impl Engine {
     pub fn skip_to(&mut self, pos: LogPos) {
         if pos > self.position {
             self.position = pos;
-            for state in self.views.values_mut().filter(|state| state.live) {
+            for state in self.states_mut().filter(|state| state.live) {
                 state.miss_until(pos);
             }
         }

@@ -55,6 +55,9 @@ impl Engine {
             state.position = position;
             state.counters = counters;
             state.reset = false;
+            if state.groups.has_cold() {
+                state.groups.set_cold_changed_at(position);
+            }
             state.live = position == newest;
         }
         self.promote();
