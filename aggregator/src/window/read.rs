@@ -203,7 +203,12 @@ impl Engine {
         };
         for start in &change.windows {
             let window = self.window_rows(state, *start, &wanted);
-            rows.extend(window.rows().filter(RowRef::is_shown).map(|row| self.row(&progress, &row)));
+            rows.extend(
+                window
+                    .rows()
+                    .filter(RowRef::is_shown)
+                    .map(|row| self.row(&progress, &row)),
+            );
         }
         rows
     }
