@@ -29,6 +29,10 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
+    pub fn conflict(code: &str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, message)
+    }
+
     pub fn not_found(code: &str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, message)
     }
@@ -89,10 +93,10 @@ impl From<QueryError> for ApiError {
         match error {
             QueryError::UnknownView(_) => Self::not_found("unknown_view", error.to_string()),
             QueryError::Replaced(_) => Self::new(StatusCode::CONFLICT, "view_replaced", error.to_string()),
+            QueryError::Cold(_) => Self::unavailable("windows_unavailable", error.to_string()),
             QueryError::BadFilter { ref parameter, .. } => {
                 Self::bad_request("invalid_filter", error.to_string()).with("parameter", parameter.as_str())
             }
-            QueryError::Cold(_) => Self::unavailable("windows_unavailable", error.to_string()),
             QueryError::UnknownColumn { .. } => Self::bad_request("unknown_column", error.to_string()),
         }
     }
@@ -122,6 +126,10 @@ impl From<PutViewError> for ApiError {
                 .with("column", place.column)
                 .with("hint", place.hint),
             PutViewError::TooMany { .. } => Self::bad_request("too_many_views", text),
+            PutViewError::IsRead { .. } => Self::conflict("view_is_read", text),
+            PutViewError::Breaks { reader, .. } => {
+                Self::conflict("breaks_reader", text).with("reader", reader)
+            }
             PutViewError::Stopped(stopped) => stopped.into(),
             PutViewError::Store(_) => Self::unavailable("views_unavailable", text),
         }

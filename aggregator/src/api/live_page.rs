@@ -1,6 +1,7 @@
 //! The page's live stream: what it shows of the whole mesh, and the rows of many views, over one connection, because a
 //! browser opens only six to a host.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +117,7 @@ fn page_stream(
     state: web::Data<ApiState>,
     rows: Rows,
     slot: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
     stream! {
         let _slot = slot;
         let mut shutdown = state.shutdown.clone();
@@ -139,29 +140,61 @@ fn page_stream(
     }
 }
 
-/// What is told at once, as one event of rows, and one for each loss.
+/// What is told at once: rows that follow one another are one event.
 fn text(told: Vec<Told>) -> Bytes {
-    let mut lost = String::new();
-    let mut rows = String::new();
+    let mut events = Events::default();
     for one in told {
         match one {
             Told::Event(event) => match &*event {
-                LiveEvent::Row { view, json, .. } => {
-                    let separator = if rows.is_empty() { "" } else { "," };
-                    // a view's name has no character that JSON escapes
-                    rows.push_str(&format!("{separator}{{\"view\":\"{view}\",\"row\":{json}}}"));
-                }
-                LiveEvent::Flood { view, rows } => lost.push_str(&missed(*rows, Some(view))),
+                LiveEvent::Row { view, json, .. } => events.row(view, json),
+                LiveEvent::Flood { view, rows } => events.other(&missed(*rows, Some(view))),
+                LiveEvent::Gone { view, json } => events.other(&format!(
+                    "event: gone\ndata: {{\"view\":\"{view}\",\"row\":{json}}}\n\n"
+                )),
+                // all of its rows: the page reads them again
+                LiveEvent::Reset { view, .. } => events.other(&missed(0, Some(view))),
             },
-            Told::Missed { rows, view } => lost.push_str(&missed(rows, view.as_ref())),
+            Told::Missed { rows, view } => events.other(&missed(rows, view.as_ref())),
         }
     }
-    let rows = if rows.is_empty() {
-        String::new()
-    } else {
-        format!("event: windows\ndata: [{rows}]\n\n")
-    };
-    Bytes::from(rows + &lost)
+    events.finish()
+}
+
+/// Events as text, in order.
+#[derive(Debug, Default)]
+struct Events {
+    text: String,
+    /// Rows of the event that is not finished.
+    rows: String,
+}
+
+impl Events {
+    fn row(&mut self, view: &str, json: &str) {
+        if !self.rows.is_empty() {
+            self.rows.push(',');
+        }
+        // a view's name has no character that JSON escapes
+        self.rows
+            .push_str(&format!("{{\"view\":\"{view}\",\"row\":{json}}}"));
+    }
+
+    fn other(&mut self, event: &str) {
+        self.flush();
+        self.text.push_str(event);
+    }
+
+    fn flush(&mut self) {
+        if !self.rows.is_empty() {
+            self.text
+                .push_str(&format!("event: windows\ndata: [{}]\n\n", self.rows));
+            self.rows.clear();
+        }
+    }
+
+    fn finish(mut self) -> Bytes {
+        self.flush();
+        self.text.into()
+    }
 }
 
 fn missed(rows: u64, view: Option<&Arc<str>>) -> String {

@@ -31,6 +31,18 @@ pub fn take(pairs: &mut Vec<(String, String)>, name: &str) -> Result<Option<Stri
     }
 }
 
+/// `true` or `false`; false when it is not given.
+pub fn flag(name: &str, text: Option<&str>) -> Result<bool, ApiError> {
+    match text {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(text) => {
+            let message = format!("{name}={text} is neither true nor false");
+            Err(ApiError::bad_request("invalid_query", message).with("parameter", name))
+        }
+    }
+}
+
 /// A whole number of 1 to `max`.
 pub fn count(name: &str, text: &str, max: usize) -> Result<usize, ApiError> {
     text.parse()

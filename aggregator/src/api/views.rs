@@ -2,14 +2,16 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tributary_shared::time::to_rfc3339;
 
 use super::export::{self, Facts};
 use super::{ApiError, ApiState, query};
+use crate::commit::LogPos;
 use crate::export::{Format, RowColumns, Sheet};
 use crate::view::ViewOptions;
-use crate::window::{PagePlace, QueryError, ViewInfo, WindowQuery};
+use crate::window::{PagePlace, QueryError, ViewInfo, WindowPage, WindowQuery, WindowRow};
 
 /// Rows of an answer when the request names no limit, and the most that it may ask for.
 const DEFAULT_LIMIT: usize = 1_000;
@@ -85,13 +87,19 @@ async fn windows(
     let mut pairs = query::pairs(&request)?;
     let named = query::take(&mut pairs, "format")?;
     let format = export::format(&request, named.as_deref())?;
+    let changes = query::take(&mut pairs, "changes")?;
+    let changes = query::flag("changes", changes.as_deref())?;
     let name = name.into_inner();
     if format == Format::Json {
         let query = window_query(pairs, DEFAULT_LIMIT, MAX_LIMIT)?;
         let page = state.engine.windows(name, query).await?;
-        return Ok(HttpResponse::Ok()
-            .insert_header((header::VARY, "accept"))
-            .json(page));
+        let mut answer = HttpResponse::Ok();
+        answer.insert_header((header::VARY, "accept"));
+        if !changes {
+            return Ok(answer.json(page));
+        }
+        let changed_at = changed_at(&state, &page).await?;
+        return Ok(answer.json(PageWithChanges { page, changed_at }));
     }
     let query = window_query(pairs, export::MAX_ROWS, export::MAX_ROWS)?;
     let place = export::place(&state).await?;
@@ -102,6 +110,29 @@ async fn windows(
         next: next.map(|next| next.to_text()),
     };
     export::answer(sheet, format, &facts, place)
+}
+
+/// A page, and beside its rows when each was last changed.
+#[derive(Debug, Serialize)]
+struct PageWithChanges {
+    #[serde(flatten)]
+    page: WindowPage,
+    /// For each row the time at which the batch that changed it last was committed; null when the log no longer has it.
+    changed_at: Vec<Option<String>>,
+}
+
+async fn changed_at(state: &ApiState, page: &WindowPage) -> Result<Vec<Option<String>>, ApiError> {
+    let mut positions: Vec<LogPos> = page.rows.iter().map(|row| row.changed_at).collect();
+    positions.sort_unstable();
+    // one batch changes many rows
+    positions.dedup();
+    let asked = positions.clone();
+    let times = state.read(move |log| log.commit_times(&asked)).await?;
+    let time = |row: &WindowRow| {
+        let at = positions.binary_search(&row.changed_at).ok()?;
+        times[at].map(to_rfc3339)
+    };
+    Ok(page.rows.iter().map(time).collect())
 }
 
 /// Reads page after page, so that the engine has time for its own work between them.

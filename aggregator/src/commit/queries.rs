@@ -8,6 +8,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 use serde::de::DeserializeOwned;
 use tributary_shared::ids::{AgentId, Epoch, LaneKey, LaneNo, Seq, SeqRange, StreamName};
+use tributary_shared::time::Millis;
 use tributary_shared::wire::frame::checksum;
 use tributary_shared::wire::{CommitHeader, History, Reason, SchemaRef, Tenure, WireError};
 
@@ -395,6 +396,17 @@ pub(super) fn newest_of(
 }
 
 /// One entry.
+pub(super) fn commit_times(
+    db: &Connection,
+    positions: &[LogPos],
+) -> Result<Vec<Option<Millis>>, CommitError> {
+    let mut at = db.prepare_cached("SELECT committed_at FROM log WHERE pos = ?1")?;
+    let times = positions
+        .iter()
+        .map(|pos| at.query_row([pos.0.cast_signed()], |row| row.get(0)).optional());
+    Ok(times.collect::<Result<_, _>>()?)
+}
+
 pub(super) fn entry_at(db: &Connection, pos: LogPos) -> Result<Option<LogEntry>, CommitError> {
     let Some(before) = pos.0.checked_sub(1) else {
         return Ok(None);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 use tributary_shared::ids::{LaneKey, LaneNo, Seq, SeqRange, StreamName};
+use tributary_shared::time::Millis;
 use tributary_shared::wire::BatchContent;
 
 use super::health::LogHealth;
@@ -154,6 +155,14 @@ impl LogReader {
     /// As [`Self::scan`].
     pub fn entry(&self, pos: LogPos) -> Result<Option<LogEntry>, CommitError> {
         self.with(|db| queries::entry_at(db, pos))
+    }
+
+    /// When these entries were committed, in the same order; `None` for what is not in the log, or no more.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn commit_times(&self, positions: &[LogPos]) -> Result<Vec<Option<Millis>>, CommitError> {
+        self.with(|db| queries::commit_times(db, positions))
     }
 
     /// All lanes, by number.

@@ -24,6 +24,7 @@ use tributary_shared::telemetry::{BatchSpan, Stage, attr, tracing_on};
 use tributary_shared::time::now_millis;
 
 use super::changes::Changes;
+use super::cold::NothingCold;
 use super::engine::Engine;
 use super::fill::{Filling, Source};
 use super::handle::{EngineError, EngineHandle, QUESTIONS, Question};
@@ -185,7 +186,7 @@ pub(super) struct Runner {
     pub(super) covered: LogPos,
     pub(super) gauges: Gauges,
     throughput: Arc<Throughput>,
-    changes: Changes,
+    pub(super) changes: Changes,
 }
 
 fn ticks(every: Duration) -> Interval {
@@ -207,6 +208,8 @@ impl Runner {
             self.check_failure()?;
         }
         self.last_snapshot().await;
+        // who closes views.db last moves its log into the file, and only the writer can
+        self.engine.set_cold(Box::new(NothingCold));
         let Writer { orders, thread, .. } = self.writer;
         drop(orders);
         let ended = thread.join().await;
@@ -261,7 +264,7 @@ impl Runner {
                     // the commit thread has stopped: questions are still answered
                     None => self.source.ended = true,
                 },
-                () = std::future::ready(()), if replays && !pressed && !(has_orders && writers_turn) => {
+                () = std::future::ready(()), if replays && !pressed => {
                     self.replay_step(commit).await?;
                     self.check_failure()?;
                     writers_turn = true;
@@ -318,27 +321,13 @@ impl Runner {
     }
 
     pub(super) fn changed(&mut self, change: WindowChange) {
+        for derived in self.engine.derived(&change) {
+            if self.live.is_watched(&derived.view) {
+                self.changes.add(derived);
+            }
+        }
         if self.live.is_watched(&change.view) {
             self.changes.add(change);
-        }
-    }
-
-    /// Tells the watchers the newest state of every row that changed.
-    pub(super) fn publish(&mut self) {
-        for change in self.changes.take() {
-            if !self.live.is_watched(&change.view) {
-                continue;
-            }
-            if LiveRows::is_flood(change.groups.len()) {
-                self.live.flood(&change.view, change.groups.len());
-                continue;
-            }
-            for row in self.engine.rows(&change) {
-                match serde_json::to_string(&row) {
-                    Ok(json) => self.live.row(&change.view, json),
-                    Err(error) => tracing::warn!(view = %change.view, %error, "a row cannot be shown"),
-                }
-            }
         }
     }
 }

@@ -35,6 +35,10 @@ impl Running {
     }
 
     pub(crate) fn start_keeping(dir: &Path, keep: Retention) -> Self {
+        Self::start_with(dir, keep, EngineConfig::default())
+    }
+
+    fn start_with(dir: &Path, keep: Retention, config: EngineConfig) -> Self {
         let options = CommitOptions {
             dir: dir.to_owned(),
             require_schema: false,
@@ -43,7 +47,7 @@ impl Running {
             open_with_retention(options, keep, SchemaCache::default()).expect("log");
         let options = EngineOptions {
             dir: dir.to_owned(),
-            config: EngineConfig::default(),
+            config,
         };
         let (engine, thread) = start(&options, log.clone(), commit.clone(), Arc::default()).expect("engine");
         Self {
@@ -326,4 +330,144 @@ fn snapshots_take_a_tenth_of_the_time_and_are_never_far_apart() {
         [rest(0), rest(20), rest(2_000), rest(60_000)],
         [0, 180, 18_000, 60_000]
     );
+}
+
+const HALF: &str = "SELECT window_start, window_end, k, count(*) AS n, sum(k) AS total
+    FROM TUMBLE(s, ts, INTERVAL '500 milliseconds') GROUP BY window_start, window_end, k";
+
+async fn info(running: &Running, view: &str) -> ViewInfo {
+    let views = running.engine.views().await.expect("the engine runs");
+    views.into_iter().find(|info| info.name == view).expect("known")
+}
+
+#[tokio::test]
+async fn a_replaced_view_serves_what_it_was_until_the_new_one_has_caught_up() {
+    let dir = tempfile::tempdir().expect("dir");
+    let running = Running::start(dir.path());
+    let put = |sql: &str| running.engine.put_view("v".to_owned(), sql.to_owned());
+    put(VIEW).await.expect("compiles");
+    let mut pos = LogPos(0);
+    for _ in 0..120 {
+        pos = running.commit(10).await;
+    }
+    running.applied(pos).await;
+    let old = running.windows("v").await;
+    let mut watcher = running.engine.subscribe("v");
+    let answer = put(HALF).await.expect("compiles");
+    assert!(!answer.created);
+    let mut between = 0;
+    loop {
+        let page = running.engine.windows("v".to_owned(), WindowQuery::default());
+        let page = page.await.expect("is there at any time");
+        let view = info(&running, "v").await;
+        assert_eq!(view.sql, HALF);
+        if view.stats.live {
+            break;
+        }
+        let serves = view.serves.expect("the old definition");
+        assert_eq!((serves.sql.as_str(), view.stats.live), (VIEW, false));
+        let backfill = view.backfill.expect("is on its way");
+        assert!(
+            backfill.target == pos && backfill.position < pos && backfill.share < 1.0,
+            "{backfill:?}"
+        );
+        assert_eq!(page.rows, old.rows, "as it was");
+        between += 1;
+    }
+    assert!(between > 0, "the log has more entries than are read at once");
+    let told = watcher.recv().await.expect("readers are told");
+    assert!(matches!(&*told, LiveEvent::Flood { .. }), "{told:?}");
+    let new = running.windows("v").await;
+    assert_eq!(new.rows.len(), old.rows.len() * 2 - 1, "windows half as long");
+    running.stop().await;
+    // only the new one is stored
+    let running = Running::start(dir.path());
+    running.ready().await;
+    assert_eq!(running.windows("v").await, new);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_budget_that_holds_hardly_anything_gives_the_same_windows_over_restarts() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (small, all) = (dir.path().join("small"), dir.path().join("all"));
+    let mut pages = Vec::new();
+    for (home, hot_bytes) in [(small, 1), (all, u64::MAX)] {
+        std::fs::create_dir_all(&home).expect("creates");
+        let config = EngineConfig {
+            hot_bytes,
+            ..EngineConfig::default()
+        };
+        for life in 0..3 {
+            let running = Running::start_with(&home, Retention::EVERYTHING, config);
+            running.ready().await;
+            if life == 0 {
+                let put = running.engine.put_view("v".to_owned(), VIEW.to_owned());
+                put.await.expect("compiles");
+            }
+            for _ in 0..20 {
+                let pos = running.commit(100).await;
+                running.applied(pos).await;
+            }
+            if life == 2 {
+                pages.push(running.windows("v").await);
+            }
+            running.stop().await;
+        }
+    }
+    assert_eq!(pages[0], pages[1]);
+    assert!(pages[0].rows.len() > 1_000);
+}
+
+#[test]
+fn files_of_format_1_are_converted_with_their_windows() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join(VIEWS_FILE);
+    let old = rusqlite::Connection::open(&path).expect("opens");
+    old.execute_batch(
+        "CREATE TABLE view_defs(name TEXT PRIMARY KEY, sql TEXT NOT NULL, created_at INTEGER NOT NULL,
+             applies_from INTEGER NOT NULL, position INTEGER NOT NULL, counters TEXT NOT NULL) WITHOUT ROWID;
+         CREATE TABLE window_state(view TEXT NOT NULL, window_start INTEGER NOT NULL, key BLOB NOT NULL,
+             state BLOB NOT NULL, PRIMARY KEY(view, window_start, key)) WITHOUT ROWID;
+         CREATE TABLE lane_watermarks(lane INTEGER PRIMARY KEY, stream TEXT NOT NULL, watermark INTEGER,
+             last_commit INTEGER NOT NULL);
+         CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+         INSERT INTO meta VALUES ('position', 7), ('initialised', 1);
+         INSERT INTO lane_watermarks VALUES (1, 's', 5000, 6000);
+         PRAGMA user_version = 1;",
+    )
+    .expect("as it was");
+    let sql = "SELECT k, count(*) AS n FROM TUMBLE(s, ts, INTERVAL '1 second') GROUP BY k";
+    old.execute(
+        "INSERT INTO view_defs VALUES ('v', ?1, 3, 0, 7, '{\"applied\":9}')",
+        [sql],
+    )
+    .expect("a view");
+    for (k, rows) in [(4i64, 6i64), (5, 3)] {
+        let key = [&[1, 3][..], &k.to_le_bytes()].concat();
+        let state = [&[1][..], &rows.to_le_bytes(), &2i64.to_le_bytes()].concat();
+        let put = "INSERT INTO window_state VALUES ('v', 1000, ?1, ?2)";
+        old.execute(put, rusqlite::params![key, state]).expect("a group");
+    }
+    drop(old);
+    for _ in 0..2 {
+        let store = ViewStore::open(&path).expect("opens");
+        let mut engine = Engine::new(EngineConfig::default());
+        let report = store.load_into(&mut engine).expect("loads");
+        assert!(
+            report.rebuilt.is_empty() && report.refused.is_empty(),
+            "{report:?}"
+        );
+        assert_eq!(report.defs[0].options, crate::view::ViewOptions::default());
+        let page = engine.windows("v", &WindowQuery::default()).expect("is there");
+        let counted: Vec<_> = page
+            .rows
+            .iter()
+            .map(|row| (row.value("k").cloned(), row.value("n").cloned(), row.revision))
+            .collect();
+        let int = |value| Some(crate::view::Scalar::Int(value));
+        assert_eq!(counted, [(int(4), int(6), 2), (int(5), int(3), 2)]);
+        let stats = engine.stats("v").expect("is there");
+        assert!(stats.live && stats.counters.applied == 9 && stats.groups == 2 && stats.windows == 1);
+    }
 }

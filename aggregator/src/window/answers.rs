@@ -7,10 +7,10 @@ use tokio::sync::oneshot;
 use tributary_shared::time::now_millis;
 
 use super::actor::{Go, Runner};
-use super::handle::{Coming, MAX_VIEWS, PutView, PutViewError, Question, StreamTimes, TimedPage, ViewInfo};
+use super::handle::{MAX_VIEWS, PutView, PutViewError, Question, Serves, StreamTimes, TimedPage, ViewInfo};
 use super::writer::{DropOrder, Order, PutOrder};
 use crate::commit::LogPos;
-use crate::view::{ViewDef, ViewOptions, ViewPlan};
+use crate::view::{ViewDef, ViewOptions};
 
 impl Runner {
     /// Whoever asked may be gone by now, which is fine.
@@ -23,7 +23,13 @@ impl Runner {
                 reply,
             } => self.put_view(name, sql, options, reply),
             Question::Drop { name, reply } => {
-                self.orders.push_back(Order::Drop(DropOrder { name, reply }));
+                let readers = self.engine.readers(&name);
+                if readers.is_empty() {
+                    self.orders.push_back(Order::Drop(DropOrder { name, reply }));
+                } else {
+                    let readers = readers.join(", ");
+                    drop(reply.send(Err(PutViewError::IsRead { view: name, readers })));
+                }
             }
             Question::Views { reply } => drop(reply.send(self.list())),
             Question::Windows { view, query, reply } => drop(reply.send(self.engine.windows(&view, &query))),
@@ -32,6 +38,15 @@ impl Runner {
                 let page = self.engine.scan(&view, &scan);
                 let took = began.elapsed();
                 drop(reply.send(page.map(|page| TimedPage { page, took })));
+            }
+            Question::Since {
+                view,
+                after,
+                limit,
+                reply,
+            } => drop(reply.send(self.engine.since(&view, after, limit))),
+            Question::Closed { view, limit, reply } => {
+                drop(reply.send(self.engine.newest_closed(&view, limit)));
             }
             Question::Locate {
                 stream,
@@ -61,10 +76,14 @@ impl Runner {
         options: ViewOptions,
         reply: oneshot::Sender<Result<PutView, PutViewError>>,
     ) {
-        let plan = match ViewPlan::compile(&name, &sql) {
+        let plan = match self.engine.compile(&name, &sql) {
             Ok(plan) => Arc::new(plan),
             Err(error) => return drop(reply.send(Err(PutViewError::Sql(error)))),
         };
+        if let Some((reader, error)) = self.engine.broken_by(&plan).into_iter().next() {
+            let (view, reader) = (name, reader.to_string());
+            return drop(reply.send(Err(PutViewError::Breaks { view, reader, error })));
+        }
         if !self.views.contains_key(&name) && self.views.len() >= MAX_VIEWS {
             return drop(reply.send(Err(PutViewError::TooMany { limit: MAX_VIEWS })));
         }
@@ -84,27 +103,30 @@ impl Runner {
         names.iter().filter_map(|name| self.info_of(name)).collect()
     }
 
-    /// The view as it serves now.
+    /// The view: its definition as it was put last, and the columns that it serves now.
     pub(super) fn info_of(&self, name: &str) -> Option<ViewInfo> {
         let def = self.views.get(name)?;
         let plan = self.engine.view(name)?;
         let shown = |key: &&String| plan.columns().iter().any(|column| column.name == **key);
-        let (stats, serving) = (self.engine.stats(name)?, self.engine.serving(name)?);
+        let (mut stats, serving) = (self.engine.stats(name)?, self.engine.serving(name)?);
         let coming = self.engine.coming(name);
         let filled = coming.or((!stats.live).then_some(serving));
+        stats.live &= coming.is_none();
         Some(ViewInfo {
             name: def.name.clone(),
-            sql: plan.sql().to_owned(),
-            options: serving.options,
+            sql: def.sql.clone(),
+            options: def.options,
             created_at: def.created_at,
             stream: plan.stream().clone(),
+            reads: plan.reads().map(ToOwned::to_owned),
+            waiting_for: self.engine.waiting_for(plan),
             columns: plan.columns().to_vec(),
             keys: plan.key_names.iter().filter(shown).cloned().collect(),
             stats,
             backfill: filled.map(|state| self.backfill(state.generation, state.position)),
-            replaced_by: coming.map(|state| Coming {
-                sql: state.plan.sql().to_owned(),
-                options: state.options,
+            serves: coming.map(|_| Serves {
+                sql: plan.sql().to_owned(),
+                options: serving.options,
             }),
         })
     }

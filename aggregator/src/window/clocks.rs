@@ -126,9 +126,9 @@ impl Clocks {
         stream.newest_commit = stream.newest_commit.max(mark.last_commit);
     }
 
-    /// When the newest entry of a stream was committed.
-    pub(super) fn newest_commit(&self, stream: &StreamName) -> Option<Millis> {
-        self.streams.get(stream).map(|clock| clock.newest_commit)
+    /// Whether anything of the stream was ever committed.
+    pub(super) fn knows(&self, stream: &StreamName) -> bool {
+        self.streams.contains_key(stream)
     }
 
     /// Which agents are known to have left. Lanes of theirs hold nothing back until they commit again or come back.

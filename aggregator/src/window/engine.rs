@@ -13,7 +13,7 @@ use super::cold::{ColdError, ColdGroups, ColdView, NothingCold};
 use super::messages::{
     AppliedBatch, EngineConfig, GroupId, LaneWatermark, LateLine, ViewStats, WindowChange, WindowHit,
 };
-use super::state::{Applied, ViewState};
+use super::state::{Applied, ViewState, hit};
 use crate::commit::LogPos;
 use crate::view::{ViewOptions, ViewPlan, WindowKind};
 
@@ -101,14 +101,19 @@ impl Engine {
         let name = Arc::clone(&plan.name);
         let mut state = ViewState::new(plan, options, generation);
         state.live = self.position == LogPos(0);
+        if state.plan.source.is_some() {
+            // it has nothing of its own to catch up
+            (state.position, state.live) = (self.position, true);
+        }
         if self.views.get(&name).is_some_and(|known| known.live) {
             self.coming.insert(name, state);
             self.promote();
         } else {
             self.coming.remove(&name);
             if self.views.insert(Arc::clone(&name), state).is_some() {
-                self.cut_over.push((name, generation));
+                self.cut_over.push((Arc::clone(&name), generation));
             }
+            self.refresh_readers(&name);
         }
     }
 
@@ -194,6 +199,15 @@ impl Engine {
     #[must_use]
     pub fn future_events(&self) -> u64 {
         self.future_events
+    }
+
+    /// What a view waits for, when there is nothing of it yet: its stream, or the view that it reads.
+    #[must_use]
+    pub fn waiting_for(&self, plan: &ViewPlan) -> Option<String> {
+        match plan.reads() {
+            Some(view) => (!self.views.contains_key(view)).then(|| view.to_owned()),
+            None => (!self.clocks.knows(&plan.stream)).then(|| plan.stream.to_string()),
+        }
     }
 
     /// Which agents are known to have left: no watermark waits for them. What is folded does not depend on it.
@@ -318,7 +332,8 @@ impl Engine {
         {
             if let Some(state) = self.coming.remove(&name) {
                 self.cut_over.push((Arc::clone(&name), state.generation));
-                self.views.insert(name, state);
+                self.views.insert(Arc::clone(&name), state);
+                self.refresh_readers(&name);
             }
         }
     }
@@ -345,7 +360,7 @@ impl Engine {
     pub fn skip_to(&mut self, pos: LogPos) {
         if pos > self.position {
             self.position = pos;
-            for state in self.views.values_mut().filter(|state| state.live) {
+            for state in self.states_mut().filter(|state| state.live) {
                 state.miss_until(pos);
             }
         }
@@ -358,8 +373,16 @@ impl Engine {
             return Vec::new();
         }
         let event = records.slice(row, 1);
-        let reading = self.views.values().filter(|state| state.plan.stream == *stream);
-        reading.flat_map(|state| state.locate(&event)).collect()
+        let reads = |state: &&ViewState| state.plan.source.is_none() && state.plan.stream == *stream;
+        let mut hits = Vec::new();
+        for state in self.views.values().filter(reads) {
+            let (spans, key) = state.locate(&event);
+            for span in spans {
+                hits.push(hit(&state.plan, &key, span));
+                self.locate_above(state, span, &key, &mut hits);
+            }
+        }
+        hits
     }
 }
 

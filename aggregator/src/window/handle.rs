@@ -11,12 +11,15 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tributary_shared::ids::{AgentId, StreamName};
 use tributary_shared::time::{Millis, rfc3339};
 
+use super::closed::ClosedWindow;
 use super::cold::ColdError;
 use super::fill::Backfill;
 use super::live::{LiveEvent, LiveRows};
 use super::messages::{
     LaneWatermark, LateLine, QueryError, ScanPage, ViewStats, WindowHit, WindowPage, WindowQuery, WindowScan,
 };
+use super::since::SincePage;
+use super::stamp::EventId;
 use super::store::StoreError;
 use crate::commit::{CommitError, LogPos};
 use crate::view::{Column, ViewError, ViewOptions};
@@ -53,6 +56,14 @@ pub enum PutViewError {
     Sql(ViewError),
     #[error("there are {limit} views already; delete one first")]
     TooMany { limit: usize },
+    #[error("view {view:?} is read by {readers}; delete what reads it first")]
+    IsRead { view: String, readers: String },
+    #[error("view {reader:?} reads {view:?} and would not work any more: {error}; change or delete it first")]
+    Breaks {
+        view: String,
+        reader: String,
+        error: ViewError,
+    },
     #[error("the view could not be stored: {0}")]
     Store(StoreError),
     #[error(transparent)]
@@ -78,6 +89,12 @@ pub struct ViewInfo {
     #[serde(with = "rfc3339")]
     pub created_at: Millis,
     pub stream: StreamName,
+    /// The view that it reads, when it is a roll-up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reads: Option<String>,
+    /// The stream (of a roll-up: the view) that there is nothing of yet; absent when there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
     pub columns: Vec<Column>,
     /// Columns that a row is told by, beside its window.
     pub keys: Vec<String>,
@@ -86,14 +103,14 @@ pub struct ViewInfo {
     /// How far the view, or what replaces it, has come in counting the log; absent when it is all counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backfill: Option<Backfill>,
-    /// What the view will be when that is done. Until then it serves what it was.
+    /// The definition that the view serves until that is done, when it is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub replaced_by: Option<Coming>,
+    pub serves: Option<Serves>,
 }
 
-/// A definition that is not served yet.
+/// A definition that is served until a newer one has caught up with the log.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Coming {
+pub struct Serves {
     pub sql: String,
     #[serde(flatten)]
     pub options: ViewOptions,
@@ -125,7 +142,7 @@ pub(super) enum Question {
     },
     Drop {
         name: String,
-        reply: oneshot::Sender<Result<bool, StoreError>>,
+        reply: oneshot::Sender<Result<bool, PutViewError>>,
     },
     Views {
         reply: oneshot::Sender<Vec<ViewInfo>>,
@@ -139,6 +156,17 @@ pub(super) enum Question {
         view: String,
         scan: WindowScan,
         reply: oneshot::Sender<Result<TimedPage, QueryError>>,
+    },
+    Since {
+        view: String,
+        after: Option<EventId>,
+        limit: usize,
+        reply: oneshot::Sender<Result<SincePage, QueryError>>,
+    },
+    Closed {
+        view: String,
+        limit: usize,
+        reply: oneshot::Sender<Result<Option<ClosedWindow>, QueryError>>,
     },
     Locate {
         stream: StreamName,
@@ -219,9 +247,7 @@ impl EngineHandle {
     /// # Errors
     /// [`PutViewError::Store`], [`PutViewError::Stopped`].
     pub async fn drop_view(&self, name: String) -> Result<bool, PutViewError> {
-        self.ask(|reply| Question::Drop { name, reply })
-            .await?
-            .map_err(PutViewError::Store)
+        self.ask(|reply| Question::Drop { name, reply }).await?
     }
 
     /// All views, by name.
@@ -252,6 +278,40 @@ impl EngineHandle {
             .blocking_send(Question::Scan { view, scan, reply })
             .map_err(|_| EngineStopped)?;
         Ok(answer.blocking_recv().map_err(|_| EngineStopped)??)
+    }
+
+    /// The next rows for a reader who comes back with an id; see [`super::Engine::since`].
+    ///
+    /// # Errors
+    /// [`WindowsError::Query`] when there is no such view.
+    pub async fn since(
+        &self,
+        view: String,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> Result<SincePage, WindowsError> {
+        let question = |reply| Question::Since {
+            view,
+            after,
+            limit,
+            reply,
+        };
+        Ok(self.ask(question).await??)
+    }
+
+    /// Rows of the newest window of a view that its stream's watermark has passed; see
+    /// [`super::Engine::newest_closed`].
+    ///
+    /// # Errors
+    /// [`WindowsError::Query`] when there is no such view.
+    pub async fn newest_closed(
+        &self,
+        view: String,
+        limit: usize,
+    ) -> Result<Option<ClosedWindow>, WindowsError> {
+        Ok(self
+            .ask(|reply| Question::Closed { view, limit, reply })
+            .await??)
     }
 
     /// The windows that one row of a committed batch belongs to.

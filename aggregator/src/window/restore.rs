@@ -54,6 +54,7 @@ impl Engine {
         if let Some(state) = self.state_mut(generation) {
             state.position = position;
             state.counters = counters;
+            state.groups.restored_up_to(position);
             state.reset = false;
             state.live = position == newest;
         }

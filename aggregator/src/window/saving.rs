@@ -158,10 +158,7 @@ impl Engine {
 
     /// Windows of a view that ended then or earlier are beyond its retention.
     pub(super) fn horizon(&self, state: &ViewState) -> Millis {
-        match self.clocks.newest_commit(&state.plan.stream) {
-            Some(newest) => newest.saturating_sub(state.options.retention),
-            None => Millis::MIN,
-        }
+        state.horizon()
     }
 
     /// Takes windows beyond the retention away, some at a time.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch, TimestampMillisecondArray};
 use tributary_shared::time::Millis;
 
+use super::cells::Fold;
 use super::cold::ColdView;
 use super::groups::{Bounds, Cut, Groups, SessionRules};
 use super::keys::KeyCodes;
@@ -86,7 +87,11 @@ impl ViewState {
         self.miss_until(LogPos(batch.pos.0.saturating_sub(1)));
         self.position = batch.pos;
         match batch.records {
-            Some(records) if *batch.stream == self.plan.stream && records.num_rows() > 0 => {
+            Some(records)
+                if self.plan.source.is_none()
+                    && *batch.stream == self.plan.stream
+                    && records.num_rows() > 0 =>
+            {
                 self.fold(batch, records, config, cold)
             }
             _ => Applied::default(),
@@ -118,7 +123,7 @@ impl ViewState {
             without_time,
         } = admit(&plan, frame, &evaluator);
         self.counters.without_time += without_time;
-        let (frame, times) = self.timely(batch, frame, times);
+        let (frame, times) = self.timely(batch, config, frame, times);
         if frame.rows == 0 {
             self.counters.arithmetic += evaluator.failures();
             return Applied::default();
@@ -152,7 +157,14 @@ impl ViewState {
             inputs.push(Vector::Time(times));
         }
         for (at, cell) in plan.cells.iter().enumerate() {
-            self.groups.update(at, &slots, &inputs[cell.input], mode);
+            let fold = Fold {
+                slots: &slots,
+                times: times.values(),
+                values: &inputs[cell.input],
+                mode,
+                pos: batch.pos,
+            };
+            self.groups.update(at, &fold);
         }
         self.counters.arithmetic += evaluator.failures();
         Applied {
@@ -189,14 +201,14 @@ impl ViewState {
         !matches!(self.plan.window, WindowKind::Session { .. })
     }
 
-    /// The rows that one event went into.
-    pub(super) fn locate(&self, event: &RecordBatch) -> Vec<WindowHit> {
+    /// The windows that one event went into, and the key of its group.
+    pub(super) fn locate(&self, event: &RecordBatch) -> (Vec<Span>, Vec<Scalar>) {
         let plan = &self.plan;
         let frame = Frame::bind(plan, event);
         let evaluator = Evaluator::new(frame.mode);
         let Admitted { frame, times, .. } = admit(plan, frame, &evaluator);
         let Some(time) = times.values().first() else {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         };
         let keys = key_codes(plan, &frame, &evaluator);
         let keys: Vec<Scalar> = keys
@@ -207,15 +219,30 @@ impl ViewState {
             Some(rules) => self.groups.session_at(*time, &keys, rules).into_iter().collect(),
             None => windows_of(plan, *time),
         };
-        windows
-            .into_iter()
-            .map(|window| hit(plan, &keys, window))
-            .collect()
+        (windows, keys)
     }
 
-    /// Leaves out what is older than the retention, and counts it. What counts as old follows from the entry alone.
-    fn timely(&mut self, batch: &AppliedBatch<'_>, frame: Frame, times: Int64Array) -> (Frame, Int64Array) {
-        let horizon = batch.committed_at.saturating_sub(self.options.retention);
+    /// Windows that ended then or earlier are beyond the retention.
+    pub(super) fn horizon(&self) -> Millis {
+        let newest = self.counters.newest_event;
+        newest.map_or(Millis::MIN, |newest| {
+            newest.saturating_sub(self.options.retention)
+        })
+    }
+
+    /// Leaves out what is older than the retention, and counts it. What counts as old follows from the entries alone:
+    /// a history that is sent long after it happened is as good as if it had been sent at once.
+    fn timely(
+        &mut self,
+        batch: &AppliedBatch<'_>,
+        config: &EngineConfig,
+        frame: Frame,
+        times: Int64Array,
+    ) -> (Frame, Int64Array) {
+        let horizon = self.horizon();
+        let latest = batch.committed_at.saturating_add(config.future_tolerance);
+        let believed = times.values().iter().copied().filter(|time| *time <= latest);
+        self.counters.newest_event = self.counters.newest_event.max(believed.max());
         let late = times.values().iter().filter(|time| **time < horizon).count() as u64;
         if late == 0 || self.plan.window == WindowKind::None {
             return (frame, times);

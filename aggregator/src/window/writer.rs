@@ -30,7 +30,7 @@ pub(super) struct PutOrder {
 #[derive(Debug)]
 pub(super) struct DropOrder {
     pub name: String,
-    pub reply: oneshot::Sender<Result<bool, StoreError>>,
+    pub reply: oneshot::Sender<Result<bool, PutViewError>>,
 }
 
 #[derive(Debug)]

@@ -201,6 +201,18 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// Rows of a view: values by column, and the time of each row.
+    #[must_use]
+    pub fn of_rows(columns: Vec<Vec<Scalar>>, times: Vec<i64>) -> Self {
+        let bound = |values| Bound::Plain(Vector::Scalars(values));
+        Self {
+            columns: columns.into_iter().map(bound).collect(),
+            rows: times.len(),
+            mode: Mode::Typed,
+            time: Bound::Plain(Vector::Time(times.into())),
+        }
+    }
+
     pub fn bind(plan: &ViewPlan, batch: &RecordBatch) -> Self {
         Self::over(&plan.columns, &plan.time, batch)
     }

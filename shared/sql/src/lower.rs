@@ -1,6 +1,7 @@
 //! From sqlparser's expressions to ours: names become numbers, spellings are reduced, and what a view cannot
 //! say is refused by place.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sqlparser::ast::{
@@ -14,6 +15,7 @@ use super::kinds::{KnownColumns, StaticKind};
 use super::literal;
 use super::messages::ViewError;
 use super::parse::place;
+use super::plan::ViewPlan;
 use super::scalar::Scalar;
 
 pub(super) type Refused<T> = Result<T, ViewError>;
@@ -39,6 +41,14 @@ pub(super) struct Lowering {
     pub aggregates: Vec<Aggregate>,
     /// The stream's columns, where a schema names them.
     pub known: Option<Arc<KnownColumns>>,
+    /// The view that is read, when it is none but a stream's.
+    pub source: Option<Arc<ViewPlan>>,
+    /// Cells that are merged from the source's.
+    pub merged: BTreeMap<usize, usize>,
+    /// Aggregates in the order that they were met, again and again.
+    pub used: Vec<usize>,
+    /// The view has windows, whose length a rate divides by.
+    pub windowed: bool,
     /// Expressions around the present one.
     pub depth: usize,
 }
@@ -128,7 +138,10 @@ impl Lowering {
                 data_type,
                 format: None,
             } => self.cast(sql, expr, data_type, scope),
-            Sql::Function(function) => self.function(function, scope),
+            Sql::Function(function) => match self.rollup_call(function, scope)? {
+                Some(merged) => Ok(merged),
+                None => self.function(function, scope),
+            },
             Sql::Floor {
                 expr,
                 field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime),

@@ -12,6 +12,7 @@ use super::kinds::{KnownColumns, StaticKind};
 use super::lower::{Lowering, Refused, Scope, shorten, start_of, window_bound};
 use super::messages::{Column, ColumnType, MAX_VIEW_NAME, ViewError};
 use super::parse::{not_yet, parse_select, place};
+use super::rollup::{Catalog, NoViews, Source, find_source, known_columns};
 use super::window::WindowKind;
 
 /// Each key costs four bytes a group and a dictionary.
@@ -25,7 +26,8 @@ const RESERVED: [&str; 3] = ["revision", "final", "completeness"];
 pub struct ViewPlan {
     pub name: Arc<str>,
     pub sql: Arc<str>,
-    pub origin: Origin,
+    /// The view that it reads, when it is a roll-up.
+    pub source: Option<Source>,
     /// The stream that it all comes from.
     pub stream: StreamName,
     pub window: WindowKind,
@@ -48,6 +50,8 @@ pub struct ViewPlan {
     pub shown: Arc<[Column]>,
     /// A group for which this is not true is not shown.
     pub having: Option<Expr>,
+    /// Columns that are exact of few values only, each with a cell that knows.
+    pub doubtful: Vec<(usize, usize)>,
 }
 
 impl ViewPlan {
@@ -56,7 +60,15 @@ impl ViewPlan {
     /// # Errors
     /// [`ViewError`] with the place of the mistake.
     pub fn compile(name: &str, sql: &str) -> Result<Self, ViewError> {
-        Self::compile_with(name, sql, None)
+        Self::compile_with(name, sql, None, &NoViews)
+    }
+
+    /// The same, for a view that may read one of these.
+    ///
+    /// # Errors
+    /// [`ViewError`] with the place of the mistake.
+    pub fn compile_over(name: &str, sql: &str, catalog: &dyn Catalog) -> Result<Self, ViewError> {
+        Self::compile_with(name, sql, None, catalog)
     }
 
     /// Checks a view against the columns of its stream as well: names that no event has, and operations on values
@@ -65,10 +77,19 @@ impl ViewPlan {
     /// # Errors
     /// [`ViewError`] with the place of the mistake.
     pub fn check_columns(&self, known: &Arc<KnownColumns>) -> Result<(), ViewError> {
-        Self::compile_with(&self.name, &self.sql, Some(Arc::clone(known))).map(|_| ())
+        if self.source.is_some() {
+            // its columns are a view's, and were checked
+            return Ok(());
+        }
+        Self::compile_with(&self.name, &self.sql, Some(Arc::clone(known)), &NoViews).map(|_| ())
     }
 
-    fn compile_with(name: &str, sql: &str, known: Option<Arc<KnownColumns>>) -> Result<Self, ViewError> {
+    fn compile_with(
+        name: &str,
+        sql: &str,
+        known: Option<Arc<KnownColumns>>,
+        catalog: &dyn Catalog,
+    ) -> Result<Self, ViewError> {
         let fits = !name.is_empty()
             && name.len() <= MAX_VIEW_NAME
             && !name.starts_with('.')
@@ -83,9 +104,12 @@ impl ViewPlan {
                 hint,
             ));
         }
-        let (select, source) = parse_select(sql)?;
+        let (select, from) = parse_select(sql)?;
+        let source = find_source(name, &from, catalog)?;
         let mut lowering = Lowering {
-            known,
+            known: source.as_deref().map(known_columns).or(known),
+            source: source.clone(),
+            windowed: from.window != WindowKind::None,
             ..Lowering::default()
         };
         let filter = match &select.selection {
@@ -93,7 +117,7 @@ impl ViewPlan {
             None => None,
         };
         let mut key_names = group_by(&select, &mut lowering)?;
-        let (outputs, shown) = select_list(&select, &mut lowering)?;
+        let (outputs, shown, doubtful) = select_list(&select, &mut lowering)?;
         for (output, column) in outputs.iter().zip(&shown) {
             if let Expr::Leaf(Leaf::Key(at)) = output {
                 key_names[*at].clone_from(&column.name);
@@ -103,34 +127,54 @@ impl ViewPlan {
             Some(condition) => Some(having(&select, condition, &mut lowering)?),
             None => None,
         };
-        // the time column is read like any other, unless it turns out to be the event time
-        lowering.column(&source.time.value);
+        if source.is_none() {
+            // the time column is read like any other, unless it turns out to be the event time
+            lowering.column(&from.time.value);
+        }
         let Lowering {
             columns,
             keys,
             inputs,
             mut cells,
             aggregates,
+            merged,
             ..
         } = lowering;
-        let session_last = matches!(source.window, WindowKind::Session { .. }).then(|| {
+        let session_last = matches!(from.window, WindowKind::Session { .. }).then(|| {
             cells.push(CellSpec {
                 kind: CellKind::Max,
                 input: inputs.len(),
             });
             cells.len() - 1
         });
-        let Origin::Stream(stream) = source.origin.clone() else {
-            let message = format!("{name} reads a view");
-            return Err(not_yet(source.place, &message, "read the stream"));
+        let stream = match (&from.origin, &source) {
+            (_, Some(source)) => source.stream.clone(),
+            (Origin::Stream(stream), None) => stream.clone(),
+            // a source was found, or refused
+            (Origin::View(view), None) => {
+                return Err(ViewError::new(
+                    from.place,
+                    format!("there is no view {view:?}"),
+                    "",
+                ));
+            }
         };
+        let source = source.map(|plan| {
+            // the source has all of them: it is what is known
+            let at = |column: &String| plan.shown.iter().position(|shown| shown.name == *column);
+            Source {
+                columns: columns.iter().filter_map(at).collect(),
+                merged,
+                plan,
+            }
+        });
         Ok(Self {
             name: name.into(),
             sql: sql.into(),
-            origin: source.origin,
+            source,
             stream,
-            window: source.window,
-            time: source.time.value,
+            window: from.window,
+            time: from.time.value,
             columns,
             filter,
             keys,
@@ -142,6 +186,7 @@ impl ViewPlan {
             outputs,
             shown: shown.into(),
             having,
+            doubtful,
         })
     }
 
@@ -266,9 +311,13 @@ fn having(select: &Select, condition: &Sql, lowering: &mut Lowering) -> Refused<
     })
 }
 
-fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, Vec<Column>)> {
+/// The columns: what each shows, how it is called, and which of them are exact of few values only.
+type SelectList = (Vec<Expr>, Vec<Column>, Vec<(usize, usize)>);
+
+fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<SelectList> {
     let mut outputs = Vec::new();
     let mut shown: Vec<Column> = Vec::new();
+    let mut doubtful = Vec::new();
     for item in &select.projection {
         let (sql, alias) = match item {
             SelectItem::UnnamedExpr(sql) => (sql, None),
@@ -280,6 +329,7 @@ fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, 
                 return Err(ViewError::new(place(item), "a view cannot SELECT *", hint));
             }
         };
+        lowering.used.clear();
         let expr = lowering.lower(sql, Scope::Group)?;
         let name = column_name(sql, alias)?;
         let found = alias.map_or_else(|| start_of(sql), |a| (a.span.start.line, a.span.start.column));
@@ -299,7 +349,20 @@ fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, 
                 "split the view",
             ));
         }
-        shown.push(Column { name, kind });
+        let cells = lowering.used.iter().map(|at| lowering.aggregates[*at]);
+        doubtful.extend(
+            cells
+                .filter_map(Aggregate::doubtful)
+                .map(|cell| (shown.len(), cell)),
+        );
+        let (kind, error) = match expr {
+            Expr::Leaf(Leaf::Aggregate(at)) if lowering.aggregates[at].is_json() => {
+                (ColumnType::Json, lowering.aggregates[at].error())
+            }
+            Expr::Leaf(Leaf::Aggregate(at)) => (kind, lowering.aggregates[at].error()),
+            _ => (kind, None),
+        };
+        shown.push(Column { name, kind, error });
         outputs.push(expr);
     }
     if lowering.aggregates.is_empty() {
@@ -311,7 +374,7 @@ fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, 
             "add count(*) AS n",
         ));
     }
-    Ok((outputs, shown))
+    Ok((outputs, shown, doubtful))
 }
 
 fn column_name(sql: &Sql, alias: Option<&Ident>) -> Refused<String> {

@@ -101,6 +101,15 @@ impl WindowKind {
         }
     }
 
+    /// How far apart windows begin, in ms, where it does not follow from the data.
+    #[must_use]
+    pub fn slide(&self) -> Option<Millis> {
+        match self {
+            Self::None | Self::Session { .. } => None,
+            Self::Tumble { size: slide, .. } | Self::Hop { slide, .. } => Some(*slide),
+        }
+    }
+
     #[must_use]
     pub fn zone(&self) -> Option<&Zone> {
         match self {

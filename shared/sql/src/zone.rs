@@ -23,7 +23,6 @@ struct Known {
 
 /// 1970-01-01, from which days are counted.
 const EPOCH: Date = Date::constant(1970, 1, 1);
-#[allow(dead_code, reason = "of roll-ups into days of a zone")]
 /// Clock changes that [`Zone::offsets_divide_by`] looks at, from 1970 on. Rules repeat long before.
 const MAX_CHANGES: usize = 512;
 
@@ -67,7 +66,6 @@ impl Zone {
         start.map_or(day.saturating_mul(DAY), Timestamp::as_millisecond)
     }
 
-    #[allow(dead_code, reason = "of roll-ups into days of a zone")]
     /// Whether local midnights always lie on multiples of a length since the Unix epoch.
     pub(super) fn offsets_divide_by(&self, length: Millis) -> bool {
         let fits = |offset: jiff::tz::Offset| (i64::from(offset.seconds()) * 1_000) % length == 0;

@@ -22,6 +22,7 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tributary_shared::ids::{AgentId, Epoch, GatewayId, LaneKey, LaneNo, LineageId, Seq, StreamName};
+use tributary_shared::time::{now_millis, parse_rfc3339};
 use tributary_shared::wire::batch::EVENT_TIME_COLUMN;
 use tributary_shared::wire::frame::checksum;
 use tributary_shared::wire::{
@@ -254,6 +255,21 @@ async fn a_view_is_made_read_filtered_and_removed() {
     assert_eq!(none["rows"], json!([]));
     let (_, none) = call(&app, get("/api/v1/views/r/windows?n=4")).await;
     assert_eq!(none["rows"], json!([]));
+    let (_, changed) = call(&app, get("/api/v1/views/r/windows?changes=true")).await;
+    assert_eq!(
+        (&changed["rows"], &changed["truncated"]),
+        (&page["rows"], &json!(false))
+    );
+    let at = changed["changed_at"][0]
+        .as_str()
+        .and_then(parse_rfc3339)
+        .expect("a time");
+    assert!((now_millis() - at).abs() < 600_000, "{changed}");
+    let (status, error) = call(&app, get("/api/v1/views/r/windows?changes=1")).await;
+    assert_eq!(
+        (status, &error["error"]["parameter"]),
+        (StatusCode::BAD_REQUEST, &json!("changes"))
+    );
     assert_eq!(
         call(&app, TestRequest::delete().uri("/api/v1/views/r")).await.0,
         StatusCode::NO_CONTENT
@@ -351,7 +367,7 @@ async fn the_books_agree() {
     );
     let (_, lanes) = call(&app, get("/api/v1/lanes")).await;
     assert_eq!(lanes["lanes"][0]["mark"], json!(4));
-    let soon = tributary_shared::time::now_millis() + 1_000;
+    let soon = now_millis() + 1_000;
     let counted: u64 = mesh
         .state
         .throughput

@@ -18,6 +18,7 @@ export function tableColumns(view) {
     key: column.name,
     label: column.name,
     note: errorNote(column),
+    hint: errorTitle(column),
     numeric: !keys.has(column.name) && (column.type === "integer" || column.type === "number"),
     untyped: !keys.has(column.name) && column.type === "any",
     value: ({ row }) => row[column.name],
@@ -45,10 +46,19 @@ function stateText({ row, amended }) {
   return `${state}${share}${amended ? ", amended" : ""}`;
 }
 
-/** "±1 %" of a column whose values are estimates. */
+/** "± 1 %" of a column whose values are estimates. */
 function errorNote({ error }) {
-  if (error === null || error === undefined) return undefined;
-  return typeof error === "number" ? `± ${percent(error)}` : String(error.text ?? error.description ?? "estimate");
+  if (!error) return undefined;
+  if (error.kind === "share_of_rows") return `≤ ${percent(error.bound)} of rows too low`;
+  return `± ${percent(error.bound)}`;
+}
+
+/** The same in full. */
+function errorTitle({ error }) {
+  if (!error) return undefined;
+  const often = error.confidence ? ` in ${percent(error.confidence)} of cases` : "";
+  const exact = error.exact_up_to > 0 ? `; exact up to ${integer(error.exact_up_to)} values` : "";
+  return `An estimate: ${errorNote({ error })}${often}${exact}`;
 }
 
 function cellText(row, name, isKey) {
@@ -147,7 +157,7 @@ export class DataTable {
       this.page = 0;
       this.onSort(ascending ? `-${column.key}` : descending ? column.key : first);
     });
-    const note = column.note ? [el("span", { class: "quiet note" }, column.note)] : [];
+    const note = column.note ? [el("span", { class: "quiet note", title: column.hint }, column.note)] : [];
     return el("th", { scope: "col", "data-col": column.key, class: column.numeric ? "num" : null }, label, ...note);
   }
 

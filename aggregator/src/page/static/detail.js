@@ -97,6 +97,8 @@ export class Detail {
       return box;
     });
     const choices = this.columns.map((box) => el("label", { class: "check" }, box, box.value));
+    this.files = ["csv", "parquet"].map((format) => el("a", { download: `${this.view.name}.${format}` }, format === "csv" ? "CSV" : "Parquet"));
+    this.older = button("Read older rows", () => this.feed.more(), { "data-testid": "rows-older" });
     this.table = new DataTable({
       caption: `Rows of ${this.view.name}`,
       view: this.view,
@@ -107,6 +109,7 @@ export class Detail {
       { class: "panel rows-panel", "aria-labelledby": "rows-title" },
       el("div", { class: "rows-head" }, el("h3", { id: "rows-title" }, "Rows"), labelled("Find", this.find), el("details", { class: "columns" }, el("summary", {}, "Columns"), el("div", {}, ...choices))),
       this.table.node,
+      el("p", { class: "files" }, this.older, "As a file: ", ...this.files),
     );
   }
 
@@ -131,7 +134,14 @@ export class Detail {
     this.edit.href = ViewForm.linkTo(place, this.view.name);
     this.groupFilter.show(place.where);
     this.feed.aim(place, this.measure.value);
+    this.#nameFiles();
     this.#changed();
+  }
+
+  /** The newest rows of what is looked at, as the server writes them. */
+  #nameFiles() {
+    this.files[0].href = this.feed.fileAddress("csv");
+    this.files[1].href = this.feed.fileAddress("parquet");
   }
 
   focus() {
@@ -178,7 +188,8 @@ export class Detail {
     let text = "";
     if (state === "deleted") text = `The view ${this.view.name} was deleted. What is shown is what it was.`;
     else if (state === "failed") text = `Cannot be read at present: ${error}. What is shown may be old; it is tried again.`;
-    else if (truncated) text = `There are more rows than are shown: the newest ${integer(this.feed.rows.size)} are here, and the past of the groups that are drawn. Choose groups or a shorter time to see all of them.`;
+    else if (truncated) text = `There are more rows than are shown: the newest are here, and the past of the groups that are drawn. Choose groups or a shorter time to see all of them, or read older rows below the table.`;
+    this.older.hidden = this.feed.next === undefined;
     setText(this.notice, text);
     setAttribute(this.notice, "data-level", state === "ready" ? "info" : "warn");
     this.notice.hidden = text === "";

@@ -85,11 +85,10 @@ function takeState(state) {
   setAttribute(node, "data-state", state);
 }
 
-/** Nothing moves while it is paused; afterwards everything is as it is then. */
 function pause() {
   paused = !paused;
   setText(byId("pause"), paused ? "Go on" : "Pause");
-  if (!paused) views.reload();
+  views.pause(paused);
 }
 
 setText(byId("zone"), Intl.DateTimeFormat().resolvedOptions().timeZone);
@@ -111,6 +110,7 @@ live = new Live(
     windows: unlessPaused((batch) => views.take(batch)),
     gone: unlessPaused((message) => views.gone(message)),
     missed: unlessPaused((message) => views.missed(message)),
+    reset: unlessPaused((message) => views.missed(message)),
   },
   takeState,
   unlessPaused((names) => views.catchUp(names)),

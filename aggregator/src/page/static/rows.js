@@ -6,6 +6,9 @@ import { keysOf, windowKind } from "./kinds.js";
 export const NULL_TEXT = "(null)";
 export const OVERFLOW_TEXT = "(all other groups)";
 
+/** A change this long after a window's end is late data, in milliseconds: what is on time has arrived by then. */
+const LATE = 60_000;
+
 /** `final`: no lane is expected to change it; `complete`: every agent has passed its end; else `open`. */
 export function stateOf(row) {
   if (row.final) return "final";
@@ -39,7 +42,7 @@ export class Rows {
   put(row) {
     const group = this.#group(row);
     const start = timeOf(row.window_start);
-    const point = { start, end: timeOf(row.window_end), row, state: stateOf(row), amended: false };
+    const point = { start, end: timeOf(row.window_end), row, state: stateOf(row), amended: this.#cameLate(row), version: this.version + 1 };
     const at = place(group.points, start);
     const known = group.points[at];
     if (known?.start !== start) {
@@ -49,11 +52,17 @@ export class Rows {
       if (known.row.revision > row.revision) return;
       const grew = row.revision > known.row.revision;
       // it was told to be complete, and then something late came
-      point.amended = known.amended || (grew && known.state !== "open");
+      point.amended ||= known.amended || (grew && known.state !== "open");
       group.points[at] = point;
     }
     this.version += 1;
     if (this.size > this.bound * 1.25) this.#trim();
+  }
+
+  /** Whether a row that there was already changed long after its window: told for rows that were read. */
+  #cameLate(row) {
+    if (this.timeless || row.revision < 2 || row.changed_at === undefined) return false;
+    return Date.parse(row.changed_at) > timeOf(row.window_end) + LATE;
   }
 
   /** A row that is no more: it was merged into another, or no longer passes HAVING. */
@@ -69,8 +78,11 @@ export class Rows {
     if (group.points.length === 0) this.groups.delete(key);
   }
 
-  /** Leaves out rows that the server no longer has: those of windows that it answered for, which it did not name. */
-  keepOnly(rows, from) {
+  /**
+   * Leaves out rows that the server no longer has: windows from `from` on that its answer does not name. What came after
+   * `version`, while the answer was on its way, stays.
+   */
+  keepOnly(rows, from, version) {
     const named = new Map();
     for (const row of rows) {
       const key = groupKey(row, this.keys);
@@ -79,7 +91,7 @@ export class Rows {
     }
     for (const [key, group] of this.groups) {
       const starts = named.get(key);
-      const gone = group.points.filter(({ start }) => start >= from && !starts?.has(start));
+      const gone = group.points.filter((point) => point.start >= from && point.version <= version && !starts?.has(point.start));
       for (const { row } of gone) this.remove(row);
     }
   }

@@ -3,13 +3,18 @@
 import { el, setText } from "./dom.js";
 import { integer, percent } from "./format.js";
 
-/** How far a view has come with the log, 0 to 1; undefined when it follows it. */
+/** How far a view, or what replaces it, has come with the log, 0 to 1; undefined when it follows it. */
 export function progressOf(view) {
-  const progress = view.progress ?? view.backfill ?? view;
-  if ((progress.live ?? view.live ?? true) === true) return undefined;
-  const { position = 0, target } = progress;
-  if (typeof target !== "number" || target <= 0) return 0;
-  return Math.min(1, Math.max(0, position / target));
+  if (view.backfill) return Math.min(1, Math.max(0, view.backfill.share));
+  return view.live === false ? 0 : undefined;
+}
+
+/** "about 3 min to go" */
+function rest({ backfill }) {
+  const seconds = backfill?.estimated_rest_s;
+  if (seconds === undefined || seconds === null) return "";
+  const [size, unit] = [[3600, "h"], [60, "min"], [1, "s"]].find(([step]) => seconds >= step) ?? [1, "s"];
+  return `, about ${Math.max(1, Math.round(seconds / size))} ${unit} to go`;
 }
 
 /** Streams, or views, that a view waits for. */
@@ -25,8 +30,8 @@ export function remarksOf(view) {
   if (waiting.length > 0) remarks.push({ level: "warn", text: `Waits for ${waiting.join(", ")}: no event of it has arrived yet` });
   const progress = progressOf(view);
   if (progress !== undefined) {
-    const old = view.replacing || view.next ? "; until then the old definition is served" : "";
-    remarks.push({ level: "warn", text: `Reading the log, ${percent(progress)} done${old}`, progress });
+    const old = view.replaced_by ? "; until then the view is what it was" : "";
+    remarks.push({ level: "warn", text: `${view.replaced_by ? "The new definition is" : "It is"} reading the log, ${percent(progress)} done${rest(view)}${old}`, progress });
   }
   const counts = [
     ["overflowed", "events went to the overflow group: a window has more groups than max_groups"],

@@ -5,6 +5,7 @@ import { Refresher, get } from "./api.js";
 import { Browse } from "./browse.js";
 import { Detail } from "./detail.js";
 import { byId, el, setAttribute } from "./dom.js";
+import { waitsFor } from "./status.js";
 import { ViewForm } from "./viewform.js";
 
 /** Between two looks at how views are, in milliseconds: while one reads the log, and otherwise. */
@@ -20,6 +21,7 @@ export class Views {
     this.looks = looks;
     this.list = [];
     this.listed = false;
+    this.paused = false;
     /** Views of which rows were missed; undefined stands for all. */
     this.behind = new Set();
     this.refresher = new Refresher(() => this.#read());
@@ -54,11 +56,15 @@ export class Views {
   }
 
   #tick() {
-    const reading = this.list.some((view) => view.live === false || view.progress?.live === false || view.waiting_for?.length > 0);
+    if (this.paused || document.hidden) return;
+    const reading = this.list.some((view) => view.backfill || view.live === false || waitsFor(view).length > 0);
     const age = Date.now() - (this.readAt ?? Date.now());
-    if (!document.hidden && age >= (reading ? WHILE_READING : OTHERWISE)) this.#read().catch((error) => console.warn(error.message));
-    if (document.hidden) return;
-    for (const feed of this.#feeds()) feed.recheck();
+    if (age >= (reading ? WHILE_READING : OTHERWISE)) this.#read().catch((error) => console.warn(error.message));
+    for (const feed of this.#feeds()) {
+      feed.recheck();
+      // "the last hour" moves on, whether anything comes or not
+      if (feed.place.last) feed.changed();
+    }
   }
 
   /** Shows what the address names. `travelled`: the reader goes there, and so does the focus. */
@@ -158,6 +164,12 @@ export class Views {
 
   gone({ view, row }) {
     this.#feedOf(view)?.gone(row);
+  }
+
+  /** Nothing moves while it is paused; afterwards everything is as it is then. */
+  pause(paused) {
+    this.paused = paused;
+    if (!paused) this.reload();
   }
 
   /** What is shown may be behind. */

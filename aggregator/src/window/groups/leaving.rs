@@ -31,6 +31,7 @@ impl Groups {
         });
         let forgotten = pane.slots.is_empty() && pane.saved.is_clean(stored);
         for slot in &gone {
+            self.cold.newest_change = self.cold.newest_change.max(self.changed_at(*slot));
             self.unlist(*slot);
         }
         self.cold.groups += gone.len() as u64;

@@ -28,6 +28,7 @@ use super::cells::Cells;
 use super::cold::WindowFacts;
 use super::keys::{Interner, KeyRef};
 use super::messages::GoneRow;
+use super::pinned::Pinned;
 use crate::commit::LogPos;
 use crate::view::{CellSpec, Scalar};
 
@@ -60,6 +61,8 @@ pub(super) struct Groups {
     sessions: Sessions,
     /// Rows that the entry ended.
     gone: Vec<GoneRow>,
+    /// A stored key was written in another form than ours.
+    rekeyed: bool,
 }
 
 /// What a window may hold.
@@ -110,6 +113,7 @@ impl Groups {
             touched: Vec::new(),
             sessions: Sessions::default(),
             gone: Vec::new(),
+            rekeyed: false,
         };
         groups.cells.iter_mut().for_each(Cells::push);
         groups
@@ -147,12 +151,47 @@ impl Groups {
         self.panes.get(&window).map_or(&[], |pane| &pane.slots)
     }
 
+    /// The groups of a window that are in memory and may have the wanted keys.
+    pub(super) fn slots_with(&self, window: Millis, pinned: &Pinned) -> Vec<u32> {
+        let all = self.slots_of(window);
+        if let Some(keys) = pinned.combinations().filter(|keys| keys.len() < all.len()) {
+            let overflow = vec![OVERFLOW_ID; self.interners.len()];
+            let overflow = pinned.takes_overflow().then_some(overflow);
+            let probes = keys.iter().chain(&overflow);
+            return probes.filter_map(|key| self.find(window, key)).collect();
+        }
+        let takes = |slot: &&u32| match self.is_overflow(**slot) {
+            true => pinned.takes_overflow(),
+            false => pinned.takes(self.key_ids(**slot)),
+        };
+        all.iter().filter(takes).copied().collect()
+    }
+
+    pub(super) fn key_count(&self) -> usize {
+        self.interners.len()
+    }
+
+    /// The number of a key's value, if a group in memory has it.
+    pub(super) fn find_key(&self, key: usize, value: &Scalar) -> Option<u32> {
+        self.interners[key].find(KeyRef::Scalar(value))
+    }
+
     /// Whether some groups of the window may be on disk only.
     pub(super) fn may_be_cold(&self, window: Millis) -> bool {
         match self.panes.get(&window) {
             Some(pane) => pane.cold() > 0,
             None => self.cold.may_have(window),
         }
+    }
+
+    /// Whether a group that is on disk only may have changed at this log position or later.
+    pub(super) fn cold_changed_since(&self, pos: LogPos) -> bool {
+        self.cold.groups > 0 && self.cold.newest_change >= pos
+    }
+
+    /// Takes note that what is stored is no newer than this.
+    pub(super) fn restored_up_to(&mut self, pos: LogPos) {
+        self.cold.newest_change = pos;
     }
 
     /// Whether any group is on disk only.
@@ -232,6 +271,21 @@ impl Groups {
         head.rows += other.rows;
         head.revision = head.revision.saturating_add(other.revision);
         head.changed_at = head.changed_at.max(other.changed_at);
+    }
+
+    /// Counts a row of another view in a slot.
+    pub(super) fn count_row(&mut self, slot: u32, revision: u64, changed_at: LogPos) {
+        let head = &mut self.heads[slot as usize];
+        head.rows += 1;
+        head.revision = head
+            .revision
+            .saturating_add(u32::try_from(revision).unwrap_or(u32::MAX));
+        head.changed_at = head.changed_at.max(changed_at);
+    }
+
+    /// Adds what a cell of other groups saw.
+    pub(super) fn merge_cell(&mut self, at: usize, slot: u32, other: &Cells, from: u32) {
+        self.cells[at].merge_from(slot, other, from);
     }
 
     /// The slot of a window's group with the key of another, made if it is not there; without a bound. What an
@@ -347,6 +401,7 @@ impl Groups {
             groups,
             windows,
             newest,
+            newest_change: LogPos(u64::MAX),
         };
     }
 

@@ -2,6 +2,7 @@
 
 use super::super::cold::WindowFacts;
 use super::saving::Saved;
+use crate::commit::LogPos;
 
 /// A window of which some group is in memory.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +31,8 @@ pub(super) struct Cold {
     pub windows: u64,
     /// No window that starts later is among them.
     pub newest: Option<i64>,
+    /// No group on disk changed later.
+    pub newest_change: LogPos,
 }
 
 impl Cold {

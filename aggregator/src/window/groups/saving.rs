@@ -249,7 +249,8 @@ impl Groups {
         let window = group.window_start;
         let (key, rekeyed) = self.read_key(&group.key)?;
         let known = self.find(window, &key);
-        if known.is_some() && !rekeyed {
+        self.rekeyed |= rekeyed;
+        if known.is_some() && !self.rekeyed {
             return Err(StateError::Malformed);
         }
         let (mut reader, format) = Reader::new(&group.state, &[STATE_FORMAT, STATE_FORMAT_1])?;

@@ -151,12 +151,24 @@ impl Groups {
                 continue;
             }
             let kept: usize = self.interners.iter().map(Interner::heap).sum();
-            if self.len() >= bounds.groups || (kept + value.heap_bytes()) as u64 > bounds.key_bytes {
+            if self.session_count() >= bounds.groups || (kept + value.heap_bytes()) as u64 > bounds.key_bytes
+            {
                 return None;
             }
             key.push(self.interners[at].insert(value.to_scalar()));
         }
         Some(key)
+    }
+
+    /// Sessions, without those of the overflow group.
+    fn session_count(&self) -> u64 {
+        let overflow = vec![OVERFLOW_ID; self.interners.len()];
+        let overflowed = self
+            .sessions
+            .by_key
+            .get(&overflow)
+            .filter(|_| !overflow.is_empty());
+        self.len() - overflowed.map_or(0, |sessions| sessions.len() as u64)
     }
 
     /// The session that a run of events goes into: a new one, or what the sessions within the gap become. Without
@@ -168,6 +180,7 @@ impl Groups {
         rules: SessionRules,
         bounds: &Bounds,
     ) -> u32 {
+        let full = self.session_count() >= bounds.groups;
         let mut sessions = self.sessions.by_key.remove(key).unwrap_or_default();
         let near: Vec<(Millis, Session)> = sessions
             .range(..last.saturating_add(rules.gap))
@@ -175,7 +188,7 @@ impl Groups {
             .take_while(|(_, session)| session.last.saturating_add(rules.gap) > first)
             .map(|(start, session)| (*start, *session))
             .collect();
-        let full = self.len() >= bounds.groups && key.first().is_some_and(|id| *id != OVERFLOW_ID);
+        let full = full && key.first().is_some_and(|id| *id != OVERFLOW_ID);
         let slot = match near.split_last() {
             None if full => {
                 let overflow = vec![OVERFLOW_ID; key.len()];

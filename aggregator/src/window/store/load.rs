@@ -1,6 +1,7 @@
 //! What the engine begins with: clocks, definitions, and the newest windows. Older ones stay on disk until somebody
 //! needs them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::Row;
@@ -14,6 +15,30 @@ use crate::view::{ViewError, ViewPlan};
 use crate::window::messages::{GroupState, LaneWatermark, LateLine, StateError, ViewCounters};
 use crate::window::{Engine, WindowFacts};
 
+/// Views before those that read them; otherwise by name, and of one name the older definition first.
+fn in_order(mut stored: Vec<Stored>) -> Vec<Stored> {
+    let mut ordered = Vec::with_capacity(stored.len());
+    let mut known: BTreeMap<Arc<str>, Arc<ViewPlan>> = BTreeMap::new();
+    loop {
+        let compiles = |stored: &Stored| {
+            let plan = ViewPlan::compile_over(&stored.def.name, &stored.def.sql, &known).ok()?;
+            Some((Arc::clone(&plan.name), Arc::new(plan)))
+        };
+        let found: BTreeMap<_, _> = stored.iter().filter_map(compiles).collect();
+        if found.is_empty() {
+            // what does not compile over any of the others is told as refused
+            ordered.extend(stored);
+            return ordered;
+        }
+        let (ready, rest) = stored
+            .into_iter()
+            .partition(|stored| found.contains_key(stored.def.name.as_str()));
+        ordered.extend::<Vec<Stored>>(ready);
+        stored = rest;
+        known.extend(found);
+    }
+}
+
 impl ViewStore {
     /// Loads clocks, views and windows into a new engine. The log behind [`Engine::position`] must be applied
     /// next, and what [`Engine::behind`] names must catch up.
@@ -25,7 +50,7 @@ impl ViewStore {
         engine.restore_clocks(LogPos(position), self.lanes()?);
         engine.set_cold(Box::new(StoredWindows::open(&self.path)?));
         let mut report = LoadReport::default();
-        let mut stored = self.stored()?.into_iter().peekable();
+        let mut stored = in_order(self.stored()?).into_iter().peekable();
         while let Some(first) = stored.next() {
             // of two definitions the older one serves, until the newer one has caught up
             match stored.next_if(|next| next.def.name == first.def.name) {
@@ -57,7 +82,7 @@ impl ViewStore {
         stored: &Stored,
         report: &mut LoadReport,
     ) -> Result<Result<(), ViewError>, StoreError> {
-        let plan = match ViewPlan::compile(&stored.def.name, &stored.def.sql) {
+        let plan = match ViewPlan::compile_over(&stored.def.name, &stored.def.sql, engine) {
             Ok(plan) => Arc::new(plan),
             Err(error) => return Ok(Err(error)),
         };

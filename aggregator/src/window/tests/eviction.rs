@@ -10,7 +10,8 @@ use tributary_shared::time::Millis;
 use super::{Bench, Event, Layout, event, record_batch, view};
 use crate::window::messages::GroupState;
 use crate::window::{
-    ColdError, ColdGroups, EngineConfig, Snapshot, SnapshotSlice, WindowFacts, WindowQuery, WindowScan,
+    ColdError, ColdGroups, EngineConfig, LaneWatermark, Snapshot, SnapshotSlice, WindowFacts, WindowQuery,
+    WindowScan,
 };
 
 type Windows = BTreeMap<(u64, Millis), WindowFacts>;
@@ -219,6 +220,7 @@ proptest! {
         small.engine.set_cold(Box::new(stored.clone()));
         let mut taking: Option<(Snapshot, Vec<SnapshotSlice>)> = None;
         let mut crash: Option<(Snapshot, Stored)> = None;
+        let mut lanes = Vec::new();
         for (number, (events, thens)) in steps.iter().enumerate() {
             let records = record_batch(events, Layout::Typed);
             let now = 300_000 + number as i64;
@@ -236,6 +238,9 @@ proptest! {
                         slices.extend(std::iter::from_fn(|| small.engine.next_slice(3)));
                         stored.put(&snapshot, &slices);
                         small.engine.snapshot_stored();
+                        if !snapshot.lanes.is_empty() {
+                            lanes.clone_from(&snapshot.lanes);
+                        }
                         let copy = stored.0.lock().expect("one thread");
                         crash = Some((snapshot, Stored(Arc::new(Mutex::new((copy.0.clone(), copy.1.clone(), 0))))));
                     },
@@ -253,7 +258,7 @@ proptest! {
         // what was stored last is all as of one position, and the log behind it gives the rest
         if let Some((snapshot, stored)) = crash {
             let mut restarted = bench(max_groups, 0);
-            restore(&mut restarted, &snapshot, &stored);
+            restore(&mut restarted, &snapshot, lanes, &stored);
             for (number, (events, _)) in steps.iter().enumerate().skip(snapshot.position.0 as usize) {
                 restarted.commit(1, 300_000 + number as i64, &record_batch(events, Layout::Typed));
             }
@@ -267,9 +272,9 @@ proptest! {
 }
 
 /// An engine that begins with a stored snapshot: sessions in memory, all else on disk.
-fn restore(bench: &mut Bench, snapshot: &Snapshot, stored: &Stored) {
+fn restore(bench: &mut Bench, snapshot: &Snapshot, lanes: Vec<LaneWatermark>, stored: &Stored) {
     let engine = &mut bench.engine;
-    engine.restore_clocks(snapshot.position, []);
+    engine.restore_clocks(snapshot.position, lanes);
     engine.set_cold(Box::new(stored.clone()));
     let (windows, states, _) = &*stored.0.lock().expect("one thread");
     for view in &snapshot.views {

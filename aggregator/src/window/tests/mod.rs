@@ -1,11 +1,14 @@
 //! The engine against independent references, and against itself under other batchings and crashes.
 
+mod aggregates;
 mod amounts;
 mod differential;
 mod eviction;
 mod evolution;
+mod keyed;
 mod kinds;
 mod properties;
+mod rollups;
 mod time;
 
 use std::sync::Arc;
