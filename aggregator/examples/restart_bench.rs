@@ -75,7 +75,9 @@ async fn main() -> anyhow::Result<()> {
     let views = third.engine.views().await?;
     let stats = views.iter().find(|view| view.name == "v").map(|view| view.stats);
     anyhow::ensure!(
-        stats.is_some_and(|stats| stats.groups == groups && stats.counters.applied == (groups + behind) as u64),
+        stats.is_some_and(
+            |stats| stats.groups == groups as u64 && stats.counters.applied == (groups + behind) as u64
+        ),
         "the views are not what they were: {stats:?}"
     );
     println!(

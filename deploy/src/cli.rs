@@ -176,6 +176,27 @@ pub struct LoadArgs {
 pub enum BenchCommand {
     /// From a tailed file to a queryable window: events/s, latency, CPU, memory, wire and disk bytes
     E2e(E2eArgs),
+    /// The window engine alone, on one thread: rows/s, bytes and time per group, query time
+    Engine(EngineArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Columns go in, windows come out; nothing is received, decoded or stored. Takes memory for a million
+groups. The figures count only from a release build on an otherwise idle machine.")]
+pub struct EngineArgs {
+    /// How many rows; a quarter of them for the view with sketches
+    #[arg(long, value_name = "N", default_value_t = 20_000_000, value_parser = clap::value_parser!(u64).range(10_000..))]
+    pub rows: u64,
+    /// The largest number of groups
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=1_000_000))]
+    pub max_groups: u64,
+    /// How many queries
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(10..))]
+    pub queries: u64,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -413,7 +434,7 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_told() {
-        let bad: [&[&str]; 17] = [
+        let bad: [&[&str]; 19] = [
             &["query"],
             &["query", "SELECT 1", "--format", "xlsx"],
             &["views", "put", "name"],
@@ -437,6 +458,8 @@ mod tests {
             &["up", "--tail", "app"],
             &["load", "--stream", "s", "--events", "1"],
             &["bench", "e2e", "--agents", "0"],
+            &["bench", "engine", "--rows", "0"],
+            &["bench", "engine", "--max-groups", "10000000"],
             &[
                 "cert", "issue", "--dir", "d", "--role", "king", "--id", "a", "--out", "o",
             ],

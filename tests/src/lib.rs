@@ -19,11 +19,13 @@ mod process;
 mod registry_clients;
 mod role;
 mod rotel;
+mod sse;
 mod tools;
 mod wait;
 
 pub use failing_disk::{DiskFault, FailingDisk};
 pub use faults::Tmpfs;
+pub use log::loudly;
 pub use mesh::{Dropped, LedgerLane, Mesh, Options, Paused, Ready};
 pub use metrics::Metrics;
 pub use net::{free_tcp_port, free_udp_port};
@@ -34,6 +36,7 @@ pub use process::Process;
 pub use registry_clients::{confluent_kafka, kafkajs};
 pub use role::RoleProcess;
 pub use rotel::{Rotel, Span};
+pub use sse::{Event, SseReader};
 pub use tools::{Tool, impossible, is_root, missing, run};
 pub use wait::wait_until;
 

@@ -54,7 +54,7 @@ fn read(path: &Path) -> String {
 }
 
 /// Tells a person, past the framework's capture of output.
-pub(crate) fn loudly(text: &str) {
+pub fn loudly(text: &str) {
     // nowhere is left to report a closed standard error
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

@@ -1,6 +1,7 @@
 //! The page's live stream: what it shows of the whole mesh, and the rows of many views, over one connection, because a
 //! browser opens only six to a host.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +117,7 @@ fn page_stream(
     state: web::Data<ApiState>,
     rows: Rows,
     slot: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
     stream! {
         let _slot = slot;
         let mut shutdown = state.shutdown.clone();
@@ -147,6 +148,11 @@ fn text(told: Vec<Told>) -> Bytes {
             Told::Event(event) => match &*event {
                 LiveEvent::Row { view, json, .. } => events.row(view, json),
                 LiveEvent::Flood { view, rows } => events.other(&missed(*rows, Some(view))),
+                LiveEvent::Gone { view, json } => events.other(&format!(
+                    "event: gone\ndata: {{\"view\":\"{view}\",\"row\":{json}}}\n\n"
+                )),
+                // all of its rows: the page reads them again
+                LiveEvent::Reset { view, .. } => events.other(&missed(0, Some(view))),
             },
             Told::Missed { rows, view } => events.other(&missed(rows, view.as_ref())),
         }

@@ -23,6 +23,7 @@ mod sql;
 mod state;
 #[cfg(test)]
 mod tests;
+mod view_metrics;
 mod views;
 
 use actix_web::dev::Server;
@@ -61,6 +62,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
                 .default_service(web::to(fallback)),
         )
         .configure(operations::configure)
+        .configure(view_metrics::configure)
         .configure(crate::page::configure)
         .default_service(web::to(fallback));
 }

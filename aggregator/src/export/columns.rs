@@ -46,7 +46,7 @@ impl RowColumns {
         for (name, kind, place) in OF_EVERY_VIEW {
             if !columns.iter().any(|column| column.name == name) {
                 let name = name.to_owned();
-                columns.push(Column { name, kind });
+                columns.push(Column::new(name, kind));
                 places.push(place);
             }
         }

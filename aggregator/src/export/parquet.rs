@@ -114,7 +114,9 @@ fn field(name: &str, kind: ColumnType) -> Result<Arc<Type>> {
         ColumnType::Integer => (Physical::INT64, None),
         ColumnType::Number => (Physical::DOUBLE, None),
         ColumnType::Boolean => (Physical::BOOLEAN, None),
-        ColumnType::Text | ColumnType::Any => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        ColumnType::Text | ColumnType::Json | ColumnType::Any => {
+            (Physical::BYTE_ARRAY, Some(LogicalType::String))
+        }
     };
     let field = Type::primitive_type_builder(name, physical)
         .with_repetition(Repetition::OPTIONAL)
@@ -145,11 +147,13 @@ fn write(
             Scalar::Bool(value) => Some(*value),
             _ => None,
         }),
-        ColumnType::Text | ColumnType::Any => put::<ByteArrayType>(column, rows, at, |value| match value {
-            Scalar::Null => None,
-            Scalar::Text(text) => Some(ByteArray::from(&**text)),
-            other => Some(ByteArray::from(plain(other).as_str())),
-        }),
+        ColumnType::Text | ColumnType::Json | ColumnType::Any => {
+            put::<ByteArrayType>(column, rows, at, |value| match value {
+                Scalar::Null => None,
+                Scalar::Text(text) => Some(ByteArray::from(&**text)),
+                other => Some(ByteArray::from(plain(other).as_str())),
+            })
+        }
     }
 }
 

@@ -11,10 +11,7 @@ use crate::view::{Column, ColumnType, Scalar};
 const NOON: i64 = 1_769_860_800_000;
 
 fn column(name: &str, kind: ColumnType) -> Column {
-    Column {
-        name: name.to_owned(),
-        kind,
-    }
+    Column::new(name, kind)
 }
 
 fn written(sheet: Sheet, format: Format) -> Vec<u8> {

@@ -44,10 +44,7 @@ impl EventTable {
     pub fn open(log: LogReader, stream: StreamName, deadline: Arc<Deadline>) -> Result<Self, CommitError> {
         let mut columns: Vec<Column> = OF_EVERY_EVENT
             .iter()
-            .map(|(name, kind)| Column {
-                name: (*name).to_owned(),
-                kind: *kind,
-            })
+            .map(|(name, kind)| Column::new(*name, *kind))
             .collect();
         for pos in log.newest_of(&stream, ENTRIES_FOR_COLUMNS, READ_BYTES)? {
             // retention may have deleted it meanwhile
@@ -61,17 +58,12 @@ impl EventTable {
                     Some(known) if known.kind == kind => {}
                     // SQLite gives every value a type of its own
                     Some(known) => known.kind = common(known.kind, kind),
-                    None => columns.push(Column {
-                        name: field.name().clone(),
-                        kind,
-                    }),
+                    None => columns.push(Column::new(field.name(), kind)),
                 }
             }
         }
         if !columns.iter().any(|column| column.name == EXTRA_COLUMN) {
-            let name = EXTRA_COLUMN.to_owned();
-            let kind = ColumnType::Text;
-            columns.push(Column { name, kind });
+            columns.push(Column::new(EXTRA_COLUMN, ColumnType::Text));
         }
         Ok(Self {
             log,

@@ -66,7 +66,7 @@ pub fn declared(kind: ColumnType) -> &'static str {
         ColumnType::Timestamp => "TIMESTAMP",
         ColumnType::Integer => "INTEGER",
         ColumnType::Number => "REAL",
-        ColumnType::Text => "TEXT",
+        ColumnType::Text | ColumnType::Json => "TEXT",
         ColumnType::Boolean => "BOOLEAN",
         ColumnType::Any => "",
     }

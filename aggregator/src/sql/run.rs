@@ -122,10 +122,7 @@ impl Answer {
     fn new(statement: &Statement<'_>, limits: SqlLimits) -> Self {
         let columns: Vec<Column> = statement
             .columns()
-            .map(|column| Column {
-                name: column.name().to_owned(),
-                kind: column.decl_type().map_or(ColumnType::Any, kind_of),
-            })
+            .map(|column| Column::new(column.name(), column.decl_type().map_or(ColumnType::Any, kind_of)))
             .collect();
         Self {
             declared: columns

@@ -23,10 +23,7 @@ struct Windows {
 
 impl Windows {
     fn new(rows: i64) -> Self {
-        let column = |name: &str, kind| Column {
-            name: name.to_owned(),
-            kind,
-        };
+        let column = |name: &str, kind| Column::new(name, kind);
         Self {
             columns: vec![
                 column("window_start", ColumnType::Timestamp),

@@ -9,10 +9,12 @@ pub use defaults::{DEFAULT_VIEWS, HOST_CPU, HOST_MEMORY};
 pub use messages::ViewDef;
 pub use options::{OptionError, ViewOptions};
 pub use tributary_sql::{
-    Catalog, Column, ColumnType, DAY, MAX_SQL, MAX_VIEW_NAME, Scalar, ViewError, ViewPlan, WindowKind,
+    Catalog, Column, ColumnType, DAY, ErrorBound, ErrorKind, MAX_SQL, MAX_VIEW_NAME, Scalar, ViewError,
+    ViewPlan, WindowKind,
 };
 
 pub(crate) use tributary_sql::{
-    Aggregate, CellKind, CellSpec, Env, Evaluator, Expr, Frame, Leaf, MAX_KEYS, MERGED, Mode, Picked, Source,
-    Texts, Vector, integral,
+    Aggregate, CellKind, CellSpec, DISTINCT_LG_REGISTERS, EXACT_APPROX_DISTINCT, EXACT_DISTINCT,
+    EXACT_QUANTILES, Env, Evaluator, Expr, Frame, INCREASE_SAMPLES, Leaf, MAX_KEYS, MERGED, Mode, Picked,
+    Reading, Source, TOP_COUNTERS, Texts, Vector, integral,
 };

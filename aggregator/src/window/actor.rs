@@ -186,7 +186,7 @@ pub(super) struct Runner {
     pub(super) covered: LogPos,
     pub(super) gauges: Gauges,
     throughput: Arc<Throughput>,
-    changes: Changes,
+    pub(super) changes: Changes,
 }
 
 fn ticks(every: Duration) -> Interval {
@@ -328,25 +328,6 @@ impl Runner {
         }
         if self.live.is_watched(&change.view) {
             self.changes.add(change);
-        }
-    }
-
-    /// Tells the watchers the newest state of every row that changed.
-    pub(super) fn publish(&mut self) {
-        for change in self.changes.take() {
-            if !self.live.is_watched(&change.view) {
-                continue;
-            }
-            if LiveRows::is_flood(change.groups.len()) {
-                self.live.flood(&change.view, change.groups.len());
-                continue;
-            }
-            for row in self.engine.rows(&change) {
-                match serde_json::to_string(&row) {
-                    Ok(json) => self.live.row(&change.view, json),
-                    Err(error) => tracing::warn!(view = %change.view, %error, "a row cannot be shown"),
-                }
-            }
         }
     }
 }

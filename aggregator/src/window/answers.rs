@@ -39,6 +39,15 @@ impl Runner {
                 let took = began.elapsed();
                 drop(reply.send(page.map(|page| TimedPage { page, took })));
             }
+            Question::Since {
+                view,
+                after,
+                limit,
+                reply,
+            } => drop(reply.send(self.engine.since(&view, after, limit))),
+            Question::Closed { view, limit, reply } => {
+                drop(reply.send(self.engine.newest_closed(&view, limit)));
+            }
             Question::Locate {
                 stream,
                 records,

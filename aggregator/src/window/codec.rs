@@ -26,6 +26,12 @@ pub(super) fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
+/// Bytes with their length.
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_u64(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
 pub(super) fn put_scalar(out: &mut Vec<u8>, value: &Scalar) {
     match value {
         Scalar::Null => out.push(NULL),
@@ -90,6 +96,30 @@ impl<'a> Reader<'a> {
     pub(super) fn u64(&mut self) -> Result<u64, StateError> {
         let bytes = self.take(8)?.try_into().map_err(|_| StateError::Malformed)?;
         Ok(u64::from_le_bytes(bytes))
+    }
+
+    pub(super) fn u8(&mut self) -> Result<u8, StateError> {
+        Ok(self.take(1)?[0])
+    }
+
+    pub(super) fn u128(&mut self) -> Result<u128, StateError> {
+        let bytes = self.take(16)?.try_into().map_err(|_| StateError::Malformed)?;
+        Ok(u128::from_le_bytes(bytes))
+    }
+
+    /// A number of things, of which there may be so many.
+    pub(super) fn len(&mut self, most: usize) -> Result<usize, StateError> {
+        let len = usize::try_from(self.u64()?).map_err(|_| StateError::Malformed)?;
+        if len > most {
+            return Err(StateError::Malformed);
+        }
+        Ok(len)
+    }
+
+    /// Bytes with their length.
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], StateError> {
+        let len = usize::try_from(self.u64()?).map_err(|_| StateError::Malformed)?;
+        self.take(len)
     }
 
     pub(super) fn scalar(&mut self) -> Result<Scalar, StateError> {

@@ -11,6 +11,8 @@ use tributary_shared::time::{Millis, parse_rfc3339};
 use super::messages::QueryError;
 use crate::view::{ColumnType, Expr, Leaf, Scalar, ViewPlan};
 
+/// From here on floats do not tell neighbouring integers apart.
+const EXACT_IN_FLOAT: f64 = 9_007_199_254_740_992.0;
 /// Values of all filters of one query.
 const MAX_VALUES: usize = 1_000;
 
@@ -124,6 +126,18 @@ impl<'a> Filters<'a> {
 }
 
 impl Filter<'_> {
+    /// The only values that may pass, where they can be told.
+    pub fn candidates(&self) -> Option<Vec<Scalar>> {
+        if self.operator != Operator::Equal {
+            return None;
+        }
+        let mut all = Vec::new();
+        for wanted in &self.values {
+            all.extend(wanted.candidates()?);
+        }
+        Some(all)
+    }
+
     pub fn keeps(&self, value: &Scalar) -> bool {
         match self.operator {
             Operator::NotEqual => !self.values.iter().any(|wanted| value.matches_text(wanted.text)),
@@ -143,6 +157,26 @@ impl<'a> Wanted<'a> {
                 .or_else(|| parse_rfc3339(&text.replace(' ', "+")))
                 .or_else(|| text.parse().ok()),
         }
+    }
+
+    /// The values that equal it, whatever kind they are of. `None` where several integers are near the same float.
+    fn candidates(&self) -> Option<impl Iterator<Item = Scalar>> {
+        let number = self.number.clone().map(Scalar::normalised);
+        if number
+            .as_ref()
+            .and_then(Scalar::as_f64)
+            .is_some_and(|number| number.abs() >= EXACT_IN_FLOAT)
+        {
+            return None;
+        }
+        let literal = match self.text {
+            "true" => Some(Scalar::Bool(true)),
+            "false" => Some(Scalar::Bool(false)),
+            "" | "null" => Some(Scalar::Null),
+            _ => None,
+        };
+        let others = [number, self.time.map(Scalar::Time), literal];
+        Some(others.into_iter().flatten().chain([Scalar::from(self.text)]))
     }
 
     /// Why a column of this kind can never be like that.

@@ -9,6 +9,7 @@ use super::cold::ColdError;
 use super::engine::Engine;
 use super::filter::Filter;
 use super::groups::Groups;
+use super::pinned::Pinned;
 use super::row::RowRef;
 use super::state::ViewState;
 use crate::commit::LogPos;
@@ -23,8 +24,12 @@ const COLD_STARTS: usize = 256;
 pub(super) struct Wanted<'a> {
     /// Keys by number, and filters that they must pass.
     pub keys: Vec<(usize, &'a Filter<'a>)>,
+    /// What the filters say of the keys of the view's own groups.
+    pub pinned: Option<Pinned>,
     /// Rows that changed at this log position or later.
     pub since: Option<LogPos>,
+    /// Only rows that are in memory, or merged from panes.
+    pub hot: bool,
     /// Rows behind this key, in the order of keys as stored.
     pub behind: Option<&'a [u8]>,
     /// So many of those, and one more if there is one.
@@ -131,6 +136,23 @@ impl Engine {
         Box::new(starts.filter(move |start| !state.is_beyond(*start, horizon)))
     }
 
+    /// The starts of a view's windows that are in memory, or merged from panes that are.
+    pub(super) fn hot_starts(&self, state: &ViewState) -> Vec<Millis> {
+        if !state.groups.has_cold() {
+            return self.window_starts(state, None, None).collect();
+        }
+        let panes = state.groups.windows_between(None, None).map(|(start, _)| start);
+        let horizon = self.horizon(state);
+        let starts = match &state.plan.window {
+            kind @ WindowKind::Hop { .. } => windows_over(kind, panes, None, None),
+            _ => panes.collect(),
+        };
+        starts
+            .into_iter()
+            .filter(|start| !state.is_beyond(*start, horizon))
+            .collect()
+    }
+
     /// The rows of the window that starts then.
     pub(super) fn window_rows<'a>(
         &'a self,
@@ -178,13 +200,18 @@ impl Engine {
     /// The groups of one pane, in memory and on disk.
     fn pane<'a>(&'a self, state: &'a ViewState, start: Millis, wanted: &Wanted<'_>) -> Vec<Part<'a>> {
         let groups = &state.groups;
-        let keeps = |slot: &&u32| wanted.key(groups, **slot) && wanted.change(groups.changed_at(**slot));
+        let keeps = |slot: &u32| wanted.key(groups, *slot) && wanted.change(groups.changed_at(*slot));
+        let mut slots = match &wanted.pinned {
+            Some(pinned) => groups.slots_with(start, pinned),
+            None => groups.slots_of(start).to_vec(),
+        };
+        slots.retain(keeps);
+        let groups_in_memory = Held::Hot(groups);
         let mut parts = vec![Part {
-            groups: Held::Hot(groups),
-            slots: groups.slots_of(start).iter().filter(keeps).copied().collect(),
+            groups: groups_in_memory,
+            slots,
         }];
-        let changed = wanted.since.is_none_or(|since| groups.cold_changed_since(since));
-        if changed && groups.may_be_cold(start) {
+        if !wanted.hot && groups.may_be_cold(start) {
             parts.push(self.cold_pane(state, start, wanted));
         }
         parts
@@ -247,6 +274,7 @@ impl Engine {
     ) -> Part<'a> {
         let of_any_time = Wanted {
             keys: wanted.keys.clone(),
+            pinned: wanted.pinned.clone(),
             ..Wanted::default()
         };
         let panes = self.pane_starts(state, Some(start), Some(end));

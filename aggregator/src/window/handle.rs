@@ -11,12 +11,15 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tributary_shared::ids::{AgentId, StreamName};
 use tributary_shared::time::{Millis, rfc3339};
 
+use super::closed::ClosedWindow;
 use super::cold::ColdError;
 use super::fill::Backfill;
 use super::live::{LiveEvent, LiveRows};
 use super::messages::{
     LaneWatermark, LateLine, QueryError, ScanPage, ViewStats, WindowHit, WindowPage, WindowQuery, WindowScan,
 };
+use super::since::SincePage;
+use super::stamp::EventId;
 use super::store::StoreError;
 use crate::commit::{CommitError, LogPos};
 use crate::view::{Column, ViewError, ViewOptions};
@@ -154,6 +157,17 @@ pub(super) enum Question {
         scan: WindowScan,
         reply: oneshot::Sender<Result<TimedPage, QueryError>>,
     },
+    Since {
+        view: String,
+        after: Option<EventId>,
+        limit: usize,
+        reply: oneshot::Sender<Result<SincePage, QueryError>>,
+    },
+    Closed {
+        view: String,
+        limit: usize,
+        reply: oneshot::Sender<Result<Option<ClosedWindow>, QueryError>>,
+    },
     Locate {
         stream: StreamName,
         records: RecordBatch,
@@ -264,6 +278,40 @@ impl EngineHandle {
             .blocking_send(Question::Scan { view, scan, reply })
             .map_err(|_| EngineStopped)?;
         Ok(answer.blocking_recv().map_err(|_| EngineStopped)??)
+    }
+
+    /// The next rows for a reader who comes back with an id; see [`super::Engine::since`].
+    ///
+    /// # Errors
+    /// [`WindowsError::Query`] when there is no such view.
+    pub async fn since(
+        &self,
+        view: String,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> Result<SincePage, WindowsError> {
+        let question = |reply| Question::Since {
+            view,
+            after,
+            limit,
+            reply,
+        };
+        Ok(self.ask(question).await??)
+    }
+
+    /// Rows of the newest window of a view that its stream's watermark has passed; see
+    /// [`super::Engine::newest_closed`].
+    ///
+    /// # Errors
+    /// [`WindowsError::Query`] when there is no such view.
+    pub async fn newest_closed(
+        &self,
+        view: String,
+        limit: usize,
+    ) -> Result<Option<ClosedWindow>, WindowsError> {
+        Ok(self
+            .ask(|reply| Question::Closed { view, limit, reply })
+            .await??)
     }
 
     /// The windows that one row of a committed batch belongs to.

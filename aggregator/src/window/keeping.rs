@@ -8,6 +8,7 @@ use tributary_shared::metrics::{self, MetricName};
 use super::actor::Runner;
 use super::handle::{EngineError, PutViewError};
 use super::messages::Snapshot;
+use super::publish::REPLACED;
 use super::store::{Put, StoreError};
 use super::writer::{Done, DropOrder, Order, PutOrder};
 use crate::commit::LogPos;
@@ -184,9 +185,7 @@ impl Runner {
     pub(super) fn tell_cut_overs(&mut self) {
         for (name, id) in self.engine.take_cut_over() {
             tracing::info!(view = %name, "the view serves its new definition");
-            let rows = self.engine.stats(&name).map_or(0, |stats| stats.groups);
-            self.live
-                .flood(&name, usize::try_from(rows).unwrap_or(usize::MAX));
+            self.live.reset(&name, REPLACED);
             self.orders.push_back(Order::CutOver { name, id });
         }
     }

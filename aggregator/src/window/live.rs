@@ -2,10 +2,12 @@
 //! oldest rows, and its receiver tells it how many.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
+
+use super::stamp::EventId;
+use crate::commit::LogPos;
 
 /// Rows that a watcher may lag behind, some 300 bytes each.
 const BEHIND: usize = 4_096;
@@ -13,11 +15,20 @@ const BEHIND: usize = 4_096;
 /// What a watcher is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LiveEvent {
-    /// One changed row, as JSON text that was made once for all watchers. `id` rises with each row of this
-    /// process.
-    Row { id: u64, view: Arc<str>, json: String },
+    /// One changed row, as JSON text that was made once for all watchers. `id` is of a view that is live: changes of
+    /// one that is being back-filled have no order.
+    Row {
+        id: Option<EventId>,
+        changed_at: LogPos,
+        view: Arc<str>,
+        json: String,
+    },
     /// This many rows of a view changed at once, more than anybody can follow: read them instead.
     Flood { view: Arc<str>, rows: u64 },
+    /// A row that is no more, because it became part of another.
+    Gone { view: Arc<str>, json: String },
+    /// The rows that a watcher knows are worth nothing any more: read them again.
+    Reset { view: Arc<str>, why: &'static str },
 }
 
 /// The broadcasts: one of all views, and one for each view that was ever watched.
@@ -28,7 +39,6 @@ pub(super) struct LiveRows {
 
 #[derive(Debug)]
 struct Shared {
-    next_id: AtomicU64,
     all: broadcast::Sender<Arc<LiveEvent>>,
     by_view: Mutex<HashMap<String, broadcast::Sender<Arc<LiveEvent>>>>,
 }
@@ -38,7 +48,6 @@ impl LiveRows {
         let all = broadcast::Sender::new(BEHIND);
         Self {
             shared: Arc::new(Shared {
-                next_id: AtomicU64::new(1),
                 all,
                 by_view: Mutex::default(),
             }),
@@ -77,16 +86,26 @@ impl LiveRows {
         rows > BEHIND
     }
 
-    pub fn row(&self, view: &Arc<str>, json: String) {
-        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+    pub fn row(&self, view: &Arc<str>, id: Option<EventId>, changed_at: LogPos, json: String) {
         self.send(
             view,
             LiveEvent::Row {
                 id,
+                changed_at,
                 view: Arc::clone(view),
                 json,
             },
         );
+    }
+
+    pub fn gone(&self, view: &Arc<str>, json: String) {
+        let view = Arc::clone(view);
+        self.send(&Arc::clone(&view), LiveEvent::Gone { view, json });
+    }
+
+    pub fn reset(&self, view: &Arc<str>, why: &'static str) {
+        let view = Arc::clone(view);
+        self.send(&Arc::clone(&view), LiveEvent::Reset { view, why });
     }
 
     pub fn flood(&self, view: &Arc<str>, rows: usize) {
@@ -127,8 +146,13 @@ mod tests {
         let mut watcher = live.subscribe("a");
         assert!(live.is_watched("a") && !live.is_watched("b"));
         for row in 0..BEHIND + 3 {
-            live.row(&"a".into(), row.to_string());
-            live.row(&"b".into(), "another view's rows are not counted".to_owned());
+            live.row(&"a".into(), None, LogPos(0), row.to_string());
+            live.row(
+                &"b".into(),
+                None,
+                LogPos(0),
+                "another view's rows are not counted".to_owned(),
+            );
         }
         assert_eq!(watcher.try_recv().map(drop), Err(TryRecvError::Lagged(3)));
         let oldest = watcher.try_recv().expect("the oldest that is left");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use serde::ser::SerializeMap;
+use serde::ser::{Error as _, SerializeMap};
 use serde::{Deserialize, Serialize, Serializer};
 use tributary_shared::ids::{AgentId, LaneNo, SeqRange, StreamName};
 use tributary_shared::time::{Millis, to_rfc3339};
@@ -11,7 +11,7 @@ use tributary_shared::time::{Millis, to_rfc3339};
 use super::cold::{ColdError, WindowFacts};
 use super::place::PagePlace;
 use crate::commit::LogPos;
-use crate::view::{Column, Scalar, ViewOptions};
+use crate::view::{Column, ColumnType, Scalar, ViewOptions};
 
 /// How the engine treats time and bounds its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,8 +137,9 @@ pub struct WindowPage {
 }
 
 /// One group of one window. Serialized as one object: the view's columns in SELECT order, then
-/// `window_start`, `window_end`, `revision`, `final` and `completeness`, and `overflow` where it is true.
-#[derive(Debug, Clone, PartialEq)]
+/// `window_start`, `window_end`, `revision`, `final` and `completeness`; `approximate` with the names of the columns
+/// that are, where some are; and `overflow` where it is true.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct WindowRow {
     pub columns: Arc<[Column]>,
     /// In the order of `columns`.
@@ -151,6 +152,10 @@ pub struct WindowRow {
     pub revision: u64,
     /// The log position of the row's last change.
     pub changed_at: LogPos,
+    /// Columns, by number, that are exact of few values and were not of this row's.
+    pub approximate: Vec<usize>,
+    /// Stands for the row's keys in the order of changes; not shown.
+    pub(crate) key: u64,
     /// The row stands for all groups that its window had no room for.
     pub overflow: bool,
     /// No lane is expected to change the row any more. Data that comes still does.
@@ -173,7 +178,13 @@ impl Serialize for WindowRow {
         let mut map = serializer.serialize_map(None)?;
         for (column, value) in self.columns.iter().zip(&self.values) {
             if column.name != "window_start" && column.name != "window_end" {
-                map.serialize_entry(&column.name, value)?;
+                match value {
+                    Scalar::Text(text) if column.kind == ColumnType::Json => {
+                        let said: serde_json::Value = serde_json::from_str(text).map_err(S::Error::custom)?;
+                        map.serialize_entry(&column.name, &said)?;
+                    }
+                    value => map.serialize_entry(&column.name, value)?,
+                }
             }
         }
         map.serialize_entry("window_start", &self.window_start.map(to_rfc3339))?;
@@ -181,6 +192,11 @@ impl Serialize for WindowRow {
         map.serialize_entry("revision", &self.revision)?;
         map.serialize_entry("final", &self.is_final)?;
         map.serialize_entry("completeness", &self.completeness)?;
+        if !self.approximate.is_empty() {
+            let names = self.approximate.iter().filter_map(|at| self.columns.get(*at));
+            let names: Vec<&str> = names.map(|column| column.name.as_str()).collect();
+            map.serialize_entry("approximate", &names)?;
+        }
         if self.overflow {
             map.serialize_entry("overflow", &true)?;
         }

@@ -16,6 +16,7 @@ mod answers;
 mod cells;
 mod changes;
 mod clocks;
+mod closed;
 mod codec;
 mod cold;
 #[cfg(test)]
@@ -33,12 +34,16 @@ mod live;
 mod load;
 mod messages;
 mod panes;
+mod pinned;
 mod place;
+mod publish;
 mod read;
 mod restore;
 mod rollup;
 mod row;
 mod saving;
+mod since;
+mod stamp;
 mod state;
 mod store;
 #[cfg(test)]
@@ -46,6 +51,7 @@ mod tests;
 mod writer;
 
 pub use actor::{EngineOptions, EngineThread, start};
+pub use closed::ClosedWindow;
 pub use cold::{ColdError, ColdGroups, WindowFacts};
 pub use engine::Engine;
 pub use fill::Backfill;
@@ -62,6 +68,8 @@ pub use messages::{
 };
 pub use place::PagePlace;
 pub use saving::SnapshotSlice;
+pub use since::{SincePage, Unknown};
+pub use stamp::{EventId, Stamp};
 pub use store::{LoadReport, Put, StoreError, ViewFacts, ViewStore, inspect};
 
 /// Rows of one page of windows when the reader names no limit.

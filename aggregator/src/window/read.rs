@@ -12,10 +12,11 @@ use super::messages::{
     QueryError, ScanPage, ScanPlace, WindowChange, WindowPage, WindowProgress, WindowQuery, WindowRow,
     WindowScan,
 };
+use super::pinned::Pinned;
 use super::place::{self, PagePlace};
 use super::row::{RowRef, time};
 use super::state::ViewState;
-use crate::view::{Column, ColumnType, Scalar, ViewPlan};
+use crate::view::{Column, ColumnType, Scalar};
 
 /// Windows of a page that are told who has reported; more are not read by anybody.
 const MAX_PROGRESS: usize = 1_000;
@@ -32,9 +33,11 @@ impl Sieve<'_> {
     }
 
     /// As much of the filters as can be told before a row is made.
-    fn wanted(&self, plan: &ViewPlan) -> Wanted<'_> {
+    fn wanted(&self, state: &ViewState) -> Wanted<'_> {
+        let keys = self.filters.on_keys(&state.plan);
         Wanted {
-            keys: self.filters.on_keys(plan),
+            pinned: Pinned::of(&state.groups, &keys),
+            keys,
             ..Wanted::default()
         }
     }
@@ -58,7 +61,7 @@ impl Engine {
     pub fn windows(&self, view: &str, query: &WindowQuery) -> Result<WindowPage, QueryError> {
         let state = self.state(view)?;
         let sieve = self.sieve(state, &query.filters)?;
-        let early = sieve.wanted(&state.plan);
+        let early = sieve.wanted(state);
         let definition = place::definition(&state.plan.sql);
         let after = query.after.as_ref();
         if after.is_some_and(|place| place.definition != definition) {
@@ -134,12 +137,14 @@ impl Engine {
         let mut room = scan.limit;
         let mut rows = Vec::new();
         let keys = sieve.filters.on_keys(&state.plan);
+        let pinned = Pinned::of(&state.groups, &keys);
         for window_start in self.window_starts(state, Some(from), Some(to)) {
             let behind = after
                 .filter(|place| place.window_start == window_start)
                 .map(|place| &*place.key);
             let wanted = Wanted {
                 keys: keys.clone(),
+                pinned: pinned.clone(),
                 behind,
                 most: Some(room),
                 ..Wanted::default()
@@ -209,12 +214,12 @@ impl Engine {
         rows
     }
 
-    fn state(&self, view: &str) -> Result<&ViewState, QueryError> {
+    pub(super) fn state(&self, view: &str) -> Result<&ViewState, QueryError> {
         let unknown = || QueryError::UnknownView(view.to_owned());
         self.views.get(view).ok_or_else(unknown)
     }
 
-    fn progress(&self, state: &ViewState) -> Progress {
+    pub(super) fn progress(&self, state: &ViewState) -> Progress {
         self.clocks
             .progress(&state.plan.stream, &self.config, state.options.allowed_lateness)
     }
@@ -230,7 +235,7 @@ impl Engine {
         })
     }
 
-    fn row(&self, progress: &Progress, row: &RowRef<'_>) -> WindowRow {
+    pub(super) fn row(&self, progress: &Progress, row: &RowRef<'_>) -> WindowRow {
         let window_end = row.window_end();
         let columns = 0..row.plan.outputs.len();
         WindowRow {
@@ -240,6 +245,8 @@ impl Engine {
             window_end,
             revision: row.revision(),
             changed_at: row.changed_at(),
+            approximate: row.approximate(),
+            key: row.key_hash(),
             overflow: row.groups.is_overflow(row.slot),
             is_final: window_end.is_some_and(|end| progress.is_final(end)),
             completeness: window_end.map_or(1.0, |end| progress.completeness(end)),
@@ -269,8 +276,8 @@ fn typed(columns: &Arc<[Column]>, rows: &[WindowRow]) -> Arc<[Column]> {
     };
     let typed = columns.iter().enumerate().map(|(at, column)| match column.kind {
         ColumnType::Any => Column {
-            name: column.name.clone(),
             kind: seen(at).unwrap_or(ColumnType::Any),
+            ..column.clone()
         },
         _ => column.clone(),
     });

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tributary_shared::time::Millis;
 
+use super::cells::Fold;
 use super::engine::Engine;
 use super::filter::Filter;
 use super::gather::{Held, Part, Wanted, WindowRows, windows_over};
@@ -51,20 +52,20 @@ impl Catalog for Newest<'_> {
 
 /// Some rows of a source, as a batch of the roll-up.
 struct SourceRows<'a> {
+    /// By window and key: sums of floats, and who is first, do not depend on where a row was kept.
     rows: Vec<RowRef<'a>>,
+    times: Vec<Millis>,
     frame: Frame,
 }
 
 impl<'a> SourceRows<'a> {
-    fn new(source: &Source, rows: Vec<RowRef<'a>>) -> Self {
+    fn new(source: &Source, mut rows: Vec<RowRef<'a>>) -> Self {
+        rows.sort_by(|a, b| a.pane_start().cmp(&b.pane_start()).then_with(|| a.compare(b)));
         let column = |at: &usize| rows.iter().map(|row| row.output(*at)).collect();
         let columns = source.columns.iter().map(column).collect();
-        let times = rows
-            .iter()
-            .map(|row| row.window_start().unwrap_or_default())
-            .collect();
-        let frame = Frame::of_rows(columns, times);
-        Self { rows, frame }
+        let times: Vec<Millis> = rows.iter().map(RowRef::pane_start).collect();
+        let frame = Frame::of_rows(columns, times.clone());
+        Self { rows, times, frame }
     }
 
     /// Those that pass WHERE.
@@ -345,7 +346,15 @@ fn fold(plan: &ViewPlan, source: &Source, rows: &SourceRows<'_>, targets: &[u32]
     }
     for (at, cell) in plan.cells.iter().enumerate() {
         if cell.input != MERGED {
-            groups.update(at, targets, &inputs[cell.input], Mode::Typed);
+            let fold = Fold {
+                slots: targets,
+                times: &rows.times,
+                values: &inputs[cell.input],
+                mode: Mode::Typed,
+                // rows of one time are told apart by their order
+                pos: LogPos(0),
+            };
+            groups.update(at, &fold);
             continue;
         }
         let Some(below) = source.merged.get(&at) else {

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use tributary_shared::time::Millis;
 
 use super::groups::Groups;
+use super::stamp::{Stamp, key_hash};
 use crate::commit::LogPos;
 use crate::view::{Aggregate, Env, Evaluator, Leaf, Mode, Scalar, ViewPlan, WindowKind};
 
@@ -58,12 +59,47 @@ impl RowRef<'_> {
         self.groups.is_overflow(self.slot)
     }
 
+    pub fn revision(&self) -> u64 {
+        self.groups.revision(self.slot)
+    }
+
+    /// The log position of the row's last change.
     pub fn changed_at(&self) -> LogPos {
         self.groups.changed_at(self.slot)
     }
 
-    pub fn revision(&self) -> u64 {
-        self.groups.revision(self.slot)
+    /// The length of the window; NaN in views without windows, which have no rates.
+    fn seconds(&self) -> f64 {
+        match (self.window_start(), self.window_end()) {
+            (Some(start), Some(end)) => (end - start) as f64 / 1e3,
+            _ => f64::NAN,
+        }
+    }
+
+    /// The columns whose values are approximate in this row, of those that are exact of few values.
+    pub fn approximate(&self) -> Vec<usize> {
+        let doubtful = self.plan.doubtful.iter();
+        let mut columns: Vec<usize> = doubtful
+            .filter(|(_, cell)| self.groups.cells(*cell).is_approximate(self.slot))
+            .map(|(column, _)| *column)
+            .collect();
+        columns.dedup();
+        columns
+    }
+
+    /// What stands for the row's keys in its stamp.
+    pub fn key_hash(&self) -> u64 {
+        let keys = 0..self.plan.keys.len();
+        key_hash(keys.map(|at| self.groups.key(self.slot, at)))
+    }
+
+    /// Where the row stands among all changes.
+    pub fn stamp(&self) -> Stamp {
+        Stamp::new(
+            self.changed_at(),
+            self.window_start().unwrap_or_default(),
+            self.key_hash(),
+        )
     }
 
     /// The values that tell the row from others of its window.
@@ -102,8 +138,13 @@ impl Env for RowRef<'_> {
             Leaf::Aggregate(at) => match self.plan.aggregates[at] {
                 // counts of events stay far below 2^63
                 Aggregate::Rows => Scalar::Int(self.groups.row_count(self.slot).cast_signed()),
-                Aggregate::Value(cell, _) => self.groups.cells(cell).value(self.slot),
-                Aggregate::Mean(cell) => self.groups.cells(cell).mean(self.slot),
+                Aggregate::RowsPerSecond => {
+                    let rows = self.groups.row_count(self.slot) as f64;
+                    Scalar::finite(rows / self.seconds()).unwrap_or_default()
+                }
+                Aggregate::Cell { cell, reading, .. } => {
+                    self.groups.cells(cell).read(self.slot, reading, self.seconds())
+                }
             },
             // the lowering puts no columns into an expression over groups
             Leaf::Column(_) => Scalar::Null,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch, TimestampMillisecondArray};
 use tributary_shared::time::Millis;
 
+use super::cells::Fold;
 use super::cold::ColdView;
 use super::groups::{Bounds, Cut, Groups, SessionRules};
 use super::keys::KeyCodes;
@@ -156,7 +157,14 @@ impl ViewState {
             inputs.push(Vector::Time(times));
         }
         for (at, cell) in plan.cells.iter().enumerate() {
-            self.groups.update(at, &slots, &inputs[cell.input], mode);
+            let fold = Fold {
+                slots: &slots,
+                times: times.values(),
+                values: &inputs[cell.input],
+                mode,
+                pos: batch.pos,
+            };
+            self.groups.update(at, &fold);
         }
         self.counters.arithmetic += evaluator.failures();
         Applied {

@@ -58,13 +58,16 @@ mod vector;
 mod window;
 mod zone;
 
-pub use aggregate::{Aggregate, CellKind, CellSpec};
+pub use aggregate::{
+    AGGREGATES, Aggregate, AggregateFn, CellKind, CellSpec, DISTINCT_LG_REGISTERS, EXACT_APPROX_DISTINCT,
+    EXACT_DISTINCT, EXACT_QUANTILES, INCREASE_SAMPLES, Reading, TOP_COUNTERS,
+};
 pub use bind::{Frame, Mode, Picked, Texts, Vector};
 pub use expr::{ArithOp, CastType, CompareOp, Expr, Leaf, ScalarFn};
 pub use functions::{Function, Takes};
 pub use json::Step;
 pub use kinds::{KnownColumns, StaticKind};
-pub use messages::{Column, ColumnType, MAX_SQL, MAX_VIEW_NAME, ViewError};
+pub use messages::{Column, ColumnType, ErrorBound, ErrorKind, MAX_SQL, MAX_VIEW_NAME, ViewError};
 pub use plan::{MAX_KEYS, ViewPlan};
 pub use predicate::Predicate;
 pub use regexes::{Pattern, RegexJob, Replacement};

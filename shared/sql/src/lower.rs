@@ -45,6 +45,10 @@ pub(super) struct Lowering {
     pub source: Option<Arc<ViewPlan>>,
     /// Cells that are merged from the source's.
     pub merged: BTreeMap<usize, usize>,
+    /// Aggregates in the order that they were met, again and again.
+    pub used: Vec<usize>,
+    /// The view has windows, whose length a rate divides by.
+    pub windowed: bool,
     /// Expressions around the present one.
     pub depth: usize,
 }

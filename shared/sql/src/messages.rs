@@ -13,6 +13,46 @@ pub struct Column {
     pub name: String,
     #[serde(rename = "type")]
     pub kind: ColumnType,
+    /// How far values may be from the true ones; none where they are exact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorBound>,
+}
+
+impl Column {
+    /// A column of exact values.
+    #[must_use]
+    pub fn new(name: impl Into<String>, kind: ColumnType) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            error: None,
+        }
+    }
+}
+
+/// How far an approximate value may be from the true one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ErrorBound {
+    pub kind: ErrorKind,
+    pub bound: f64,
+    /// The share of cases that keep the bound; all of them when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
+    /// A group of up to so many (distinct) values has no error.
+    pub exact_up_to: usize,
+}
+
+// bounds are constants, and none is NaN
+impl Eq for ErrorBound {}
+
+/// What a bound is a share of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The true value.
+    Relative,
+    /// The group's rows: by so many may counts be too low.
+    ShareOfRows,
 }
 
 /// What a column's values are. `Any` when only the data can tell.
@@ -24,6 +64,8 @@ pub enum ColumnType {
     Number,
     Text,
     Boolean,
+    /// A JSON text; in JSON, what it says.
+    Json,
     Any,
 }
 

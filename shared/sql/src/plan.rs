@@ -50,6 +50,8 @@ pub struct ViewPlan {
     pub shown: Arc<[Column]>,
     /// A group for which this is not true is not shown.
     pub having: Option<Expr>,
+    /// Columns that are exact of few values only, each with a cell that knows.
+    pub doubtful: Vec<(usize, usize)>,
 }
 
 impl ViewPlan {
@@ -107,6 +109,7 @@ impl ViewPlan {
         let mut lowering = Lowering {
             known: source.as_deref().map(known_columns).or(known),
             source: source.clone(),
+            windowed: from.window != WindowKind::None,
             ..Lowering::default()
         };
         let filter = match &select.selection {
@@ -114,7 +117,7 @@ impl ViewPlan {
             None => None,
         };
         let mut key_names = group_by(&select, &mut lowering)?;
-        let (outputs, shown) = select_list(&select, &mut lowering)?;
+        let (outputs, shown, doubtful) = select_list(&select, &mut lowering)?;
         for (output, column) in outputs.iter().zip(&shown) {
             if let Expr::Leaf(Leaf::Key(at)) = output {
                 key_names[*at].clone_from(&column.name);
@@ -183,6 +186,7 @@ impl ViewPlan {
             outputs,
             shown: shown.into(),
             having,
+            doubtful,
         })
     }
 
@@ -307,9 +311,13 @@ fn having(select: &Select, condition: &Sql, lowering: &mut Lowering) -> Refused<
     })
 }
 
-fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, Vec<Column>)> {
+/// The columns: what each shows, how it is called, and which of them are exact of few values only.
+type SelectList = (Vec<Expr>, Vec<Column>, Vec<(usize, usize)>);
+
+fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<SelectList> {
     let mut outputs = Vec::new();
     let mut shown: Vec<Column> = Vec::new();
+    let mut doubtful = Vec::new();
     for item in &select.projection {
         let (sql, alias) = match item {
             SelectItem::UnnamedExpr(sql) => (sql, None),
@@ -321,6 +329,7 @@ fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, 
                 return Err(ViewError::new(place(item), "a view cannot SELECT *", hint));
             }
         };
+        lowering.used.clear();
         let expr = lowering.lower(sql, Scope::Group)?;
         let name = column_name(sql, alias)?;
         let found = alias.map_or_else(|| start_of(sql), |a| (a.span.start.line, a.span.start.column));
@@ -340,7 +349,20 @@ fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, 
                 "split the view",
             ));
         }
-        shown.push(Column { name, kind });
+        let cells = lowering.used.iter().map(|at| lowering.aggregates[*at]);
+        doubtful.extend(
+            cells
+                .filter_map(Aggregate::doubtful)
+                .map(|cell| (shown.len(), cell)),
+        );
+        let (kind, error) = match expr {
+            Expr::Leaf(Leaf::Aggregate(at)) if lowering.aggregates[at].is_json() => {
+                (ColumnType::Json, lowering.aggregates[at].error())
+            }
+            Expr::Leaf(Leaf::Aggregate(at)) => (kind, lowering.aggregates[at].error()),
+            _ => (kind, None),
+        };
+        shown.push(Column { name, kind, error });
         outputs.push(expr);
     }
     if lowering.aggregates.is_empty() {
@@ -352,7 +374,7 @@ fn select_list(select: &Select, lowering: &mut Lowering) -> Refused<(Vec<Expr>, 
             "add count(*) AS n",
         ));
     }
-    Ok((outputs, shown))
+    Ok((outputs, shown, doubtful))
 }
 
 fn column_name(sql: &Sql, alias: Option<&Ident>) -> Refused<String> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::{Expr as Sql, Function, FunctionArg, FunctionArgExpr, FunctionArguments};
 
-use super::aggregate::{Aggregate, CellKind, CellSpec};
+use super::aggregate::{Aggregate, CellKind, CellSpec, Reading};
 use super::expr::{Expr, Leaf};
 use super::from::{From, Origin};
 use super::kinds::{KnownColumns, StaticKind};
@@ -210,7 +210,7 @@ impl Lowering {
         };
         match (name.as_str(), aggregate, column) {
             ("merge", Some(aggregate), Some((column, _))) if function.filter.is_none() => {
-                self.merge(aggregate, &column).map(Some)
+                self.merge(aggregate, &column, found).map(Some)
             }
             ("merge", Some(_), _) => Err(ViewError::new(
                 found,
@@ -228,7 +228,14 @@ impl Lowering {
                 let hint = "give the aggregate a column of its own, and merge that";
                 Err(ViewError::new(found, message, hint))
             }
-            ("avg" | "mean", Some(Aggregate::Mean(_)), Some((column, _))) => Err(ViewError::new(
+            (
+                "avg" | "mean",
+                Some(Aggregate::Cell {
+                    reading: Reading::Mean,
+                    ..
+                }),
+                Some((column, _)),
+            ) => Err(ViewError::new(
                 found,
                 format!("{column} is an average already, and an average of averages is none of the events"),
                 format!("write merge({column})"),
@@ -238,29 +245,36 @@ impl Lowering {
     }
 
     /// The aggregate that a column of the source shows, over all events of the roll-up's window.
-    fn merge(&mut self, aggregate: Aggregate, column: &str) -> Refused<Expr> {
+    fn merge(&mut self, aggregate: Aggregate, column: &str, found: (u64, u64)) -> Refused<Expr> {
         let merged = match aggregate {
             // a row of the source says how many events it stands for
-            Aggregate::Rows => {
-                let input = Expr::Leaf(Leaf::Column(self.column(column)));
-                let input = self.input(input);
-                Aggregate::Value(
-                    self.plain_cell(CellSpec {
-                        kind: CellKind::Sum,
-                        input,
-                    }),
-                    CellKind::Sum,
-                )
+            Aggregate::Rows => self.summed(column, Reading::Value),
+            Aggregate::RowsPerSecond => {
+                let message = format!("{column} is a rate of rows, and says not how many they were");
+                let hint = "give the source count(*) AS n, and write sum(n) over the seconds";
+                return Err(ViewError::new(found, message, hint));
             }
-            Aggregate::Value(cell, kind) => Aggregate::Value(self.merged_cell(kind, cell), kind),
-            Aggregate::Mean(cell) => Aggregate::Mean(self.merged_cell(CellKind::Sum, cell)),
+            Aggregate::Cell { cell, kind, reading } => Aggregate::Cell {
+                cell: self.merged_cell(kind, cell),
+                kind,
+                reading,
+            },
         };
         let known = self.aggregates.iter().position(|known| *known == merged);
         let at = known.unwrap_or_else(|| {
             self.aggregates.push(merged);
             self.aggregates.len() - 1
         });
+        self.used.push(at);
         Ok(Expr::Leaf(Leaf::Aggregate(at)))
+    }
+
+    /// The sum of a column of counts.
+    fn summed(&mut self, column: &str, reading: Reading) -> Aggregate {
+        let input = Expr::Leaf(Leaf::Column(self.column(column)));
+        let (kind, input) = (CellKind::Sum, self.input(input));
+        let cell = self.plain_cell(CellSpec { kind, input });
+        Aggregate::Cell { cell, kind, reading }
     }
 
     fn input(&mut self, input: Expr) -> usize {

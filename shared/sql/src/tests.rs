@@ -101,25 +101,45 @@ fn check<'a>(cases: impl IntoIterator<Item = (String, &'a str, &'a str)>) {
 }
 
 #[test]
+fn a_rate_needs_the_length_of_a_window() {
+    let error = refused("SELECT site, rate(*) AS r FROM readings GROUP BY site");
+    assert!(error.message.contains("length of the window"), "{error}");
+    assert_eq!((error.line, error.column), (1, 14));
+}
+
+#[test]
 fn mistakes_in_expressions_are_named_with_their_place() {
     let cases = [
         ("site, count(*)", "", "site", "GROUP BY"),
         (
-            "approx_percentile(x, 0.99) AS p",
+            "percentile_cont(0.9) WITHIN GROUP (ORDER BY x) AS p",
+            "",
+            "percentile_cont",
+            "approx_percentile(x, 0.9)",
+        ),
+        ("median(x) AS p", "", "median", "approx_median(x)"),
+        ("approx_percentile(x, 99) AS p", "", "99", "from 0 to 1"),
+        (
+            "approx_percentile(x) AS p",
             "",
             "approx_percentile",
-            "later version",
+            "two arguments",
         ),
-        (
-            "count(*) AS n,\n  approx_distinct(d) AS p",
-            "",
-            "approx_distinct",
-            "later version",
-        ),
-        ("count(DISTINCT d) AS n", "", "count", "approx_distinct"),
+        ("approx_percentile(x, q) AS p", "", "q)", "from 0 to 1"),
+        ("approx_top_k(x, 0) AS t", "", "0)", "from 1 to 100"),
+        ("sum(DISTINCT d) AS n", "", "sum", "DISTINCT"),
+        ("lower(DISTINCT d) AS n", "", "lower", "DISTINCT"),
+        ("bool_and('a') AS n", "", "'a'", "conditions"),
+        ("count(*) FILTER (WHERE 1) AS n", "", "1)", "not a condition"),
+        ("last(x ORDER BY y) AS n", "", "last", "event time"),
         ("sum(avg(x)) AS n", "", "avg", "nested"),
         ("sum(x) OVER () AS n", "", "sum", "OVER"),
-        ("sum(x) FILTER (WHERE x > 1) AS n", "", "x > 1", "CASE WHEN"),
+        (
+            "sum(x) FILTER (WHERE count(*) > 1) AS n",
+            "",
+            "count(*)",
+            "FILTER",
+        ),
         ("frobnicate(x) AS n", "", "frobnicate", "no function"),
         ("sum(*) AS n", "", "sum", "one argument"),
         ("round(x, 1, 2) AS n", "", "round", "3 arguments"),

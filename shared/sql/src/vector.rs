@@ -279,7 +279,7 @@ impl Kernels<'_> {
             }
             Expr::Cast(inner, CastType::Time) => {
                 let col = self.eval(inner)?;
-                self.to_time(col)
+                self.time_column(col)
             }
             Expr::Cast(inner, _) => self.eval(inner)?.to_float(),
             Expr::Shift(time, span) => {
@@ -365,7 +365,7 @@ impl Kernels<'_> {
     }
 
     /// Times as they are, and integers as Unix milliseconds. Texts are read by row.
-    fn to_time(&mut self, col: Col) -> Result<Col, ArrowError> {
+    fn time_column(&mut self, col: Col) -> Result<Col, ArrowError> {
         match col.kind {
             Kind::Null | Kind::Time => Ok(col),
             Kind::Int => {
@@ -378,7 +378,7 @@ impl Kernels<'_> {
     }
 
     fn of_times(&mut self, col: Col, map: impl Fn(i64) -> Option<i64>) -> Result<Col, ArrowError> {
-        let col = self.to_time(col)?;
+        let col = self.time_column(col)?;
         if col.kind == Kind::Null {
             return Ok(col);
         }
@@ -388,7 +388,7 @@ impl Kernels<'_> {
     }
 
     fn parts(&mut self, col: Col, map: impl Fn(i64) -> Option<f64>) -> Result<Col, ArrowError> {
-        let col = self.to_time(col)?;
+        let col = self.time_column(col)?;
         if col.kind == Kind::Null {
             return Ok(col);
         }

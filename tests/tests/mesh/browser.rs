@@ -7,7 +7,7 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tributary_tests::{Mesh, Process, SOON, Tool, free_tcp_port, npm_package, wait_until};
+use tributary_tests::{Mesh, Process, SOON, Tool, free_tcp_port, loudly, npm_package, wait_until};
 
 use crate::{mesh, temp_dir, tools};
 
@@ -280,6 +280,72 @@ async fn change_and_share(page: Client, mesh: &Mesh) {
     page.close().await.expect("the browser ends");
 }
 
+/// Scrolls through the page and back, and tells how long frames took meanwhile, in milliseconds.
+const SCROLL: &str = r"
+    const done = arguments[0];
+    (async () => {
+      const long = [];
+      new PerformanceObserver((list) => long.push(...list.getEntries().map((one) => one.duration))).observe({ type: 'longtask' });
+      const height = document.documentElement.scrollHeight - innerHeight;
+      const frames = [];
+      const start = await new Promise(requestAnimationFrame);
+      for (let last = start; last - start < 4000; ) {
+        const now = await new Promise(requestAnimationFrame);
+        frames.push(now - last);
+        last = now;
+        const way = (now - start) / 4000;
+        scrollTo({ top: height * (way < 0.5 ? 2 * way : 2 - 2 * way), behavior: 'instant' });
+      }
+      frames.sort((a, b) => a - b);
+      const at = (share) => Math.round(frames[Math.floor((frames.length - 1) * share)]);
+      return `${frames.length} frames in 4 s, p50 ${at(0.5)} ms, p95 ${at(0.95)} ms, longest ${at(1)} ms, ` +
+        `${long.length} tasks over 50 ms, the longest ${Math.round(Math.max(0, ...long))} ms`;
+    })().then(done, (error) => done(String(error)))";
+
+const CHARTS: usize = 50;
+const GROUPS: usize = 1_000;
+
+/// What is out of sight is neither read nor drawn, and everything comes over one stream.
+async fn look_through_many(page: Client, mesh: &Mesh) {
+    for chart in 0..CHARTS {
+        mesh.put_view(&format!("many_{chart:02}"), VIEW);
+    }
+    let clicks = |minute: u32| -> Vec<Value> {
+        let click =
+            |group| json!({ "ts": format!("2026-01-01T12:{minute:02}:00Z"), "button": format!("b-{group}") });
+        (0..GROUPS).map(click).collect()
+    };
+    mesh.post_events("clicks", &clicks(1));
+    let meta = |chart: usize| format!("article[data-view=many_{chart:02}] .meta");
+    let all = "n over clicks, the 8 largest of 1,000 groups";
+    wait_for_text(&page, &meta(0), all).await;
+    // a canvas that was never drawn on has the size that all have
+    let drawn = "[...document.querySelectorAll('article canvas')].filter((one) => one.width !== 300).length";
+    let read = "new Set(performance.getEntriesByType('resource').map((one) => new URL(one.name).pathname) \
+                .filter((path) => path.endsWith('/windows'))).size";
+    for (what, count) in [("drawn", drawn), ("read", read)] {
+        let count = ask(&page, count).await.as_u64().expect("a number");
+        assert!(
+            (1..25).contains(&count),
+            "{count} charts are {what} when 6 are in sight"
+        );
+    }
+
+    mesh.post_events("clicks", &clicks(2));
+    let figures = page.execute_async(SCROLL, Vec::new()).await.expect("scrolls");
+    loudly(&format!(
+        "{CHARTS} charts of {GROUPS} groups, a debug build: {figures}\n"
+    ));
+    page.execute(
+        "scrollTo(0, 1e6); document.querySelector('[data-view=many_49]').scrollIntoView()",
+        Vec::new(),
+    )
+    .await
+    .expect("scrolls");
+    wait_for_text(&page, &meta(CHARTS - 1), all).await;
+    page.close().await.expect("the browser ends");
+}
+
 /// Runs a browser on the page of a mesh of its own; nothing where no browser is installed.
 fn in_browser(test: &str, look: impl AsyncFnOnce(Client, &Mesh)) {
     let Some(chromedriver) = DRIVER.find(test) else {
@@ -327,4 +393,10 @@ fn a_view_is_made_read_changed_and_shared_on_the_page() {
     };
     let axe = std::fs::read_to_string(modules.join("axe-core/axe.min.js")).expect("axe-core's script");
     in_browser(test, async |page, mesh| make_a_view(page, mesh, &axe).await);
+}
+
+#[test]
+fn of_fifty_charts_with_a_thousand_groups_only_those_in_sight_cost() {
+    let test = "of_fifty_charts_with_a_thousand_groups_only_those_in_sight_cost";
+    in_browser(test, look_through_many);
 }

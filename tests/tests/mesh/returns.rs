@@ -51,8 +51,8 @@ impl Heard {
     }
 
     /// By start: each revision with the row that was told. Twice the same revision of a row is a failure.
-    fn by_row(&self) -> BTreeMap<String, BTreeMap<i64, Value>> {
-        let mut rows: BTreeMap<String, BTreeMap<i64, Value>> = BTreeMap::new();
+    fn by_row(&self) -> BTreeMap<String, BTreeMap<u64, Value>> {
+        let mut rows: BTreeMap<String, BTreeMap<u64, Value>> = BTreeMap::new();
         for row in self.0.lock().expect("no reader panicked").iter() {
             let start = row["window_start"].as_str().unwrap_or_default().to_owned();
             let revision = integer(row, "revision");
@@ -71,8 +71,8 @@ fn backlog(newest: Millis, t: f64) -> Vec<Value> {
 
 /// The sums of a view's rows, when there are as many as that.
 fn counted(rows: &[Value], events: i64) -> Result<(), String> {
-    let n: i64 = rows.iter().map(|row| integer(row, "n")).sum();
-    (n == events)
+    let n: u64 = rows.iter().map(|row| integer(row, "n")).sum();
+    (n == events.cast_unsigned())
         .then_some(())
         .ok_or_else(|| format!("{n} of {events} events"))
 }
@@ -120,7 +120,7 @@ fn a_device_that_returns_after_three_days_amends_its_windows_and_their_roll_ups(
         }
         wait_until(LONG, "every amended row is told", || {
             let told = heard.by_row();
-            let newest = |row: &BTreeMap<i64, Value>| row.last_key_value().map(|(_, row)| row.clone());
+            let newest = |row: &BTreeMap<u64, Value>| row.last_key_value().map(|(_, row)| row.clone());
             let behind = now.iter().find(|(start, row)| {
                 let told = told.get(*start).and_then(newest);
                 told.is_none_or(|told| (&told["n"], &told["revision"]) != (&row["n"], &row["revision"]))

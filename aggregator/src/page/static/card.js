@@ -66,7 +66,11 @@ export class Card {
   }
 
   #seen(inView, seen) {
-    if (inView && this.place) this.feed.aim(this.place, this.select.value);
+    if (inView && this.place) {
+      this.feed.aim(this.place, this.select.value);
+      // what came while nobody looked was not drawn
+      this.changed();
+    }
     seen(this);
   }
 

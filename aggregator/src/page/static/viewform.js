@@ -70,8 +70,10 @@ export class ViewForm {
     this.name.readOnly = view !== undefined;
     this.startField.hidden = view !== undefined;
     this.stream.replaceChildren(el("option", { value: "" }, "choose …"), ...this.streams().map((name) => el("option", { value: name }, name)));
-    this.sql.value = view?.sql ?? template(this.streams()[0] ?? "demo");
-    for (const { name, input } of this.options) input.value = view?.[name] ?? "";
+    // a change that is not served yet is what is being edited
+    const last = { ...view, ...view?.replaced_by };
+    this.sql.value = last.sql ?? template(this.streams()[0] ?? "demo");
+    for (const { name, input } of this.options) input.value = last[name] ?? "";
     this.#calm();
     setText(this.nameError, "");
     this.save.disabled = false;

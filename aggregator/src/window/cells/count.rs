@@ -1,12 +1,10 @@
 //! `count(x)`.
 
-use arrow_array::Array;
-
 use super::super::codec::{Reader, put_u64};
 use super::super::messages::StateError;
-use super::rows::rows_of;
+use super::fold::Fold;
 use super::slots::{Cell, Slots};
-use crate::view::{Scalar, Texts, Vector};
+use crate::view::Scalar;
 
 /// Values that are not NULL.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,7 +17,6 @@ impl CountCell {
     }
 
     /// The number itself, for rates.
-    #[allow(dead_code)] // for rates
     pub(super) fn as_f64(self) -> f64 {
         self.0 as f64
     }
@@ -40,27 +37,8 @@ impl Cell for CountCell {
 }
 
 impl Slots<CountCell> {
-    pub(super) fn update(&mut self, slots: &[u32], values: &Vector) {
+    pub(super) fn update(&mut self, fold: &Fold<'_>) {
         let cells = self.plain();
-        let mut each = |row: usize| cells[slots[row] as usize].0 += 1;
-        match values {
-            Vector::Null => {}
-            Vector::Bool(array) => rows_of(array, each),
-            Vector::Int(array) => rows_of(array, each),
-            Vector::Float(array) => rows_of(array, each),
-            Vector::Time(array) => rows_of(array, each),
-            Vector::Text(array) => match Texts::of(array) {
-                Some(Texts::Plain(array)) => rows_of(array, each),
-                Some(Texts::Dictionary(array, values)) if values.null_count() == 0 => rows_of(array, each),
-                Some(texts) => (0..slots.len())
-                    .filter(|row| texts.get(*row).is_some())
-                    .for_each(each),
-                None => {}
-            },
-            Vector::Scalars(values) => {
-                let present = values.iter().enumerate().filter(|(_, value)| !value.is_null());
-                present.for_each(|(row, _)| each(row));
-            }
-        }
+        fold.present(|row| cells[fold.slots[row] as usize].0 += 1);
     }
 }

@@ -2,8 +2,8 @@
 
 use super::super::codec::Reader;
 use super::super::messages::StateError;
+use super::fold::{Fold, rows_of};
 use super::kept::{Kept, cut};
-use super::rows::rows_of;
 use super::slots::{Cell, Slots};
 use crate::view::{Mode, Scalar, Texts, Vector, integral};
 
@@ -16,38 +16,37 @@ impl<const GREATEST: bool> ExtremeCell<GREATEST> {
         self.0.scalar()
     }
 
+    /// Offers a number to a cell that holds one of its kind; false if it holds something else.
     #[inline]
-    fn offer_int(&mut self, value: i64) {
+    fn beats_int(&mut self, value: i64) -> bool {
         match &mut self.0 {
             Kept::Int(best) if GREATEST => *best = (*best).max(value),
             Kept::Int(best) => *best = (*best).min(value),
-            kept @ Kept::Null => *kept = Kept::Int(value),
-            _ => self.offer(&Scalar::Int(value)),
+            _ => return false,
         }
+        true
     }
 
+    /// The same for floats, which are finite.
     #[inline]
-    fn offer_time(&mut self, value: i64) {
-        match &mut self.0 {
-            Kept::Time(best) if GREATEST => *best = (*best).max(value),
-            Kept::Time(best) => *best = (*best).min(value),
-            _ => self.offer(&Scalar::Time(value)),
-        }
-    }
-
-    #[inline]
-    fn offer_float(&mut self, value: f64, mode: Mode) {
-        if mode == Mode::Json
-            && let Some(int) = integral(value)
-        {
-            return self.offer_int(int);
-        }
+    fn beats_float(&mut self, value: f64) -> bool {
         match &mut self.0 {
             Kept::Float(best) if GREATEST => *best = best.max(value),
             Kept::Float(best) => *best = best.min(value),
-            kept @ Kept::Null => *kept = Kept::Float(value),
-            _ => self.offer(&Scalar::Float(value)),
+            _ => return false,
         }
+        true
+    }
+
+    /// The same for times.
+    #[inline]
+    fn beats_time(&mut self, value: i64) -> bool {
+        match &mut self.0 {
+            Kept::Time(best) if GREATEST => *best = (*best).max(value),
+            Kept::Time(best) => *best = (*best).min(value),
+            _ => return false,
+        }
+        true
     }
 
     fn offer_text(&mut self, text: &str) {
@@ -95,24 +94,23 @@ impl<const GREATEST: bool> Cell for ExtremeCell<GREATEST> {
 }
 
 impl<const GREATEST: bool> Slots<ExtremeCell<GREATEST>> {
-    pub(super) fn update(&mut self, slots: &[u32], values: &Vector, mode: Mode) {
-        match values {
+    pub(super) fn update(&mut self, fold: &Fold<'_>) {
+        let (slots, mode) = (fold.slots, fold.mode);
+        match fold.values {
             Vector::Int(array) => {
                 let ints = array.values();
-                rows_of(array, |row| {
-                    self.change(slots[row], |cell| cell.offer_int(ints[row]))
-                });
+                rows_of(array, |row| self.offer_int(slots[row], ints[row]));
             }
             Vector::Float(array) => {
                 let floats = array.values();
-                rows_of(array, |row| {
-                    self.change(slots[row], |cell| cell.offer_float(floats[row], mode));
-                });
+                rows_of(array, |row| self.offer_float(slots[row], floats[row], mode));
             }
             Vector::Time(array) => {
                 let times = array.values();
                 rows_of(array, |row| {
-                    self.change(slots[row], |cell| cell.offer_time(times[row]))
+                    if !self.quick(slots[row]).beats_time(times[row]) {
+                        self.change(slots[row], |cell| cell.offer(&Scalar::Time(times[row])));
+                    }
                 });
             }
             Vector::Bool(array) => rows_of(array, |row| {
@@ -128,14 +126,34 @@ impl<const GREATEST: bool> Slots<ExtremeCell<GREATEST>> {
             }
             Vector::Scalars(values) => {
                 for (slot, value) in slots.iter().zip(values) {
-                    self.change(*slot, |cell| match value {
-                        Scalar::Float(value) => cell.offer_float(*value, mode),
-                        Scalar::Text(text) => cell.offer_text(text),
-                        value => cell.offer(value),
-                    });
+                    match value {
+                        Scalar::Float(value) => self.offer_float(*slot, *value, mode),
+                        Scalar::Text(text) => self.change(*slot, |cell| cell.offer_text(text)),
+                        value => self.change(*slot, |cell| cell.offer(value)),
+                    }
                 }
             }
             Vector::Null => {}
+        }
+    }
+
+    #[inline]
+    fn offer_int(&mut self, slot: u32, value: i64) {
+        if !self.quick(slot).beats_int(value) {
+            self.change(slot, |cell| cell.offer(&Scalar::Int(value)));
+        }
+    }
+
+    /// Without a schema an integral float is the integer.
+    #[inline]
+    fn offer_float(&mut self, slot: u32, value: f64, mode: Mode) {
+        if mode == Mode::Json
+            && let Some(int) = integral(value)
+        {
+            return self.offer_int(slot, int);
+        }
+        if !self.quick(slot).beats_float(value) {
+            self.change(slot, |cell| cell.offer(&Scalar::Float(value)));
         }
     }
 }

@@ -49,6 +49,12 @@ impl<C: Cell> Slots<C> {
         &mut self.cells
     }
 
+    /// One cell, for a change that leaves the cell's heap bytes as they are.
+    #[inline]
+    pub(super) fn quick(&mut self, slot: u32) -> &mut C {
+        &mut self.cells[slot as usize]
+    }
+
     /// Changes one cell, and accounts for what it keeps.
     #[inline]
     pub(super) fn change(&mut self, slot: u32, change: impl FnOnce(&mut C)) {

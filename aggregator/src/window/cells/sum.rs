@@ -2,9 +2,9 @@
 
 use super::super::codec::{Reader, put_u64};
 use super::super::messages::StateError;
-use super::rows::{Number, numbers_of};
+use super::fold::{Fold, Number};
 use super::slots::{Cell, Slots};
-use crate::view::{Mode, Scalar, Vector};
+use crate::view::Scalar;
 
 /// Integers are summed exactly in 128 bits, in any order; floats in log order beside them.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,6 @@ impl SumCell {
     }
 
     /// The sum as a float; NULL's `None` when nothing was added.
-    #[allow(dead_code)] // for rates
     pub(super) fn as_f64(self) -> Option<f64> {
         (self.count > 0).then(|| self.total())
     }
@@ -113,10 +112,10 @@ impl Cell for SumCell {
 }
 
 impl Slots<SumCell> {
-    pub(super) fn update(&mut self, slots: &[u32], values: &Vector, mode: Mode) {
+    pub(super) fn update(&mut self, fold: &Fold<'_>) {
         let cells = self.plain();
-        numbers_of(values, mode, |row, number| {
-            let cell = &mut cells[slots[row] as usize];
+        fold.numbers(|row, number| {
+            let cell = &mut cells[fold.slots[row] as usize];
             match number {
                 Number::Int(value) => cell.add_int(value),
                 Number::Float(value) => cell.add_float(value),

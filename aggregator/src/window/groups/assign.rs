@@ -2,13 +2,13 @@
 
 use tributary_shared::time::Millis;
 
+use super::super::cells::Fold;
 use super::super::codec::{KEY_FORMAT, OVERFLOW_KEY};
 use super::super::cold::{ColdError, ColdView};
 use super::super::keys::KeyCodes;
 use super::super::messages::GroupState;
 use super::{Bounds, Groups};
 use crate::commit::LogPos;
-use crate::view::{Mode, Vector};
 
 const UNKNOWN: u32 = u32::MAX;
 /// A batch's groups are looked up in a plain array while it has at most so many places per row.
@@ -111,8 +111,8 @@ impl Groups {
     }
 
     /// Folds a column into an aggregate.
-    pub(in super::super) fn update(&mut self, cell: usize, slots: &[u32], values: &Vector, mode: Mode) {
-        self.cells[cell].update(slots, values, mode);
+    pub(in super::super) fn update(&mut self, cell: usize, fold: &Fold<'_>) {
+        self.cells[cell].update(fold);
     }
 
     /// The slot of a row: its group's, or that of the window's overflow group.

@@ -28,6 +28,7 @@ use super::cells::Cells;
 use super::cold::WindowFacts;
 use super::keys::{Interner, KeyRef};
 use super::messages::GoneRow;
+use super::pinned::Pinned;
 use crate::commit::LogPos;
 use crate::view::{CellSpec, Scalar};
 
@@ -150,6 +151,31 @@ impl Groups {
         self.panes.get(&window).map_or(&[], |pane| &pane.slots)
     }
 
+    /// The groups of a window that are in memory and may have the wanted keys.
+    pub(super) fn slots_with(&self, window: Millis, pinned: &Pinned) -> Vec<u32> {
+        let all = self.slots_of(window);
+        if let Some(keys) = pinned.combinations().filter(|keys| keys.len() < all.len()) {
+            let overflow = vec![OVERFLOW_ID; self.interners.len()];
+            let overflow = pinned.takes_overflow().then_some(overflow);
+            let probes = keys.iter().chain(&overflow);
+            return probes.filter_map(|key| self.find(window, key)).collect();
+        }
+        let takes = |slot: &&u32| match self.is_overflow(**slot) {
+            true => pinned.takes_overflow(),
+            false => pinned.takes(self.key_ids(**slot)),
+        };
+        all.iter().filter(takes).copied().collect()
+    }
+
+    pub(super) fn key_count(&self) -> usize {
+        self.interners.len()
+    }
+
+    /// The number of a key's value, if a group in memory has it.
+    pub(super) fn find_key(&self, key: usize, value: &Scalar) -> Option<u32> {
+        self.interners[key].find(KeyRef::Scalar(value))
+    }
+
     /// Whether some groups of the window may be on disk only.
     pub(super) fn may_be_cold(&self, window: Millis) -> bool {
         match self.panes.get(&window) {
@@ -158,17 +184,17 @@ impl Groups {
         }
     }
 
-    /// Whether a group that is on disk only may have changed at this log position or later.
-    pub(super) fn cold_changed_since(&self, pos: LogPos) -> bool {
-        self.cold.groups > 0 && self.cold.newest_change >= pos
-    }
-
-    /// Takes note that what is stored is no newer than this.
-    pub(super) fn restored_up_to(&mut self, pos: LogPos) {
-        self.cold.newest_change = pos;
-    }
-
     /// Whether any group is on disk only.
+    /// Groups that are on disk only changed up to here, and not later.
+    pub(super) fn cold_changed_at(&self) -> LogPos {
+        self.cold.changed_at
+    }
+
+    /// Says so, of groups that were not restored.
+    pub(super) fn set_cold_changed_at(&mut self, changed_at: LogPos) {
+        self.cold.changed_at = changed_at;
+    }
+
     pub(super) fn has_cold(&self) -> bool {
         self.cold.groups > 0
     }
@@ -375,7 +401,7 @@ impl Groups {
             groups,
             windows,
             newest,
-            newest_change: LogPos(u64::MAX),
+            changed_at: LogPos(0),
         };
     }
 

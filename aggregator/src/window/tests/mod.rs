@@ -1,8 +1,10 @@
 //! The engine against independent references, and against itself under other batchings and crashes.
 
+mod aggregates;
 mod amounts;
 mod eviction;
 mod evolution;
+mod keyed;
 mod kinds;
 mod properties;
 mod rollups;

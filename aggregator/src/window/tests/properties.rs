@@ -208,7 +208,7 @@ impl Naive {
         }
         let candidate = match value {
             Value::Number(_) => Some(json!(value.as_f64())),
-            Value::String(_) => Some(value.clone()),
+            Value::String(_) | Value::Bool(_) => Some(value.clone()),
             Value::Object(_) => Some(json!(value.to_string())),
             _ => None,
         };
@@ -227,11 +227,18 @@ impl Naive {
     }
 }
 
-/// Numbers before texts.
-fn order(value: &Value) -> (bool, i64, String) {
-    let quarters = value.as_f64().map_or(0, |number| (number * 4.0) as i64);
+/// Booleans before numbers before texts.
+fn order(value: &Value) -> (u8, i64, String) {
+    let quarters = match value {
+        Value::Bool(value) => i64::from(*value),
+        value => value.as_f64().map_or(0, |number| (number * 4.0) as i64),
+    };
     (
-        value.is_string(),
+        match value {
+            Value::Bool(_) => 0,
+            Value::Number(_) => 1,
+            _ => 2,
+        },
         quarters,
         value.as_str().unwrap_or_default().to_owned(),
     )

@@ -80,12 +80,11 @@ fn named(row: &WindowRow, columns: &[&str]) -> ((Millis, String), Vec<Value>) {
 
 fn expected(events: &[Event], slide: Millis, size: Millis) -> BTreeMap<(Millis, String), Vec<Value>> {
     let rows = naive_hop(events, slide, size).into_iter();
-    let row =
-        |((start, _, key), (n, sum, low, high)): ((Option<Millis>, _, String), (u64, i64, i64, i64))| {
-            let values = [json!(n), json!(sum), json!(low), json!(high)];
-            ((start.expect("a window"), key), values.to_vec())
-        };
-    rows.map(row).collect()
+    rows.map(|((start, _, key), (n, sum, low, high))| {
+        let values = [json!(n), json!(sum), json!(low), json!(high)];
+        ((start.expect("a window"), key), values.to_vec())
+    })
+    .collect()
 }
 
 /// What a subscriber of a view knows who hears of every change, and of nothing else; and how often it heard.
