@@ -125,12 +125,12 @@ test("bars are of the newest window that is complete", () => {
 
 test("percentiles are read out of the SQL as it stands", () => {
   const sql = `SELECT window_start, -- approx_percentile(x, 0.1) AS no
-    approx_percentile(round(coalesce(ms, 0), 2), 0.95) FILTER (WHERE ok) AS p95, approx_median(ms) AS "The Middle",
+    approx_percentile(round(coalesce(ms, 0), 2), 0.95) FILTER (WHERE ok) AS P95, approx_median(ms) AS "The Middle",
     approx_percentile(ms, 0.5) AS again, 'approx_percentile(ms, 0.3) AS text' AS t, APPROX_PERCENTILE(ms, 0.05) low
     FROM TUMBLE(s, ts, INTERVAL '1 minute')`;
-  const names = ["p95", "The Middle", "again", "low", "t"];
+  const names = ["P95", "The Middle", "again", "low", "t"];
   const view = { ...VIEW, sql, columns: names.map((name) => ({ name, type: "number" })), keys: ["window_start"] };
-  assert.deepEqual(percentilesOf(view).map(({ name, share }) => [name, share]), [["low", 0.05], ["The Middle", 0.5], ["p95", 0.95]]);
+  assert.deepEqual(percentilesOf(view).map(({ name, share }) => [name, share]), [["low", 0.05], ["The Middle", 0.5], ["P95", 0.95]]);
   assert.deepEqual(chartsOf(view), ["bands", "lines", "top"]);
   assert.deepEqual(chartsOf({ ...VIEW, sql: "SELECT site, count(*) AS n FROM s GROUP BY site" }), ["top"]);
 });

@@ -49,19 +49,20 @@ export class Feed {
     return Promise.resolve();
   }
 
+  /** The time that is looked at; rows that run on have none. */
   range() {
-    return rangeOf(this.place, serverNow());
+    return this.rows.timeless ? {} : rangeOf(this.place, serverNow());
   }
 
   /** The rows of the time that is looked at. */
   points() {
     const within = withinRange(this.range());
-    return [...this.rows.points()].filter((point) => this.rows.timeless || within(point));
+    return [...this.rows.points()].filter(within);
   }
 
   hasRows() {
     const within = withinRange(this.range());
-    for (const point of this.rows.points()) if (this.rows.timeless || within(point)) return true;
+    for (const point of this.rows.points()) if (within(point)) return true;
     return false;
   }
 

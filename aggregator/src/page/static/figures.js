@@ -75,7 +75,7 @@ function figureOf({ view, lines, windows, since = -Infinity, range, now }) {
 
 /** The largest groups of the newest window: {bars, groups, window}. */
 export function barFigure({ rows, measure, range }) {
-  const within = rows.timeless ? () => true : withinRange(range);
+  const within = withinRange(range);
   const all = newestOf([...rows.groups.values()], measure, within);
   const [first] = all;
   const window = first && first.end > 0 ? { start: first.start, end: first.end } : undefined;

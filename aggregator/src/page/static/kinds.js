@@ -74,5 +74,5 @@ function nameBehind(rest) {
   const filter = /^filter\s*\(/i.exec(text);
   if (filter) text = text.slice((closing(text, filter[0].length) ?? text.length) + 1).trimStart();
   const [, quoted, word] = /^(?:as\s+)?(?:"((?:[^"]|"")+)"|([a-z_][\w$]*))/i.exec(text) ?? [];
-  return quoted ? quoted.replaceAll('""', '"') : word?.toLowerCase();
+  return quoted ? quoted.replaceAll('""', '"') : word;
 }
