@@ -119,6 +119,8 @@ async fn pages_have_every_row_once_while_rows_come_in() {
     // another view of that name has other places
     let (status, _) = call(&app, put_view("each", &format!("{EACH} "))).await;
     assert_eq!(status, StatusCode::OK);
+    // the old one serves, with its places, until the new one has caught up
+    while call(&app, get("/api/v1/views/each")).await.1["live"] != json!(true) {}
     let (status, body) = call(&app, get(&format!("/api/v1/views/each/windows?limit=7{next}"))).await;
     assert_eq!(
         (status, &body["error"]["code"]),
