@@ -50,6 +50,19 @@ fn event(n: u64) -> Value {
     json!({ "ts": "2026-01-01T12:00:00Z", "n": n })
 }
 
+/// Takes the newest leaves away, and every head that would show it.
+fn cut_tail(home: &Path) {
+    let db = rusqlite::Connection::open(home.join("log.db")).expect("opens");
+    let size: u64 = db
+        .query_row("SELECT max(idx) + 1 FROM audit_leaves", [], |row| row.get(0))
+        .expect("reads");
+    db.execute_batch(&format!(
+        "DELETE FROM audit_leaves WHERE idx >= {0}; DELETE FROM audit_heads WHERE size > {0};",
+        size - CUT
+    ))
+    .expect("cuts");
+}
+
 #[test]
 fn the_audit_verifies_after_kills_and_agents_notice_a_tail_that_was_cut_off() {
     let dir = temp_dir();
@@ -110,16 +123,7 @@ fn the_audit_verifies_after_kills_and_agents_notice_a_tail_that_was_cut_off() {
     );
     assert_eq!(first.terminate().code(), Some(0));
 
-    let db = rusqlite::Connection::open(home.join("log.db")).expect("opens");
-    let size: u64 = db
-        .query_row("SELECT max(idx) + 1 FROM audit_leaves", [], |row| row.get(0))
-        .expect("reads");
-    db.execute_batch(&format!(
-        "DELETE FROM audit_leaves WHERE idx >= {0}; DELETE FROM audit_heads WHERE size > {0};",
-        size - CUT
-    ))
-    .expect("cuts");
-    drop(db);
+    cut_tail(&home);
     let second = mesh(&dir);
     second.put_view("totals", VIEW);
     wait_until(SOON, "the agent to notice", || {
