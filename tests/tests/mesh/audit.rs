@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-use tributary_tests::{LONG, SOON, wait_until};
+use tributary_tests::{LONG, Mesh, SOON, wait_until};
 
 use crate::{injected, mesh, program, temp_dir};
 
