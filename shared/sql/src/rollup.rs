@@ -269,6 +269,25 @@ impl Lowering {
         Ok(Expr::Leaf(Leaf::Aggregate(at)))
     }
 
+    /// The state of a sketch over all events of the roll-up's window, when a column of the source shows one of this
+    /// kind: a percentile of percentiles would be none of the events.
+    pub(super) fn merged_sketch(&mut self, sql: &Sql, kind: CellKind) -> Option<usize> {
+        let (Sql::Identifier(ident), CellKind::Quantiles | CellKind::ApproxDistinct | CellKind::Top) =
+            (sql, kind)
+        else {
+            return None;
+        };
+        let source = self.source.clone()?;
+        let at = source.shown.iter().position(|shown| shown.name == ident.value)?;
+        let Expr::Leaf(Leaf::Aggregate(at)) = source.outputs[at] else {
+            return None;
+        };
+        match source.aggregates[at] {
+            Aggregate::Cell { cell, kind: of, .. } if of == kind => Some(self.merged_cell(kind, cell)),
+            _ => None,
+        }
+    }
+
     /// The sum of a column of counts.
     fn summed(&mut self, column: &str, reading: Reading) -> Aggregate {
         let input = Expr::Leaf(Leaf::Column(self.column(column)));

@@ -223,6 +223,27 @@ fn having_of_the_source_is_honoured() {
 }
 
 #[test]
+fn sketches_are_merged_and_not_computed_of_each_other() {
+    let source = "SELECT approx_percentile(i, 0.99) AS p99, approx_distinct(s) AS kinds
+                  FROM TUMBLE(readings, ts, INTERVAL '1 second')";
+    let roll_up =
+        "SELECT approx_percentile(p99, 0.5) AS p50, merge(p99) AS p99, approx_distinct(kinds) AS kinds
+                   FROM TUMBLE(seconds, window_start, INTERVAL '1 minute')";
+    let straight = "SELECT approx_percentile(i, 0.5) AS p50, approx_percentile(i, 0.99) AS p99,
+                           approx_distinct(s) AS kinds
+                    FROM TUMBLE(readings, ts, INTERVAL '1 minute')";
+    let mut bench = bench(&[("seconds", source), ("merged", roll_up), ("straight", straight)]);
+    let events: Vec<Event> = (0..500)
+        .map(|i| event(i * 100, json!({"i": i * i % 71, "s": (i % 7).to_string()})))
+        .collect();
+    for batch in events.chunks(60) {
+        bench.commit(1, 0, &record_batch(batch, Layout::Typed));
+    }
+    let values = |view: &str| bench.page(view).rows[0].values.clone();
+    assert_eq!(values("merged"), values("straight"));
+}
+
+#[test]
 fn a_source_is_replaced_when_its_readers_still_fit_and_they_follow() {
     let mut bench = bench(&VIEWS);
     assert_eq!(

@@ -123,6 +123,12 @@ impl Lowering {
         filter: Option<&Sql>,
         reading: Reading,
     ) -> Refused<Aggregate> {
+        if let (Argument::Values(sql), None) = (argument, filter)
+            && let Some(cell) = self.merged_sketch(sql, cell_kind(call))
+        {
+            let kind = cell_kind(call);
+            return Ok(Aggregate::Cell { cell, kind, reading });
+        }
         let (values, kind) = match argument {
             Argument::Rows => (Expr::Literal(Scalar::Int(1)), CellKind::Count),
             Argument::Values(sql) => {
