@@ -239,7 +239,12 @@ impl Lowering {
             Takes::Any => (true, "", ""),
             Takes::Text => (kind == StaticKind::Text, "a text", "cast it: x::text"),
             Takes::Number => (kind.is_number(), "a number", "cast it: x::double precision"),
-            Takes::Int => (kind == StaticKind::Count, "an integer", "cast it: x::bigint"),
+            // a computed number may be an integer: only the data can tell
+            Takes::Int => (
+                kind.is_number() && !matches!(expr, Expr::Literal(Scalar::Float(_))),
+                "an integer",
+                "cast it: x::bigint",
+            ),
             Takes::Time => match expr {
                 Expr::Literal(value) => (
                     super::times::as_time(value).is_ok(),

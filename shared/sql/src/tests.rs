@@ -43,6 +43,10 @@ fn the_usual_spellings_are_accepted() {
             "WHERE at > TIMESTAMP '2026-01-01T00:00:00Z'",
         ),
         ("\"a.b\" AS ab, coalesce(max(x), 0) AS m", "GROUP BY \"a.b\""),
+        (
+            "left(s, i + 1) AS k, sum((i + j) & 3) AS m",
+            "GROUP BY left(s, i + 1)",
+        ),
     ];
     for (list, rest) in accepted {
         let sql = select(list, rest);

@@ -73,11 +73,7 @@ fn ours(case: &Case, choice: &mut Choice) -> Vec<Vec<Value>> {
         text: SCHEMA.to_owned(),
         references: Vec::new(),
     };
-    let schema = if case.schemaless {
-        StreamSchema::schemaless()
-    } else {
-        StreamSchema::compile(&info).expect("the schema compiles")
-    };
+    let schema = StreamSchema::compile(&info).expect("the schema compiles");
     let mut bench = Bench::new(&[&case.ours]);
     let mut decoder = Decoder::new();
     let mut rest = case.rows.as_slice();
