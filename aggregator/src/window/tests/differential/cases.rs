@@ -30,7 +30,6 @@ pub(super) struct Case {
     /// When everything is committed.
     pub now: Millis,
     pub schemaless: bool,
-    pub windows: Windows,
     pub ours: String,
     pub theirs: String,
 }
@@ -90,7 +89,6 @@ impl Case {
             rows,
             now: START + 3 * 86_400_000,
             schemaless: false,
-            windows,
             ours,
             theirs,
         }
