@@ -376,7 +376,7 @@ async fn a_replaced_view_serves_what_it_was_until_the_new_one_has_caught_up() {
     }
     assert!(between > 0, "the log has more entries than are read at once");
     let told = watcher.recv().await.expect("readers are told");
-    assert!(matches!(&*told, LiveEvent::Flood { .. }), "{told:?}");
+    assert!(matches!(&*told, LiveEvent::Reset { .. }), "{told:?}");
     let new = running.windows("v").await;
     assert_eq!(new.rows.len(), old.rows.len() * 2 - 1, "windows half as long");
     running.stop().await;

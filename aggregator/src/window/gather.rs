@@ -211,7 +211,8 @@ impl Engine {
             groups: groups_in_memory,
             slots,
         }];
-        if !wanted.hot && groups.may_be_cold(start) {
+        let changed = wanted.since.is_none_or(|since| groups.cold_changed_since(since));
+        if !wanted.hot && changed && groups.may_be_cold(start) {
             parts.push(self.cold_pane(state, start, wanted));
         }
         parts

@@ -54,10 +54,8 @@ impl Engine {
         if let Some(state) = self.state_mut(generation) {
             state.position = position;
             state.counters = counters;
+            state.groups.restored_up_to(position);
             state.reset = false;
-            if state.groups.has_cold() {
-                state.groups.set_cold_changed_at(position);
-            }
             state.live = position == newest;
         }
         self.promote();

@@ -175,7 +175,10 @@ impl Engine {
         if !state.live {
             return Some(Unknown::Filling);
         }
-        if state.groups.has_cold() && after.stamp.changed_at < state.groups.cold_changed_at() {
+        if state
+            .groups
+            .cold_changed_since(LogPos(after.stamp.changed_at.0 + 1))
+        {
             return Some(Unknown::Cold);
         }
         None

@@ -100,7 +100,7 @@ fn batch(rows: &[Row], schemaless: bool) -> RecordBatch {
         .map(|(name, array)| {
             let field = Field::new(*name, array.data_type().clone(), true);
             match *name {
-                "j" => field.with_metadata([(JSON_TEXT_METADATA.to_owned(), "true".to_owned())].into()),
+                "j" => field.with_metadata([(JSON_TEXT_METADATA.to_owned(), "true".to_owned())]),
                 _ => field,
             }
         })

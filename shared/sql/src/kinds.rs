@@ -206,9 +206,11 @@ impl Lowering {
             }
             _ if ka == kb || ka.is_open() || kb.is_open() || (ka.is_number() && kb.is_number()) => Ok((a, b)),
             _ => {
-                let read = literal_as(right, &b, ka).or_else(|| literal_as(left, &a, kb));
-                if let Some(read) = read {
-                    return read.map(|()| (a, b));
+                if let Some(read) = literal_as(right, &b, ka) {
+                    return read.map(|read| (a, Expr::Literal(read)));
+                }
+                if let Some(read) = literal_as(left, &a, kb) {
+                    return read.map(|read| (Expr::Literal(read), b));
                 }
                 let hint = if ka == StaticKind::Time || kb == StaticKind::Time {
                     "compare times with TIMESTAMP '2026-01-31T12:00:00Z' or to_timestamp(seconds)".to_owned()
@@ -263,8 +265,8 @@ impl Lowering {
     }
 }
 
-/// Whether a text literal says a value of this kind; `None` when it is no such literal.
-fn literal_as(sql: &Sql, expr: &Expr, kind: StaticKind) -> Option<Refused<()>> {
+/// What a text literal says as a value of this kind; `None` when it is no such literal.
+fn literal_as(sql: &Sql, expr: &Expr, kind: StaticKind) -> Option<Refused<Scalar>> {
     let Expr::Literal(Scalar::Text(text)) = expr else {
         return None;
     };
@@ -274,7 +276,7 @@ fn literal_as(sql: &Sql, expr: &Expr, kind: StaticKind) -> Option<Refused<()>> {
             format!("'{text}' is not {}", kind.word()),
             format!("what it is compared with is {}", kind.word()),
         )),
-        _ => Ok(()),
+        read => Ok(read),
     })
 }
 

@@ -64,6 +64,7 @@ pub use aggregate::{
 };
 pub use bind::{Frame, Mode, Picked, Texts, Vector};
 pub use expr::{ArithOp, CastType, CompareOp, Expr, Leaf, ScalarFn};
+pub use from::Origin;
 pub use functions::{Function, Takes};
 pub use json::Step;
 pub use kinds::{KnownColumns, StaticKind};

@@ -1,5 +1,6 @@
 //! The reference page says what is so: its examples are evaluated, and it leaves no function out.
 
+use super::aggregate::AGGREGATES;
 use super::call::SPECIAL;
 use super::expr::Leaf;
 use super::functions::FUNCTIONS;
@@ -89,4 +90,12 @@ fn every_function_stands_on_the_reference_page() {
         .filter(|name| !calls.iter().any(|cell| cell.contains(&format!("`{name}("))))
         .collect();
     assert!(missing.is_empty(), "docs/sql.md does not name {missing:?}");
+}
+
+#[test]
+fn every_aggregate_stands_on_the_reference_page_as_the_program_describes_it() {
+    for aggregate in AGGREGATES {
+        let row = format!("| `{}` | {} |", aggregate.call, aggregate.meaning);
+        assert!(PAGE.contains(&row), "docs/sql.md lacks: {row}");
+    }
 }

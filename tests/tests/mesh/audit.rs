@@ -31,8 +31,36 @@ fn path(path: &Path) -> &str {
     path.to_str().expect("text")
 }
 
+/// The tree of a running mesh against the key and what its agent has kept.
+fn verify(mesh: &Mesh, key: &Path) -> (Option<i32>, String) {
+    let (http, agent) = (mesh.ready().http.as_str(), mesh.ready().intake.as_str());
+    tributary(&[
+        "audit",
+        "verify",
+        "--key",
+        path(key),
+        "--agent",
+        agent,
+        "--http",
+        http,
+    ])
+}
+
 fn event(n: u64) -> Value {
     json!({ "ts": "2026-01-01T12:00:00Z", "n": n })
+}
+
+/// Takes the newest leaves away, and every head that would show it.
+fn cut_tail(home: &Path) {
+    let db = rusqlite::Connection::open(home.join("log.db")).expect("opens");
+    let size: u64 = db
+        .query_row("SELECT max(idx) + 1 FROM audit_leaves", [], |row| row.get(0))
+        .expect("reads");
+    db.execute_batch(&format!(
+        "DELETE FROM audit_leaves WHERE idx >= {0}; DELETE FROM audit_heads WHERE size > {0};",
+        size - CUT
+    ))
+    .expect("cuts");
 }
 
 #[test]
@@ -66,24 +94,13 @@ fn the_audit_verifies_after_kills_and_agents_notice_a_tail_that_was_cut_off() {
             .then_some(())
             .ok_or_else(|| format!("{kept:?}"))
     });
-    let (http, intake, home) = (
+    let (http, home) = (
         first.ready().http.clone(),
-        first.ready().intake.clone(),
         first.ready().dirs["aggregator"].clone(),
     );
     let key = dir.path().join("kept.pub");
     std::fs::copy(home.join("audit.pub"), &key).expect("copies");
-    let verify = [
-        "audit",
-        "verify",
-        "--key",
-        path(&key),
-        "--agent",
-        &intake,
-        "--http",
-        &http,
-    ];
-    let (code, said) = tributary(&verify);
+    let (code, said) = verify(&first, &key);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("RIGHT"), "{said}");
     let receipt = dir.path().join("receipt.json");
@@ -106,16 +123,7 @@ fn the_audit_verifies_after_kills_and_agents_notice_a_tail_that_was_cut_off() {
     );
     assert_eq!(first.terminate().code(), Some(0));
 
-    let db = rusqlite::Connection::open(home.join("log.db")).expect("opens");
-    let size: u64 = db
-        .query_row("SELECT max(idx) + 1 FROM audit_leaves", [], |row| row.get(0))
-        .expect("reads");
-    db.execute_batch(&format!(
-        "DELETE FROM audit_leaves WHERE idx >= {0}; DELETE FROM audit_heads WHERE size > {0};",
-        size - CUT
-    ))
-    .expect("cuts");
-    drop(db);
+    cut_tail(&home);
     let second = mesh(&dir);
     second.put_view("totals", VIEW);
     wait_until(SOON, "the agent to notice", || {
@@ -123,17 +131,7 @@ fn the_audit_verifies_after_kills_and_agents_notice_a_tail_that_was_cut_off() {
         let warnings = status["audit"]["warnings"].to_string();
         warnings.contains("removed tail").then_some(()).ok_or(warnings)
     });
-    let (http, intake) = (second.ready().http.clone(), second.ready().intake.clone());
-    let (code, said) = tributary(&[
-        "audit",
-        "verify",
-        "--key",
-        path(&key),
-        "--agent",
-        &intake,
-        "--http",
-        &http,
-    ]);
+    let (code, said) = verify(&second, &key);
     assert_eq!(code, Some(1), "{said}");
     assert!(
         said.contains("forked tree") || said.contains("removed tail"),

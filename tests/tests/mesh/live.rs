@@ -191,7 +191,15 @@ fn a_reader_whose_id_means_nothing_any_more_is_told_to_read_again() {
         "{event:?}"
     );
 
+    // the old definition serves until the new one has caught up: rows may come before
     mesh.put_view(VIEW, &format!("{} -- another", view_sql()));
-    let (event, _) = first(&id);
-    assert_eq!(event.kind, "reset", "{event:?}");
+    let mut reader = SseReader::new(url.clone());
+    reader.last_id = Some(id);
+    let mut comments = 0;
+    let ended = reader.connect(|event| {
+        comments += u32::from(event.kind.is_empty());
+        assert!(comments < 5, "a reset comes before half a minute of heartbeats");
+        event.kind != "reset"
+    });
+    ended.expect("a reset");
 }

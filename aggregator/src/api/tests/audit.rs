@@ -94,6 +94,13 @@ async fn acts_are_leaves_before_the_answer_and_everything_is_proved_over_http() 
         reading.line(line).expect("a line");
     }
     assert!(reading.finish().expect("whole").0.is_sound());
+    what_cannot_be_proved(&app).await;
+    mesh.close().await;
+}
+
+async fn what_cannot_be_proved<B: MessageBody>(
+    app: &impl Service<actix_http::Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
+) {
     for (path, status, code) in [
         (
             "/api/v1/events/edge-1/readings/7/99/receipt",
@@ -110,7 +117,7 @@ async fn acts_are_leaves_before_the_answer_and_everything_is_proved_over_http() 
         ("/api/v1/audit/inclusion?leaf=0&size=999", 404, "no_head"),
         ("/api/v1/audit/consistency?from=999", 400, "invalid_query"),
     ] {
-        let (found, body) = text(&app, path).await;
+        let (found, body) = text(app, path).await;
         let body: Value = serde_json::from_str(&body).expect("JSON");
         assert_eq!(
             (found.as_u16(), &body["error"]["code"]),
@@ -118,5 +125,4 @@ async fn acts_are_leaves_before_the_answer_and_everything_is_proved_over_http() 
             "{path}"
         );
     }
-    mesh.close().await;
 }

@@ -119,7 +119,20 @@ async fn pages_have_every_row_once_while_rows_come_in() {
     // another view of that name has other places
     let (status, _) = call(&app, put_view("each", &format!("{EACH} "))).await;
     assert_eq!(status, StatusCode::OK);
-    let (status, body) = call(&app, get(&format!("/api/v1/views/each/windows?limit=7{next}"))).await;
+    // the old one serves until the new one has caught up
+    let refused = async {
+        loop {
+            let asked = get(&format!("/api/v1/views/each/windows?limit=7{next}"));
+            let (status, body) = call(&app, asked).await;
+            if status != StatusCode::OK {
+                return (status, body);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let (status, body) = tokio::time::timeout(std::time::Duration::from_secs(30), refused)
+        .await
+        .expect("the new definition serves");
     assert_eq!(
         (status, &body["error"]["code"]),
         (StatusCode::CONFLICT, &json!("view_replaced")),

@@ -31,7 +31,7 @@ impl Groups {
         });
         let forgotten = pane.slots.is_empty() && pane.saved.is_clean(stored);
         for slot in &gone {
-            self.cold.changed_at = self.cold.changed_at.max(self.changed_at(*slot));
+            self.cold.newest_change = self.cold.newest_change.max(self.changed_at(*slot));
             self.unlist(*slot);
         }
         self.cold.groups += gone.len() as u64;

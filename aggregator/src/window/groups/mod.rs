@@ -184,17 +184,17 @@ impl Groups {
         }
     }
 
+    /// Whether a group that is on disk only may have changed at this log position or later.
+    pub(super) fn cold_changed_since(&self, pos: LogPos) -> bool {
+        self.cold.groups > 0 && self.cold.newest_change >= pos
+    }
+
+    /// Takes note that what is stored is no newer than this.
+    pub(super) fn restored_up_to(&mut self, pos: LogPos) {
+        self.cold.newest_change = pos;
+    }
+
     /// Whether any group is on disk only.
-    /// Groups that are on disk only changed up to here, and not later.
-    pub(super) fn cold_changed_at(&self) -> LogPos {
-        self.cold.changed_at
-    }
-
-    /// Says so, of groups that were not restored.
-    pub(super) fn set_cold_changed_at(&mut self, changed_at: LogPos) {
-        self.cold.changed_at = changed_at;
-    }
-
     pub(super) fn has_cold(&self) -> bool {
         self.cold.groups > 0
     }
@@ -401,7 +401,7 @@ impl Groups {
             groups,
             windows,
             newest,
-            changed_at: LogPos(0),
+            newest_change: LogPos(u64::MAX),
         };
     }
 

@@ -31,8 +31,8 @@ pub(super) struct Cold {
     pub windows: u64,
     /// No window that starts later is among them.
     pub newest: Option<i64>,
-    /// No group among them changed later.
-    pub changed_at: LogPos,
+    /// No group on disk changed later.
+    pub newest_change: LogPos,
 }
 
 impl Cold {

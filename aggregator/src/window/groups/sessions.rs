@@ -18,6 +18,9 @@ use crate::view::Scalar;
 pub(super) struct Sessions {
     by_key: HashMap<Vec<u32>, BTreeMap<Millis, Session>>,
     indexed: bool,
+    /// Slots of sessions that became part of another one with the present batch, and whose: events of the batch may have
+    /// been given them already, so nobody gets them before it is through.
+    retired: Vec<(u32, u32)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +80,14 @@ impl Groups {
             if self.is_overflow(slot) {
                 overflowed += run.len() as u64;
             }
+        }
+        for (from, to) in std::mem::take(&mut self.sessions.retired) {
+            // in the order in which they became one: chains are followed to their end
+            slots
+                .iter_mut()
+                .filter(|slot| **slot == from)
+                .for_each(|slot| *slot = to);
+            self.free.push(from);
         }
         (slots, overflowed)
     }
@@ -210,6 +221,9 @@ impl Groups {
                     self.merge_within(oldest.slot, session.slot);
                     self.touched.retain(|touched| *touched != session.slot);
                     self.remove(session.slot);
+                    // it was freed just now
+                    self.free.pop();
+                    self.sessions.retired.push((session.slot, oldest.slot));
                     sessions.remove(start);
                 }
                 if first < *start {

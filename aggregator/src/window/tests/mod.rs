@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod amounts;
+mod differential;
 mod eviction;
 mod evolution;
 mod keyed;
@@ -152,6 +153,22 @@ impl Bench {
     /// The same for dead letters that became valid.
     fn replay(&mut self, lane: u32, now: Millis, records: &RecordBatch) -> Vec<WindowChange> {
         self.append(lane, now, records, true)
+    }
+
+    /// Applies the newest entry once more.
+    fn again(&mut self, lane: u32, now: Millis, records: &RecordBatch) {
+        let agent = AgentId::new(&format!("edge{lane}")).expect("valid");
+        let changes = self.engine.apply(&AppliedBatch {
+            replayed: false,
+            range: SeqRange { first: 1, last: 9 },
+            pos: self.engine.position(),
+            lane: LaneNo(lane),
+            agent: &agent,
+            stream: &self.stream.clone(),
+            committed_at: now,
+            records: Some(records),
+        });
+        assert!(changes.is_empty(), "an entry counts once");
     }
 
     fn append(&mut self, lane: u32, now: Millis, records: &RecordBatch, replayed: bool) -> Vec<WindowChange> {
