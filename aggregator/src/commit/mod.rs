@@ -43,6 +43,8 @@ pub(crate) mod tests;
 
 pub use actor::{CommitOptions, CommitThread, open, open_with_retention};
 pub(crate) use actor::{RESTORING_FILE, lock};
+#[cfg(test)]
+pub(crate) use columns::decode_valid;
 pub use handle::{CommitHandle, Feed, PendingAnswer};
 pub use health::LogHealth;
 pub use inspect::{LogFacts, inspect, note_restore, reserve_lane_numbers};
