@@ -224,10 +224,10 @@ fn every_prometheus_query_of_the_dashboards_has_an_answer() {
     });
     // the series of a view bear its keys
     let query = escaped(&format!(
-        "tributary_view_value{{view=\"{VIEW}\",column=\"n\",device=\"d-3\"}}"
+        "tributary_view_value{{view=\"{VIEW}\",column=\"n\",device!=\"\"}}"
     ));
     let answer = http::get_json(&format!("{url}/api/v1/query?query={query}")).expect("an answer");
-    assert_eq!(list(&answer["data"]["result"]).len(), 1, "{answer}");
+    assert!(!list(&answer["data"]["result"]).is_empty(), "{answer}");
 }
 
 #[test]
