@@ -1,6 +1,6 @@
 //! Random rows, and random views in our dialect and in SQLite's.
 //!
-//! Expressions are made with a type each, of what both dialects have. SQLite's table has the event time as `at`, in
+//! Expressions are made with a type each, of what both dialects have. SQLite's table has the event time as `ms`, in
 //! Unix milliseconds. Integers are small and floats are quarters, so that sums are exact in any order.
 
 use serde_json::{Value as Json, json};
@@ -238,19 +238,19 @@ fn float(choice: &mut Choice, depth: usize) -> Both {
         8 => {
             return both(
                 "extract(minute FROM ts)",
-                "CAST(strftime('%M', at / 1000, 'unixepoch') AS REAL)",
+                "CAST(strftime('%M', ms / 1000, 'unixepoch') AS REAL)",
             );
         }
         9 => {
             return both(
                 "extract(dow FROM ts)",
-                "CAST(strftime('%w', at / 1000, 'unixepoch') AS REAL)",
+                "CAST(strftime('%w', ms / 1000, 'unixepoch') AS REAL)",
             );
         }
         _ => {
             return both(
                 "extract(epoch FROM ts - TIMESTAMP '2026-05-01')",
-                "(at / 1000.0 - 1777593600)",
+                "(ms / 1000.0 - 1777593600)",
             );
         }
     };
@@ -308,7 +308,7 @@ fn condition(choice: &mut Choice, depth: usize) -> Both {
             0 => same("b"),
             1 => same("i > 0"),
             2 => same("s = 'a'"),
-            _ => both("ts >= TIMESTAMP '2026-05-28T20:27:30Z'", "at >= 1780000050000"),
+            _ => both("ts >= TIMESTAMP '2026-05-28T20:27:30Z'", "ms >= 1780000050000"),
         };
     }
     match choice.within(0, 11) {
@@ -369,7 +369,7 @@ impl View {
             // with a column: a constant groups nothing
             3 => vec![form(("(#1 + i)", "(#1 + i)"), &[int(choice, 2)])],
             4 => vec![text(choice, 2), same("b")],
-            5 => vec![both("date_trunc('hour', ts)", "(at - at % 3600000)")],
+            5 => vec![both("date_trunc('hour', ts)", "(ms - ms % 3600000)")],
             _ => vec![float(choice, 1)],
         };
         let count = choice.within(1, 6);
@@ -452,26 +452,26 @@ impl View {
         });
         let windowed = match windows {
             Windows::Tumble(size) => {
-                format!("SELECT *, at - at % {size} AS w, at - at % {size} + {size} AS e FROM ({rows})")
+                format!("SELECT *, ms - ms % {size} AS w, ms - ms % {size} + {size} AS e FROM ({rows})")
             }
             Windows::Hop { slide, size } => {
                 let hops: Vec<String> = (0..size / slide).map(|hop| format!("SELECT {hop} AS hop")).collect();
                 format!(
-                    "SELECT *, at - at % {slide} - hop * {slide} AS w, at - at % {slide} - hop * {slide} + {size} AS e
+                    "SELECT *, ms - ms % {slide} - hop * {slide} AS w, ms - ms % {slide} - hop * {slide} + {size} AS e
                      FROM ({rows}), ({})",
                     hops.join(" UNION ALL ")
                 )
             }
             Windows::Session(gap) => format!(
-                "SELECT *, min(at) OVER (PARTITION BY {list} nth) AS w, max(at) OVER (PARTITION BY {list} nth) + {gap} AS e
-                 FROM (SELECT *, sum(fresh) OVER ({partition} ORDER BY at) AS nth
-                 FROM (SELECT *, CASE WHEN at - lag(at) OVER ({partition} ORDER BY at) < {gap} THEN 0 ELSE 1 END AS fresh
+                "SELECT *, min(ms) OVER (PARTITION BY {list} nth) AS w, max(ms) OVER (PARTITION BY {list} nth) + {gap} AS e
+                 FROM (SELECT *, sum(fresh) OVER ({partition} ORDER BY ms) AS nth
+                 FROM (SELECT *, CASE WHEN ms - lag(ms) OVER ({partition} ORDER BY ms) < {gap} THEN 0 ELSE 1 END AS fresh
                  FROM ({rows})))",
                 list = keys.iter().map(|key| format!("{key}, ")).collect::<String>()
             ),
             Windows::Days { zone, size, around } => {
                 let days = duckdb::days(zone, size, around);
-                format!("SELECT * FROM ({rows}) JOIN ({days}) ON at >= w AND at < e")
+                format!("SELECT * FROM ({rows}) JOIN ({days}) ON ms >= w AND ms < e")
             }
             Windows::None => format!("SELECT *, NULL AS w, NULL AS e FROM ({rows})"),
         };

@@ -9,7 +9,7 @@ use super::super::choice::Choice;
 const HOUR: Millis = 60 * MINUTE;
 const DAY: Millis = 24 * HOUR;
 /// Committed after which rows that one time has are told apart: there are fewer rows in a case.
-const ORDER: &str = "(at * 100000 + nth)";
+const ORDER: &str = "(ms * 100000 + arrived)";
 
 /// Zones, and a moment in which their clocks change, at midnight in some; or a day that is left out. Events lie around it.
 const CLOCKS: [(&str, Millis); 11] = [
@@ -31,6 +31,8 @@ const CLOCKS: [(&str, Millis); 11] = [
 pub(super) enum Kind {
     /// The same.
     Exact,
+    /// A variance or a deviation.
+    Spread,
     /// `count(DISTINCT x)`: exact up to a bound.
     Distinct,
     /// `approx_distinct(x)`, against the exact number.
@@ -45,6 +47,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Exact => "exact",
+            Self::Spread => "spread",
             Self::Distinct => "distinct",
             Self::ApproxDistinct => "approx_distinct",
             Self::Percentile => "percentile",
@@ -64,8 +67,8 @@ impl DuckCase {
     pub fn new(choice: &mut Choice) -> Self {
         match choice.within(0, 19) {
             // many rows, so that sketches are no longer exact
-            0 => Self::many(choice),
-            1..=5 => Self::in_zone(choice),
+            0 | 1 => Self::many(choice),
+            2..=5 => Self::in_zone(choice),
             6..=9 => Self::rolled_up(choice),
             _ => Self::few(choice),
         }
@@ -190,7 +193,7 @@ impl DuckCase {
 /// Rows with two more columns: integers and numbers of many magnitudes.
 fn some(choice: &mut Choice, count: usize, start: Millis) -> Vec<Row> {
     let mut rows = rows(choice, count, start);
-    let span = [20, 300, 2_000, 100_000][choice.within(0, 3)];
+    let span = [20, 300, 3_000, 20_000, 100_000][choice.within(0, 4)];
     let decades = choice.signed(0, 12);
     for row in &mut rows {
         if !choice.one_in(8) {
@@ -270,7 +273,10 @@ fn amount(choice: &mut Choice) -> (Both, Kind) {
                 "var_pop",
             ];
             let (name, of) = (choice.of(&spread), number(choice));
-            filtered(choice, name, &format!("{name}(#x)"), &of)
+            (
+                filtered(choice, name, &format!("{name}(#x)"), &of).0,
+                Kind::Spread,
+            )
         }
         3 | 4 => {
             let (name, theirs) = if choice.one_in(2) {

@@ -28,8 +28,8 @@ fn write(seed: u64, rows: &mut impl Write, cases: &mut impl Write) -> std::io::R
     for (nth, row) in case.rows.iter().enumerate() {
         let mut row_of = row.json.clone();
         row_of["seed"] = json!(seed);
-        row_of["nth"] = json!(nth);
-        row_of["at"] = json!(row.at);
+        row_of["arrived"] = json!(nth);
+        row_of["ms"] = json!(row.at);
         writeln!(rows, "{row_of}")?;
     }
     let found: Vec<Vec<Json>> = ours(&case, &mut choice)
