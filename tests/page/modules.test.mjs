@@ -164,7 +164,7 @@ test("axes are round and hold what they must", () => {
 test("a view tells how far it is, and what it waits for", () => {
   assert.equal(progressOf({ live: true, position: 3 }), undefined);
   assert.equal(progressOf({ live: false, backfill: { position: 43, target: 100, share: 0.43 } }), 0.43);
-  const [filling] = remarksOf({ live: true, replaced_by: {}, backfill: { share: 0.5, estimated_rest_s: 130 } });
+  const [filling] = remarksOf({ live: true, serves: {}, backfill: { share: 0.5, estimated_rest_s: 130 } });
   assert.equal(filling.text, "The new definition is reading the log, 50 % done, about 2 min to go; until then the view is what it was");
   assert.deepEqual(remarksOf({ live: true, waiting_for: ["orders"] })[0].level, "warn");
   assert.deepEqual(remarksOf({ live: true, position: 9, overflowed: 0 }), []);

@@ -142,16 +142,16 @@ fn expression() -> impl Strategy<Value = String> {
             "+", "-", "*", "/", "%", "=", "<>", "<", ">=", "AND", "OR", "||", "IS DISTINCT FROM", "IS NOT DISTINCT FROM", "&",
         ]);
         let call = prop::sample::select(vec![
-            "abs(#)", "round(#, 1)", "floor(#)", "sqrt(#)", "sign(#)", "lower(#)", "length(#)", "left(#, 2)", "split_part(#, '-', 1)",
-            "replace(#, 'a', 'bb')", "# ~ '[a-s]+'", "# !~* 'A$'", "# LIKE '%e%'", "# ILIKE '_B'", "regexp_replace(#, '[0-9]', '<\\&>', 'g')",
-            "substring(# FROM '[a-z]+')", "date_trunc('hour', #)", "date_trunc('month', #)", "extract(dow FROM #)", "extract(epoch FROM #)",
-            "# + INTERVAL '1 day'", "# - INTERVAL '1 month'", "date_bin('7 minutes', #)", "#::text", "#::bigint", "#::double precision",
-            "#::boolean", "#::timestamp", "#::date", "# -> 'k'", "# ->> 'k'", "# #> '{k,l}'", "NOT #", "# IS NULL", "# IS NOT TRUE",
-            "# IN (1, 'a', 2.5, NULL)", "# NOT IN ('7', 'Ab')", "- #", "concat(#, 'x', 1)", "jsonb_typeof(#)", "to_timestamp(#)",
+            "abs(§)", "round(§, 1)", "floor(§)", "sqrt(§)", "sign(§)", "lower(§)", "length(§)", "left(§, 2)", "split_part(§, '-', 1)",
+            "replace(§, 'a', 'bb')", "§ ~ '[a-s]+'", "§ !~* 'A$'", "§ LIKE '%e%'", "§ ILIKE '_B'", "regexp_replace(§, '[0-9]', '<\\&>', 'g')",
+            "substring(§ FROM '[a-z]+')", "date_trunc('hour', §)", "date_trunc('month', §)", "extract(dow FROM §)", "extract(epoch FROM §)",
+            "§ + INTERVAL '1 day'", "§ - INTERVAL '1 month'", "date_bin('7 minutes', §)", "§::text", "§::bigint", "§::double precision",
+            "§::boolean", "§::timestamp", "§::date", "§ -> 'k'", "§ ->> 'k'", "§ #> '{k,l}'", "NOT §", "§ IS NULL", "§ IS NOT TRUE",
+            "§ IN (1, 'a', 2.5, NULL)", "§ NOT IN ('7', 'Ab')", "- §", "concat(§, 'x', 1)", "jsonb_typeof(§)", "to_timestamp(§)",
         ]);
         prop_oneof![
             3 => (inner.clone(), op, inner.clone()).prop_map(|(a, op, b)| format!("({a} {op} {b})")),
-            4 => (call, inner.clone()).prop_map(|(call, a)| format!("({})", call.replace('#', &a))),
+            4 => (call, inner.clone()).prop_map(|(call, a)| format!("({})", call.replace('§', &a))),
             1 => (inner.clone(), inner.clone(), inner.clone())
                 .prop_map(|(a, b, c)| format!("CASE WHEN {a} THEN {b} ELSE {c} END")),
             1 => (inner.clone(), inner.clone(), inner.clone())

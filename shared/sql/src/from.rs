@@ -100,6 +100,9 @@ pub(super) fn from_clause(select: &Select) -> Refused<From> {
     }
 }
 
+/// Words that the parser would take for the name of a stream.
+const RESERVED: [&str; 6] = ["select", "from", "where", "group", "having", "order"];
+
 /// `FROM stream`: no windows.
 fn running(name: &ObjectName) -> Refused<From> {
     let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
@@ -109,6 +112,14 @@ fn running(name: &ObjectName) -> Refused<From> {
             "quote names with dots or dashes: \"plant-7.readings\"",
         ));
     };
+    if ident.quote_style.is_none() && RESERVED.iter().any(|word| ident.value.eq_ignore_ascii_case(word)) {
+        let message = format!("FROM must name a stream, and {ident} is a word of the language");
+        return Err(ViewError::new(
+            at(ident.span),
+            message,
+            format!("quote it: \"{ident}\""),
+        ));
+    }
     Ok(From {
         origin: Origin::Stream(stream(ident)?),
         time: Ident::new(EVENT_TIME_COLUMN),

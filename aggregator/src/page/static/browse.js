@@ -4,6 +4,7 @@ import { byId, el, emptyState, setText } from "./dom.js";
 import { Card } from "./card.js";
 import { integer } from "./format.js";
 import { calmly } from "./frames.js";
+import { servedBy } from "./kinds.js";
 
 /** Between a key press and looking for it, in milliseconds. */
 const FIND_AFTER = 150;
@@ -29,7 +30,7 @@ export class Browse {
     const wanted = new Map(views.map((view) => [view.name, view]));
     for (const [name, card] of this.cards) {
       const view = wanted.get(name);
-      if (view && view.sql === card.view.sql && view.created_at === card.view.created_at) continue;
+      if (view && servedBy(view) === servedBy(card.view)) continue;
       card.remove();
       this.cards.delete(name);
     }

@@ -76,3 +76,8 @@ function nameBehind(rest) {
   const [, quoted, word] = /^(?:as\s+)?(?:"((?:[^"]|"")+)"|([a-z_][\w$]*))/i.exec(text) ?? [];
   return quoted ? quoted.replaceAll('""', '"') : word;
 }
+
+/** What tells the definition that a view serves from others: rows of one are not rows of another. */
+export function servedBy(view) {
+  return JSON.stringify([view.created_at, view.serves?.sql ?? view.sql, view.columns?.map((column) => column.name)]);
+}

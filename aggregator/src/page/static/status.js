@@ -30,8 +30,8 @@ export function remarksOf(view) {
   if (waiting.length > 0) remarks.push({ level: "warn", text: `Waits for ${waiting.join(", ")}: no event of it has arrived yet` });
   const progress = progressOf(view);
   if (progress !== undefined) {
-    const old = view.replaced_by ? "; until then the view is what it was" : "";
-    remarks.push({ level: "warn", text: `${view.replaced_by ? "The new definition is" : "It is"} reading the log, ${percent(progress)} done${rest(view)}${old}`, progress });
+    const old = view.serves ? "; until then the view is what it was" : "";
+    remarks.push({ level: "warn", text: `${view.serves ? "The new definition is" : "It is"} reading the log, ${percent(progress)} done${rest(view)}${old}`, progress });
   }
   const counts = [
     ["overflowed", "events went to the overflow group: a window has more groups than max_groups"],

@@ -71,7 +71,7 @@ export class ViewForm {
     this.startField.hidden = view !== undefined;
     this.stream.replaceChildren(el("option", { value: "" }, "choose …"), ...this.streams().map((name) => el("option", { value: name }, name)));
     // a change that is not served yet is what is being edited
-    const last = { ...view, ...view?.replaced_by };
+    const last = view ?? {};
     this.sql.value = last.sql ?? template(this.streams()[0] ?? "demo");
     for (const { name, input } of this.options) input.value = last[name] ?? "";
     this.#calm();

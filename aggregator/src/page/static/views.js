@@ -5,6 +5,7 @@ import { Refresher, get } from "./api.js";
 import { Browse } from "./browse.js";
 import { Detail } from "./detail.js";
 import { byId, el, setAttribute } from "./dom.js";
+import { servedBy } from "./kinds.js";
 import { waitsFor } from "./status.js";
 import { ViewForm } from "./viewform.js";
 
@@ -98,7 +99,7 @@ export class Views {
       if (this.listed) this.#showGone(place, travelled);
       return;
     }
-    const same = this.detail?.view.name === view.name && this.detail.view.sql === view.sql && this.detail.view.created_at === view.created_at;
+    const same = this.detail?.view.name === view.name && servedBy(this.detail.view) === servedBy(view);
     if (same) this.detail.update(view);
     else {
       this.#dropDetail();
