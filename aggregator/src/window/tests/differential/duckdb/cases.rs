@@ -5,6 +5,7 @@ use tributary_shared::time::{Millis, to_rfc3339};
 
 use super::super::cases::{Both, Case, MINUTE, Row, START, View, Windows, both, form, rows, same};
 use super::super::choice::Choice;
+use super::expressions::{condition, number, text, time};
 
 const HOUR: Millis = 60 * MINUTE;
 const DAY: Millis = 24 * HOUR;
@@ -91,12 +92,12 @@ impl DuckCase {
     }
 
     fn many(choice: &mut Choice) -> Self {
-        let count = choice.within(100, 4_000);
+        let count = choice.within(500, 5_000);
         let rows = some(choice, count, START);
         let windows = [Windows::Tumble(HOUR), Windows::Tumble(4 * HOUR), Windows::None][choice.within(0, 2)];
-        let (mut view, kinds) = view(choice, false, 4, sketch);
+        let (mut view, kinds) = view(choice, false, 8, sketch);
         view.keys.truncate(1);
-        if choice.one_in(2) {
+        if !choice.one_in(3) {
             view.keys.clear();
         }
         if windows != Windows::None && choice.one_in(2) {
@@ -193,7 +194,7 @@ impl DuckCase {
 /// Rows with two more columns: integers and numbers of many magnitudes.
 fn some(choice: &mut Choice, count: usize, start: Millis) -> Vec<Row> {
     let mut rows = rows(choice, count, start);
-    let span = [20, 300, 3_000, 20_000, 100_000][choice.within(0, 4)];
+    let span = [20, 3_000, 20_000, 100_000][choice.within(0, 3)];
     let decades = choice.signed(0, 12);
     for row in &mut rows {
         if !choice.one_in(8) {
@@ -328,33 +329,29 @@ fn filtered_increase(choice: &mut Choice) -> (Both, Kind) {
 /// What is approximate when there are many values.
 fn sketch(choice: &mut Choice) -> (Both, Kind) {
     let filter = condition(choice);
-    let filter = if choice.one_in(2) { same("true") } else { filter };
+    let filter = if choice.one_in(4) { filter } else { same("true") };
     match choice.within(0, 3) {
         0 => {
-            let of = if choice.one_in(2) { same("wide") } else { same("s") };
-            (
-                form(
-                    (
-                        "count(DISTINCT #1) FILTER (WHERE #2)",
-                        "count(DISTINCT #1) FILTER (WHERE #2)",
-                    ),
-                    &[of, filter],
+            let of = choice.of(&["wide", "wide", "v", "s"]);
+            let distinct = form(
+                (
+                    &format!("count(DISTINCT {of}) FILTER (WHERE #1)"),
+                    &format!("count(DISTINCT {of}) FILTER (WHERE #1)"),
                 ),
-                Kind::Distinct,
-            )
+                &[filter],
+            );
+            (distinct, Kind::Distinct)
         }
         1 => {
-            let of = same(choice.of(&["wide", "v", "s"]));
-            (
-                form(
-                    (
-                        "approx_distinct(#1) FILTER (WHERE #2)",
-                        "count(DISTINCT #1) FILTER (WHERE #2)",
-                    ),
-                    &[of, filter],
+            let of = choice.of(&["wide", "v", "v", "s"]);
+            let distinct = form(
+                (
+                    &format!("approx_distinct({of}) FILTER (WHERE #1)"),
+                    &format!("count(DISTINCT {of}) FILTER (WHERE #1)"),
                 ),
-                Kind::ApproxDistinct,
-            )
+                &[filter],
+            );
+            (distinct, Kind::ApproxDistinct)
         }
         2 => {
             let q = choice.of(&["0", "0.01", "0.25", "0.5", "0.9", "0.99", "1"]);
@@ -369,123 +366,13 @@ fn sketch(choice: &mut Choice) -> (Both, Kind) {
             (form((&ours, &theirs), &[of, filter]), Kind::Percentile)
         }
         _ => {
-            let of = same(choice.of(&["wide", "s", "i"]));
+            let of = same(choice.of(&["wide", "wide", "s"]));
             let k = choice.within(1, 12);
             let ours = format!("approx_top_k(#1, {k}) FILTER (WHERE #2)");
             let theirs =
                 format!("{{'k': {k}, 'counts': histogram(#1) FILTER (WHERE #1 IS NOT NULL AND #2)}}");
             (form((&ours, &theirs), &[of, filter]), Kind::Top)
         }
-    }
-}
-
-fn number(choice: &mut Choice) -> Both {
-    let parts = [same("i"), same("k"), same("f")];
-    match choice.within(0, 9) {
-        0 | 1 => same("i"),
-        2 | 3 => same("f"),
-        4 => same("(i * k + 2)"),
-        5 => form(
-            (
-                "CASE WHEN #4 THEN #1 ELSE #2 END",
-                "CASE WHEN #4 THEN #1 ELSE #2 END",
-            ),
-            &[parts.as_slice(), &[condition(choice)]].concat(),
-        ),
-        6 => both("regexp_count(s, '[ab]')", "len(regexp_extract_all(s, '[ab]'))"),
-        7 => both("(i / 2)", "(i // 2)"),
-        8 => part(choice),
-        _ => same("coalesce(f, i, 0.5)"),
-    }
-}
-
-/// A part of a time.
-fn part(choice: &mut Choice) -> Both {
-    let units = [
-        "millisecond",
-        "minute",
-        "hour",
-        "day",
-        "dow",
-        "isodow",
-        "doy",
-        "week",
-        "month",
-        "quarter",
-        "year",
-        "isoyear",
-        "epoch",
-        "decade",
-        "century",
-        "millennium",
-    ];
-    same(format!("extract({} FROM ts)", choice.of(&units)))
-}
-
-/// A time, in Unix milliseconds.
-fn time(choice: &mut Choice) -> Both {
-    let units = [
-        "second", "minute", "hour", "day", "week", "month", "quarter", "year", "decade",
-    ];
-    let unit = choice.of(&units);
-    both(
-        format!("date_trunc('{unit}', ts)"),
-        format!("epoch_ms(date_trunc('{unit}', ts))"),
-    )
-}
-
-fn text(choice: &mut Choice) -> Both {
-    match choice.within(0, 6) {
-        0 => same("s"),
-        1 => same("d"),
-        2 => both(
-            r"regexp_replace(s, '([ab])(.?)', '<\2\1>')",
-            r"regexp_replace(s, '([ab])(.?)', '<\2\1>')",
-        ),
-        3 => both(
-            "regexp_replace(s, '[a-b]', 'z', 'g')",
-            "regexp_replace(s, '[a-b]', 'z', 'g')",
-        ),
-        4 => both(
-            "regexp_substr(s, '[^a]+$')",
-            "CASE WHEN regexp_matches(s, '[^a]+$') THEN regexp_extract(s, '[^a]+$') END",
-        ),
-        5 => same("concat_ws('/', d, s)"),
-        _ => same("split_part(d, '-', 2)"),
-    }
-}
-
-fn condition(choice: &mut Choice) -> Both {
-    let matches = |ours: &str, pattern: &str| {
-        let text = both("s", "s");
-        let (flag, not) = (
-            if ours.ends_with('*') { ", 'i'" } else { "" },
-            if ours.starts_with('!') { "NOT " } else { "" },
-        );
-        form(
-            (
-                &format!("(#1 {ours} '{pattern}')"),
-                &format!("({not}regexp_matches(#1, '{pattern}'{flag}))"),
-            ),
-            &[text],
-        )
-    };
-    match choice.within(0, 8) {
-        0 => same("b"),
-        1 => same("(i > 0)"),
-        2 => same("(f IS NULL OR k = 1)"),
-        3 => same("(NOT (b AND i < 2))"),
-        4 | 5 => {
-            let patterns = ["a", "^[ab]+$", "b$", "(a|x).", r"\w-\w", r"^\s", "^$", "a{1,2}b?"];
-            let operator = choice.of(&["~", "~*", "!~", "!~*"]);
-            matches(operator, choice.of(&patterns))
-        }
-        6 => {
-            let (unit, than) = (choice.of(&["minute", "hour", "doy"]), choice.within(0, 40));
-            same(format!("(extract({unit} FROM ts) > {than})"))
-        }
-        7 => same("(s ILIKE 'a%')"),
-        _ => same("(d IN ('eu', NULL))"),
     }
 }
 

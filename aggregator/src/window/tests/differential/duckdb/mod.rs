@@ -5,6 +5,7 @@
 //! DuckDB with Python's package manager.
 
 mod cases;
+mod expressions;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
