@@ -25,7 +25,7 @@ use crate::commit::decode_valid;
 use crate::view::Scalar;
 
 const CASES: u64 = 400;
-const CASES_IN_CI: u64 = 4_000;
+const CASES_IN_CI: u64 = 8_000;
 /// Sums of floats depend on their order; everything else is the same to the bit.
 const TOLERANCE: f64 = 1e-9;
 

@@ -86,14 +86,16 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
+/// To standard error itself: the harness keeps back what a passing test prints.
+fn loudly(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 #[test]
 fn random_views_over_random_streams_give_what_duckdb_gives() {
     let cases = number("TRIBUTARY_DUCKDB_CASES", if in_ci() { CASES_IN_CI } else { 0 });
     if cases == 0 {
-        // standard error itself: the harness keeps back what a passing test prints
-        let skipped =
-            "\n*** SKIPPED: views were NOT compared with DuckDB: set TRIBUTARY_DUCKDB_CASES or CI=true\n";
-        let _ = std::io::stderr().write_all(skipped.as_bytes());
+        loudly("\n*** SKIPPED: views were NOT compared with DuckDB: set TRIBUTARY_DUCKDB_CASES or CI=true\n");
         return;
     }
     let first = number("TRIBUTARY_DUCKDB_FROM", 1);
@@ -115,5 +117,5 @@ fn random_views_over_random_streams_give_what_duckdb_gives() {
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     assert!(output.status.success(), "{said}");
-    println!("{said}");
+    loudly(&said);
 }
