@@ -1,12 +1,13 @@
 //! Random rows, and random views in our dialect and in SQLite's.
 //!
-//! Expressions are made with a type each, of what both dialects have. SQLite's table has the event time as `at`, in
+//! Expressions are made with a type each, of what both dialects have. SQLite's table has the event time as `ms`, in
 //! Unix milliseconds. Integers are small and floats are quarters, so that sums are exact in any order.
 
 use serde_json::{Value as Json, json};
 use tributary_shared::time::{Millis, to_rfc3339};
 
 use super::choice::Choice;
+use super::duckdb;
 
 /// An event as it is posted, and its time.
 #[derive(Debug, Clone)]
@@ -19,8 +20,17 @@ pub(super) struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Windows {
     Tumble(Millis),
-    Hop { slide: Millis, size: Millis },
+    Hop {
+        slide: Millis,
+        size: Millis,
+    },
     Session(Millis),
+    /// Windows of so many days in a time zone, one from each day on. Of DuckDB only: SQLite has no zones.
+    Days {
+        zone: &'static str,
+        size: usize,
+        around: Millis,
+    },
     None,
 }
 
@@ -30,30 +40,32 @@ pub(super) struct Case {
     /// When everything is committed.
     pub now: Millis,
     pub ours: String,
+    /// A view over the windows of the first, whose rows are looked at instead.
+    pub over: Option<String>,
     pub theirs: String,
 }
 
 /// An expression in both dialects.
 #[derive(Debug, Clone)]
 pub(super) struct Both {
-    ours: String,
-    theirs: String,
+    pub ours: String,
+    pub theirs: String,
 }
 
-fn both(ours: impl Into<String>, theirs: impl Into<String>) -> Both {
+pub(super) fn both(ours: impl Into<String>, theirs: impl Into<String>) -> Both {
     Both {
         ours: ours.into(),
         theirs: theirs.into(),
     }
 }
 
-fn same(text: impl Into<String>) -> Both {
+pub(super) fn same(text: impl Into<String>) -> Both {
     let text = text.into();
     both(text.clone(), text)
 }
 
 /// A form with `#1` and so on for its parts.
-fn form((ours, theirs): (&str, &str), parts: &[Both]) -> Both {
+pub(super) fn form((ours, theirs): (&str, &str), parts: &[Both]) -> Both {
     let (mut a, mut b) = (ours.to_owned(), theirs.to_owned());
     for (at, part) in parts.iter().enumerate() {
         let place = format!("#{}", at + 1);
@@ -63,12 +75,13 @@ fn form((ours, theirs): (&str, &str), parts: &[Both]) -> Both {
     both(a, b)
 }
 
-const START: Millis = 1_780_000_000_000;
-const MINUTE: Millis = 60_000;
+pub(super) const START: Millis = 1_780_000_000_000;
+pub(super) const MINUTE: Millis = 60_000;
 
 impl Case {
     pub fn new(choice: &mut Choice) -> Self {
-        let rows = rows(choice);
+        let count = choice.within(1, 60);
+        let rows = rows(choice, count, START);
         let windows = match choice.within(0, 5) {
             0 | 1 => Windows::Tumble(MINUTE),
             2 => Windows::Hop {
@@ -88,22 +101,22 @@ impl Case {
             rows,
             now: START + 3 * 86_400_000,
             ours,
+            over: None,
             theirs,
         }
     }
 }
 
 /// Out of order, late by up to three days, with clocks that are wrong, with NULLs and missing fields.
-fn rows(choice: &mut Choice) -> Vec<Row> {
-    let count = choice.within(1, 60);
-    let mut rows: Vec<Row> = (0..count).map(|at| row(choice, at as i64)).collect();
+pub(super) fn rows(choice: &mut Choice, count: usize, start: Millis) -> Vec<Row> {
+    let mut rows: Vec<Row> = (0..count).map(|at| row(choice, at as i64, start)).collect();
     if choice.one_in(2) {
         choice.shuffle(&mut rows);
     }
     rows
 }
 
-fn row(choice: &mut Choice, nth: i64) -> Row {
+fn row(choice: &mut Choice, nth: i64, start: Millis) -> Row {
     let skew = match choice.within(0, 9) {
         // a device that was away
         0 => -choice.signed(0, 3 * 86_400_000 / MINUTE) * MINUTE,
@@ -112,7 +125,7 @@ fn row(choice: &mut Choice, nth: i64) -> Row {
         _ => choice.signed(-20_000, 20_000),
     };
     // whole seconds often, so that events lie on bounds
-    let mut at = START + nth * 3_000 + skew;
+    let mut at = start + nth * 3_000 + skew;
     if choice.one_in(2) {
         at -= at.rem_euclid(5_000);
     }
@@ -225,19 +238,19 @@ fn float(choice: &mut Choice, depth: usize) -> Both {
         8 => {
             return both(
                 "extract(minute FROM ts)",
-                "CAST(strftime('%M', at / 1000, 'unixepoch') AS REAL)",
+                "CAST(strftime('%M', ms / 1000, 'unixepoch') AS REAL)",
             );
         }
         9 => {
             return both(
                 "extract(dow FROM ts)",
-                "CAST(strftime('%w', at / 1000, 'unixepoch') AS REAL)",
+                "CAST(strftime('%w', ms / 1000, 'unixepoch') AS REAL)",
             );
         }
         _ => {
             return both(
                 "extract(epoch FROM ts - TIMESTAMP '2026-05-01')",
-                "(at / 1000.0 - 1777593600)",
+                "(ms / 1000.0 - 1777593600)",
             );
         }
     };
@@ -295,7 +308,7 @@ fn condition(choice: &mut Choice, depth: usize) -> Both {
             0 => same("b"),
             1 => same("i > 0"),
             2 => same("s = 'a'"),
-            _ => both("ts >= TIMESTAMP '2026-05-28T20:27:30Z'", "at >= 1780000050000"),
+            _ => both("ts >= TIMESTAMP '2026-05-28T20:27:30Z'", "ms >= 1780000050000"),
         };
     }
     match choice.within(0, 11) {
@@ -340,11 +353,11 @@ fn condition(choice: &mut Choice, depth: usize) -> Both {
 
 /// The parts of a view.
 #[derive(Debug)]
-struct View {
-    condition: Option<Both>,
-    keys: Vec<Both>,
-    amounts: Vec<Both>,
-    having: Option<Both>,
+pub(super) struct View {
+    pub condition: Option<Both>,
+    pub keys: Vec<Both>,
+    pub amounts: Vec<Both>,
+    pub having: Option<Both>,
 }
 
 impl View {
@@ -356,7 +369,7 @@ impl View {
             // with a column: a constant groups nothing
             3 => vec![form(("(#1 + i)", "(#1 + i)"), &[int(choice, 2)])],
             4 => vec![text(choice, 2), same("b")],
-            5 => vec![both("date_trunc('hour', ts)", "(at - at % 3600000)")],
+            5 => vec![both("date_trunc('hour', ts)", "(ms - ms % 3600000)")],
             _ => vec![float(choice, 1)],
         };
         let count = choice.within(1, 6);
@@ -381,8 +394,8 @@ impl View {
         }
     }
 
-    /// The view, and SQLite's question over `windowed`: the rows with their windows and keys.
-    fn write(&self, windows: Windows) -> (String, String) {
+    /// The view, and the other engine's question.
+    pub fn write(&self, windows: Windows) -> (String, String) {
         let number = |items: &[Both], name: &str| -> Vec<String> {
             let named = items.iter().enumerate();
             named
@@ -395,6 +408,12 @@ impl View {
                 format!("HOP(readings, ts, INTERVAL '{slide} ms', INTERVAL '{size} ms')")
             }
             Windows::Session(gap) => format!("SESSION(readings, ts, INTERVAL '{gap} ms')"),
+            Windows::Days { zone, size: 1, .. } => {
+                format!("TUMBLE(readings, ts, INTERVAL '1 day', '{zone}')")
+            }
+            Windows::Days { zone, size, .. } => {
+                format!("HOP(readings, ts, INTERVAL '1 day', INTERVAL '{size} days', '{zone}')")
+            }
             Windows::None => "readings".to_owned(),
         };
         let mut list = number(&self.keys, "g");
@@ -414,7 +433,8 @@ impl View {
         (ours, self.theirs(windows))
     }
 
-    fn theirs(&self, windows: Windows) -> String {
+    /// The question over the rows with their windows and keys.
+    pub fn theirs(&self, windows: Windows) -> String {
         let keys: Vec<String> = (0..self.keys.len()).map(|at| format!("g{at}")).collect();
         let keyed: String = self
             .keys
@@ -432,22 +452,27 @@ impl View {
         });
         let windowed = match windows {
             Windows::Tumble(size) => {
-                format!("SELECT *, at - at % {size} AS w, at - at % {size} + {size} AS e FROM ({rows})")
+                format!("SELECT *, ms - ms % {size} AS w, ms - ms % {size} + {size} AS e FROM ({rows})")
             }
             Windows::Hop { slide, size } => {
                 let hops: Vec<String> = (0..size / slide).map(|hop| format!("SELECT {hop} AS hop")).collect();
                 format!(
-                    "SELECT *, at - at % {slide} - hop * {slide} AS w, at - at % {slide} - hop * {slide} + {size} AS e
+                    "SELECT *, ms - ms % {slide} - hop * {slide} AS w, ms - ms % {slide} - hop * {slide} + {size} AS e
                      FROM ({rows}), ({})",
                     hops.join(" UNION ALL ")
                 )
             }
             Windows::Session(gap) => format!(
-                "SELECT *, min(at) OVER (PARTITION BY {list} nth) AS w, max(at) OVER (PARTITION BY {list} nth) + {gap} AS e
-                 FROM (SELECT *, sum(fresh) OVER ({partition} ORDER BY at) AS nth
-                 FROM (SELECT *, coalesce(at - lag(at) OVER ({partition} ORDER BY at) >= {gap}, 1) AS fresh FROM ({rows})))",
+                "SELECT *, min(ms) OVER (PARTITION BY {list} nth) AS w, max(ms) OVER (PARTITION BY {list} nth) + {gap} AS e
+                 FROM (SELECT *, sum(fresh) OVER ({partition} ORDER BY ms) AS nth
+                 FROM (SELECT *, CASE WHEN ms - lag(ms) OVER ({partition} ORDER BY ms) < {gap} THEN 0 ELSE 1 END AS fresh
+                 FROM ({rows})))",
                 list = keys.iter().map(|key| format!("{key}, ")).collect::<String>()
             ),
+            Windows::Days { zone, size, around } => {
+                let days = duckdb::days(zone, size, around);
+                format!("SELECT * FROM ({rows}) JOIN ({days}) ON ms >= w AND ms < e")
+            }
             Windows::None => format!("SELECT *, NULL AS w, NULL AS e FROM ({rows})"),
         };
         let list: String = keys.iter().map(|key| format!(", {key}")).collect();

@@ -10,7 +10,7 @@ pub(super) fn answer(case: &Case) -> Vec<Vec<Value>> {
     let db = Connection::open_in_memory().expect("opens");
     db.execute_batch(
         "PRAGMA case_sensitive_like = ON;
-         CREATE TABLE readings(at INTEGER, i INTEGER, k INTEGER, f REAL, s TEXT, d TEXT, b INTEGER, doc TEXT);",
+         CREATE TABLE readings(ms INTEGER, i INTEGER, k INTEGER, f REAL, s TEXT, d TEXT, b INTEGER, doc TEXT);",
     )
     .expect("creates");
     for row in &case.rows {
