@@ -44,7 +44,7 @@ impl PagePlace {
         let (mut reader, _) = Reader::new(&bytes, &[KEY_FORMAT]).ok()?;
         let definition = u32::try_from(reader.u64().ok()?).ok()?;
         let window_start = reader.u64().ok()?.cast_signed();
-        let keys = reader.u64().ok().filter(|keys| *keys <= MAX_KEYS as u64)?;
+        let keys = reader.u64().ok().filter(|keys| *keys <= MAX_KEYS as u64 + 1)?;
         let key = (0..keys).map(|_| reader.scalar().ok()).collect::<Option<_>>()?;
         reader.end().ok()?;
         Some(Self {

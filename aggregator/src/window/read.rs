@@ -84,7 +84,7 @@ impl Engine {
             let shown = found.len().min(room);
             rows.extend(found[..shown].iter().map(|row| self.row(&sieve.progress, row)));
             if let Some(last) = found[..shown].last() {
-                next = Some((last.pane_start(), last.keys()));
+                next = Some((last.pane_start(), last.place_key()));
             }
             if found.len() > room {
                 truncated = true;

@@ -108,12 +108,22 @@ impl RowRef<'_> {
         keys.map(|at| self.groups.key(self.slot, at).clone()).collect()
     }
 
+    /// The row's keys as a place has them: one more where it is the overflow, whose keys are those of a group of NULLs.
+    pub fn place_key(&self) -> Vec<Scalar> {
+        let mut key = self.keys();
+        if self.is_overflow() {
+            key.push(Scalar::Null);
+        }
+        key
+    }
+
     /// How the row's keys stand to those of a place; a place of fewer keys comes first.
     pub fn compare_key(&self, place: &[Scalar]) -> Ordering {
-        let keys = (0..self.plan.keys.len()).zip(place);
+        let len = self.plan.keys.len();
+        let keys = (0..len).zip(place);
         keys.map(|(at, other)| self.groups.key(self.slot, at).total_cmp(other))
             .find(|order| order.is_ne())
-            .unwrap_or_else(|| self.plan.keys.len().cmp(&place.len()))
+            .unwrap_or_else(|| (len + usize::from(self.is_overflow())).cmp(&place.len()))
     }
 
     /// The order of rows within a window: by their keys.
@@ -125,7 +135,7 @@ impl RowRef<'_> {
                     .total_cmp(other.groups.key(other.slot, at))
             })
             .find(|order| order.is_ne())
-            .unwrap_or_else(|| self.slot.cmp(&other.slot))
+            .unwrap_or_else(|| (self.is_overflow(), self.slot).cmp(&(other.is_overflow(), other.slot)))
     }
 }
 

@@ -221,6 +221,41 @@ fn groups_beyond_the_bound_are_counted_and_known_groups_go_on() {
 }
 
 #[test]
+fn a_group_of_nulls_and_the_overflow_are_two_rows_also_where_a_page_ends_between_them() {
+    let config = EngineConfig {
+        options: crate::view::ViewOptions {
+            max_groups: 2,
+            ..crate::view::ViewOptions::default()
+        },
+        ..EngineConfig::default()
+    };
+    let mut bench = Bench::with(config, &[&view("i, count(*) AS n", "GROUP BY i")]);
+    let events: Vec<_> = [json!(null), json!(1), json!(2)]
+        .map(|i| event(0, json!({"i": i})))
+        .to_vec();
+    bench.commit(1, 0, &record_batch(&events, Layout::Typed));
+    let mut query = WindowQuery {
+        limit: 1,
+        ..WindowQuery::default()
+    };
+    let mut read = Vec::new();
+    loop {
+        let page = bench.engine.windows("v0", &query).expect("answers");
+        read.extend(
+            page.rows
+                .iter()
+                .map(|row| (json!(row)["i"].clone(), row.overflow)),
+        );
+        let Some(next) = page.next else { break };
+        query.after = Some(next);
+    }
+    assert_eq!(
+        read,
+        [(json!(1), false), (json!(null), false), (json!(null), true)]
+    );
+}
+
+#[test]
 fn queries_filter_limit_and_refuse_unknown_names() {
     let mut bench = Bench::new(&[&view("s, i, count(*) AS n", "GROUP BY s, i")]);
     let events: Vec<_> = (0..6)
