@@ -251,7 +251,7 @@ fn a_group_of_nulls_and_the_overflow_are_two_rows_also_where_a_page_ends_between
     }
     assert_eq!(
         read,
-        [(json!(1), false), (json!(null), false), (json!(null), true)]
+        [(json!(null), false), (json!(null), true), (json!(1), false)]
     );
 }
 
