@@ -159,13 +159,19 @@ fn read_certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateD
     Ok(certificates)
 }
 
-/// Writes a file that only its owner can read, durably and atomically.
-pub(super) fn write_private(path: &Path, text: &str) -> io::Result<()> {
+/// Writes a file that only its owner can read, durably and atomically: not even for a moment can others.
+///
+/// # Errors
+/// Those of the file system; the file is then as it was.
+pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     write(path, text, 0o600)
 }
 
 /// Writes a file that all can read, durably and atomically.
-pub(super) fn write_public(path: &Path, text: &str) -> io::Result<()> {
+///
+/// # Errors
+/// Those of the file system; the file is then as it was.
+pub fn write_public(path: &Path, text: &str) -> io::Result<()> {
     write(path, text, 0o644)
 }
 

@@ -25,6 +25,6 @@ mod tests;
 
 pub use ca::{Authority, Bundle, CA_VALIDITY, CaError, DEFAULT_LEAF_VALIDITY, Validity};
 pub use explain::explain;
-pub use files::{IdentityError, TlsPaths};
+pub use files::{IdentityError, TlsPaths, write_private, write_public};
 pub use peer::{Peer, PeerError, Role};
 pub use tls::Identity;
