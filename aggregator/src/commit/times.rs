@@ -70,6 +70,9 @@ pub(super) fn entries_between(
     limit: usize,
 ) -> Result<Vec<EntryAt>, CommitError> {
     let TimeRange { from, to } = range;
+    if from >= to {
+        return Ok(Vec::new());
+    }
     let mut select = db.prepare_cached(BETWEEN)?;
     let after = after.0.min(i64::MAX.unsigned_abs());
     let values = params![from, to, to.saturating_add(WIDE), after, stream.as_str(), limit];
