@@ -11,6 +11,9 @@ const { alike } = await from("auditcheck.js");
 const { eventLink, explainLink, format, parse, sectionOf } = await from("address.js");
 const { lapse } = await from("format.js");
 const { checkSignature, contradiction, keeping, parseHead, parseKey } = await from("heads.js");
+const { crossings, layered } = await from("layers.js");
+const { drawn, impactText, reach, step, touched } = await from("mesh.js");
+const { balanceOf, flowOf, joined, placed } = await from("origins.js");
 const { continues, leafHash, nodeHash, proves } = await from("merkle.js");
 const { isPending, pathOf, timesOf, uncounted, verdictOf } = await from("path.js");
 const { sha256 } = await from("sha256.js");
@@ -92,7 +95,7 @@ test("what became of an event is said, and how good that is", () => {
   assert.deepEqual(of({ outcome: "dropped", dropped: { from: 1, to: 9, reason: "spool_full" } }), { level: "bad", text: "It was dropped: spool full, seqs 1 to 9. The ledger says so." });
   assert.equal(of({ outcome: "something_new" }).text, "something new.");
   assert.deepEqual([isPending(event()), isPending(event({ outcome: "not_committed" })), isPending({ hops: [{ hop: "applied", applied: false }] })], [false, true, true]);
-  assert.deepEqual(event().windows.map(uncounted), ["", "not counted: it came after the view's retention", ""]);
+  assert.deepEqual(event().windows.map(uncounted), ["", "not counted: it came too late", ""]);
   assert.deepEqual(pathOf({ outcome: "expired", hops: [] }).stops, []);
 });
 
@@ -229,4 +232,145 @@ test("a head that was kept shows a removed tail, a fork, and another log", () =>
 test("what is shown is compared with what the leaf says", () => {
   assert.ok(alike({ a: 1, b: [{ c: null }] }, { b: [{ c: null }], a: 1 }));
   for (const other of [{ a: 1 }, { a: 1, b: [{ c: 0 }] }, { a: 1, b: { 0: { c: null } } }, null, [1]]) assert.ok(!alike({ a: 1, b: [{ c: null }] }, other), JSON.stringify(other));
+});
+
+/** A page of what explains a row: [agent, gateway, version, events] for each range. */
+function page(ranges, more = {}) {
+  const lanes = new Map();
+  const sums = { agents: new Map(), gateways: new Map(), schemas: new Map() };
+  ranges.forEach(([agent, gateway, version, events], at) => {
+    const lane = lanes.get(agent) ?? { lane: agent, agent, stream: "s", epoch: 1, first_seq: 1, last_seq: 1, events: 0, ranges: [] };
+    lane.events += events;
+    lane.last_seq += events;
+    lane.ranges.push({ first_seq: at, last_seq: at + events, events, position: at, gateway, schema: { id: 1, version }, replayed: gateway === null });
+    lanes.set(agent, lane);
+    for (const [name, key] of [["agents", agent], ["gateways", gateway], ["schemas", version]]) sums[name].set(key, (sums[name].get(key) ?? 0) + events);
+  });
+  const explained = ranges.reduce((sum, [, , , events]) => sum + events, 0);
+  return {
+    view: "v", stream: "s", groups: 1, events: explained, explained, complete: true, next: null, not_kept: null,
+    lanes: [...lanes.values()],
+    agents: [...sums.agents].map(([agent, events]) => ({ agent, events })),
+    gateways: [...sums.gateways].map(([gateway, events]) => ({ gateway, events })),
+    schemas: [...sums.schemas].map(([version, events]) => ({ id: 1, version, events })),
+    ...more,
+  };
+}
+
+test("the counts of a row add up over its pages, and it is said when they do not", () => {
+  const first = page([["a", "g-1", 1, 5], ["b", "g-2", 1, 3]], { events: 20, complete: false, next: "x" });
+  assert.deepEqual(balanceOf(first), { level: "warn", text: "8 of 20 events are found so far." });
+  const all = joined(first, page([["a", "g-1", 2, 7], ["c", null, 2, 1]], { events: 20, not_kept: { events: 4, why: "…" } }));
+  assert.deepEqual([all.explained, all.lanes.map(({ agent, events, ranges }) => [agent, events, ranges.length])], [16, [["a", 12, 2], ["b", 3, 1], ["c", 1, 1]]]);
+  assert.deepEqual([all.gateways, all.schemas.map(({ version, events }) => [version, events])], [[{ gateway: "g-1", events: 12 }, { gateway: "g-2", events: 3 }, { gateway: null, events: 1 }], [[1, 8], [2, 8]]]);
+  assert.deepEqual(balanceOf(all), { level: "good", text: "16 found + 4 no longer kept = 20, the row's own count." });
+  assert.equal(balanceOf({ ...all, events: 21 }).level, "bad");
+  assert.equal(balanceOf({ ...all, gateways: all.gateways.slice(1) }).level, "bad");
+});
+
+test("what flows into a row is as much at every stage, and few enough nodes are drawn", () => {
+  const many = Array.from({ length: 30 }, (_, agent) => [`agent-${agent}`, agent % 2 ? "g-1" : null, 1 + (agent % 3), agent + 1]);
+  const flow = flowOf(page(many, { events: 500, not_kept: { events: 35, why: "…" } }));
+  assert.equal(flow.all, 500);
+  assert.deepEqual(flow.stages.map((nodes) => nodes.length), [10, 2, 3, 1]);
+  assert.deepEqual(flow.stages[0].slice(-2).map(({ name, events }) => [name, events]), [["22 others", 253], ["No longer kept", 35]]);
+  for (const stage of [1, 2]) assert.equal(flow.stages[stage].reduce((sum, { events }) => sum + events, 0), 465);
+  assert.equal(flow.flows.filter(({ to }) => to[0] === 3).reduce((sum, { events }) => sum + events, 0), 500);
+  const { nodes, flows, height } = placed(flow);
+  for (const { y, size } of nodes) assert.ok(y >= 0 && y + size <= height + 0.01);
+  assert.ok(flows.every(({ start, end, size }) => start >= 0 && end >= 0 && size > 0));
+  assert.equal(flowOf(page([["a", "g", 1, 5]], { events: 9, complete: false })).stages[0][1].name, "Not read yet");
+});
+
+const idsOf = (columns) => columns.map((cells) => cells.filter(({ id }) => id).map(({ id }) => id));
+const edgesOf = (...pairs) => pairs.map((pair) => ({ from: pair[0], to: pair[1] }));
+const nodesOf = (text) => [...text].map((id) => ({ id }));
+
+test("a graph leads from left to right, and its lines do not cross when they need not", () => {
+  const { columns, lines } = layered(nodesOf("abcxyz"), edgesOf("az", "by", "cx", "ax"));
+  assert.deepEqual([idsOf(columns).map((ids) => ids.length), crossings(columns)], [[3, 3], 0]);
+  assert.equal(lines.length, 4);
+  const long = layered(nodesOf("abcd"), edgesOf("ab", "bc", "cd", "ad"));
+  assert.deepEqual([idsOf(long.columns), long.lines[3].cells.map(({ column, id }) => id ?? column)], [[["a"], ["b"], ["c"], ["d"]], ["a", 1, 2, "d"]]);
+});
+
+test("a circle, a loop and an end that is not there break no layout", () => {
+  const { columns, lines } = layered(nodesOf("abc"), edgesOf("ab", "bc", "ca", "aa", "ax"));
+  assert.deepEqual([idsOf(columns), lines.length], [[["a"], ["b"], ["c"]], 3]);
+  assert.deepEqual(layered([], []).columns, [[]]);
+  const big = Array.from({ length: 400 }, (_, id) => ({ id: `${id}` }));
+  const edges = big.flatMap(({ id }) => [{ from: id, to: `${(Number(id) * 7) % 400}` }, { from: id, to: `${(Number(id) * 13 + 1) % 400}` }]);
+  const started = performance.now();
+  assert.equal(idsOf(layered(big, edges).columns).flat().length, 400);
+  assert.ok(performance.now() - started < 5000);
+});
+
+/** 20 agents alike and one that is not, a gateway, two streams, three views. */
+function mesh() {
+  const nodes = [];
+  const edges = [];
+  const node = (kind, name) => nodes.push({ id: `${kind}:${name}`, kind, name });
+  const edge = (from, to, kind) => edges.push({ from, to, kind });
+  for (let agent = 0; agent < 20; agent += 1) {
+    node("agent", `a${agent}`);
+    edge(`agent:a${agent}`, "gateway:g", "passes_through");
+    edge(`agent:a${agent}`, "stream:s", "produces");
+  }
+  for (const [kind, name] of [["agent", "other"], ["gateway", "g"], ["schema", "s-value"], ["stream", "s"], ["stream", "t"], ["view", "v"], ["view", "w"], ["view", "t_v"]]) node(kind, name);
+  edge("agent:other", "stream:t", "produces");
+  edge("agent:other", "gateway:g", "passes_through");
+  edge("gateway:g", "stream:s", "passes_through");
+  edge("schema:s-value", "stream:s", "validates");
+  edge("stream:s", "view:v", "reads");
+  edge("view:v", "view:w", "reads");
+  edge("stream:t", "view:t_v", "reads");
+  return { nodes, edges };
+}
+
+test("what is alike is drawn once until it is opened, and no line twice", () => {
+  const shown = drawn(mesh());
+  assert.deepEqual(shown.nodes.map(({ name }) => name), ["20 agents", "other", "g", "s-value", "s", "t", "v", "w", "t_v"]);
+  assert.deepEqual(shown.edges.map(({ from: start, to, kind }) => `${start} ${kind} ${to}`).slice(0, 2), ["bundle:agent:a0 passes_through gateway:g", "agent:other produces stream:t"]);
+  assert.equal(drawn(mesh(), new Set(mesh().nodes.map(({ id }) => id))).nodes.length, 28);
+  const { columns } = layered(shown.nodes, shown.edges);
+  assert.deepEqual(idsOf(columns).map((ids) => ids.length), [2, 2, 2, 2, 1]);
+});
+
+test("what lies before and behind a node goes by no gateway that is not its own", () => {
+  const { edges } = mesh();
+  const names = (id, behind) => [...reach(edges, id, behind)].sort().filter((one) => !/:a\d+$/.test(one));
+  assert.deepEqual([names("stream:s", false), reach(edges, "stream:s", false).size], [["gateway:g", "schema:s-value"], 22]);
+  assert.deepEqual(names("stream:s", true), ["view:v", "view:w"]);
+  assert.deepEqual(names("agent:other", true), ["gateway:g", "stream:t", "view:t_v"]);
+  assert.equal(reach(edges, "gateway:g", false).size, 21);
+});
+
+test("arrow keys lead along the lines, and up and down a column", () => {
+  const shown = drawn(mesh());
+  const { columns } = layered(shown.nodes, shown.edges);
+  const at = (id) => columns.flat().find((cell) => cell.id === id);
+  columns.flat().forEach((cell) => Object.assign(cell, { y: cell.row }));
+  assert.equal(step(columns, at("stream:s"), "ArrowRight"), "view:v");
+  assert.equal(step(columns, at("view:w"), "ArrowLeft"), "view:v");
+  assert.equal(step(columns, at("view:w"), "ArrowRight"), undefined);
+  const [first, second] = columns[0].map(({ id }) => id);
+  assert.deepEqual([step(columns, at(first), "ArrowDown"), step(columns, at(second), "ArrowUp"), step(columns, at(first), "ArrowUp")], [second, first, undefined]);
+  // its line passes a column without a node there
+  const passing = layered(nodesOf("abcd"), edgesOf("ab", "bc", "dc")).columns;
+  passing.flat().forEach((cell) => Object.assign(cell, { y: cell.row }));
+  assert.equal(step(passing, passing.flat().find(({ id }) => id === "d"), "ArrowRight"), "c");
+});
+
+test("what would break is said, and marked", () => {
+  const impact = {
+    stream: "s", field: "amount", known: true, breaks: true,
+    schema: { subject: "s-value", version: 2, breaks: true, says: "required" },
+    rules: [],
+    views: [{ view: "v", breaks: true, clauses: [], columns: [] }, { view: "w", breaks: false, clauses: [], columns: [] }],
+    agents: [{ agent: "a0" }],
+  };
+  assert.deepEqual(impactText(impact), { level: "bad", text: "Without amount, every event would be a dead letter, because its schema requires it; 1 view would change." });
+  const { broken, concerned } = touched(impact);
+  assert.deepEqual([[...broken].sort(), [...concerned].sort()], [["schema:s-value", "view:v"], ["agent:a0", "schema:s-value", "stream:s", "view:v"]]);
+  assert.equal(impactText({ ...impact, breaks: false }).level, "good");
 });

@@ -14,6 +14,8 @@
 //! | all views · one view · the form | `browse`, `card` · `detail`, `deletedialog` · `viewform` |
 //! | sections of their own, as the address names them | `sections` |
 //! | an event's path: what it says; drawn; found | `path` · `pathpicture`, `svg` · `event`, `eventsearch` |
+//! | what a row is made of: counts and flows; drawn; read | `origins` · `originspicture` · `explain` |
+//! | the graph: what is drawn of it, laid out; drawn and walked; read; what would break | `mesh`, `layers` · `graphpicture` · `graph` · `impact` |
 //! | audit: what leaves say; proofs; heads that this browser keeps | `acts`, `audit` · `merkle`, `sha256` · `heads`, `auditcheck` |
 //! | the rest of the page | `letters`, `tables`, `dom`, `format`, `main` |
 

@@ -30,11 +30,8 @@ async fn goto(page: &Client, mesh: &Mesh, address: &str) {
 
 /// Texts of all elements at a place, as the page has them.
 async fn texts(page: &Client, css: &str) -> Vec<String> {
-    let all = ask(
-        page,
-        &format!("[...document.querySelectorAll({css:?})].map((one) => one.textContent)"),
-    );
-    serde_json::from_value(all.await).expect("texts")
+    let all = format!("[...document.querySelectorAll({css:?})].map((one) => one.textContent)");
+    serde_json::from_value(ask(page, &all).await).expect("texts")
 }
 
 /// One click is a dead letter that is replayed; the lineage id of it.

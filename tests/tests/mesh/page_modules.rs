@@ -35,5 +35,5 @@ fn the_pages_modules_decide_as_they_should() {
         .output()
         .expect("node runs");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("pass 26"), "{said}");
+    assert!(output.status.success() && said.contains("pass 34"), "{said}");
 }

@@ -171,10 +171,10 @@ function hopTable({ places, stops }) {
   return plainTable("Hops of the event", ["Hop", "Where", "When", "After", "What", "Trace"], rows, "hops");
 }
 
-/** A table that says what the picture above it shows: open where there is room for both. */
-export function asTable(table) {
+/** A table that says what the picture above it shows: open where there is room for both, unless it is long. */
+export function asTable(table, { long = false } = {}) {
   const details = el("details", { class: "as-table" }, el("summary", {}, "The same as a table"), table);
-  details.open = matchMedia("(min-width: 641px)").matches;
+  details.open = !long && matchMedia("(min-width: 641px)").matches;
   return details;
 }
 

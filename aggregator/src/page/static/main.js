@@ -7,6 +7,7 @@ import { byId, setAttribute, setText, startClock } from "./dom.js";
 import { FollowEvent } from "./event.js";
 import { Explain } from "./explain.js";
 import { integer, serverNow, setServerNow } from "./format.js";
+import { Graph } from "./graph.js";
 import { DeadLetters } from "./letters.js";
 import { RangeControl } from "./range.js";
 import { Sections } from "./sections.js";
@@ -101,6 +102,7 @@ new RangeControl(address);
 new Sections(address, {
   event: new FollowEvent(address, byId("event"), { streams: () => known }),
   explain: new Explain(address, byId("explain")),
+  graph: new Graph(address, byId("graph")),
   audit: new Audit(address, byId("audit")),
 });
 byId("pause").addEventListener("click", pause);
