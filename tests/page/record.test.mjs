@@ -34,8 +34,8 @@ function event(more = {}) {
     hops: [
       { hop: "collected", at: at(0), origin: "file", input: "file", file: "/var/log/app", offset: 1234 },
       { hop: "spooled", at: at(4) },
-      { hop: "sent", at: at(10), attempt: 1, address: "10.0.0.1:8602", outcome: "lost" },
-      { hop: "sent", at: at(2010) },
+      { hop: "sent", at: at(10), attempt: 1, address: "10.0.0.1:8602", outcome: "lost", ended_at: at(2000), reason: "the session ended" },
+      { hop: "sent", at: at(2010), attempt: 2 },
       { hop: "received", at: at(2005), gateway: "g-1" },
       { hop: "admitted", at: at(2011), gateway: "g-1", schema: { id: 2, version: 3 }, valid: 196, dead: 4 },
       { hop: "committed", at: at(2014), position: 6, from: 401, to: 600, trace_url: "http://viewer/trace/b" },
@@ -64,14 +64,14 @@ test("sections have addresses, and an address without one is that of the views",
   assert.deepEqual([place.view, place.explain, [...place.where], sectionOf(place)], ["v", at(0), [["shop", "a&b"], ["none", ""]], "explain"]);
 });
 
-test("a path goes from stop to stop, and a lost try is a branch", () => {
+test("a path goes from stop to stop, and a lost try is one that led nowhere", () => {
   const { places, stops, legs } = pathOf(event());
   assert.deepEqual(places.map(({ name }) => name), ["a-1", "g-1", "", "orders"]);
   assert.deepEqual(stops.map(({ title, place, gap }) => [title, place, gap]), [
     ["Taken in", 0, undefined],
     ["Spooled", 0, 4],
     ["Sent, try 1", 0, 6],
-    ["Sent", 0, 2006],
+    ["Sent, try 2", 0, 2000],
     ["Received", 1, -5],
     ["Judged", 1, 6],
     ["Committed", 2, 3],
@@ -81,10 +81,11 @@ test("a path goes from stop to stop, and a lost try is a branch", () => {
     ["hop", 3, undefined],
     ["tumble", 3, undefined],
   ]);
+  assert.deepEqual(stops.filter(({ lost }) => lost).map(({ title, level }) => [title, level]), [["Sent, try 1", "bad"]]);
   assert.deepEqual(legs.map(({ from: start, to, kind }) => [start, to, kind]), [
-    [0, 1, "way"], [1, 2, "lost"], [1, 3, "way"], [3, 4, "way"], [4, 5, "way"], [5, 6, "way"], [6, 7, "way"], [7, 8, "later"], [8, 9, "way"], [9, 10, "way"], [9, 11, "way"],
+    [0, 1, "way"], [1, 2, "way"], [2, 3, "way"], [3, 4, "way"], [4, 5, "way"], [5, 6, "way"], [6, 7, "way"], [7, 8, "later"], [8, 9, "way"], [9, 10, "way"], [9, 11, "way"],
   ]);
-  assert.deepEqual([stops[0].detail, stops[2].detail, stops[5].detail], ["/var/log/app, offset 1,234", "lost, to 10.0.0.1:8602", "rejected by schema version 3; its batch: 196 valid, 4 dead"]);
+  assert.deepEqual([stops[0].detail, stops[2].detail, stops[5].detail], ["/var/log/app, offset 1,234", "lost after 1.99 s, to 10.0.0.1:8602: the session ended", "rejected by schema version 3; its batch: 196 valid, 4 dead"]);
   assert.deepEqual([stops[6].trace, stops[7].trace], [{ id: "b".repeat(32), url: "http://viewer/trace/b" }, undefined]);
 });
 

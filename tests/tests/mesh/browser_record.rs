@@ -42,7 +42,10 @@ fn replayed_click(mesh: &Mesh) -> String {
     );
     mesh.put_view("clicks_hop", HOP);
     let click = |button: Value| json!({ "ts": "2026-01-01T12:00:30Z", "button": button });
-    mesh.post_events("clicks", &[click(json!("red")), click(json!(1)), click(json!("blue"))]);
+    mesh.post_events(
+        "clicks",
+        &[click(json!("red")), click(json!(1)), click(json!("blue"))],
+    );
     mesh.wait_until_delivered(LONG);
     let letters = mesh
         .api("/api/v1/dead-letters?stream=clicks")
@@ -63,7 +66,8 @@ async fn follow_an_event(page: Client, mesh: &Mesh, axe: &str) {
     type_into(&page, "nav a[data-section=event]", ENTER).await;
     fill(&page, "[data-testid=event-id]", "nonsense").await;
     type_into(&page, "[data-testid=event-id]", ENTER).await;
-    let wrong = "\"nonsense\" is not a lineage id; name an event by its lineage id, or as agent/stream/epoch/seq";
+    let wrong =
+        "\"nonsense\" is not a lineage id; name an event by its lineage id, or as agent/stream/epoch/seq";
     wait_for_text(&page, "#event > .notice", wrong).await;
 
     fill(&page, "[data-testid=event-id]", &id).await;
@@ -71,7 +75,15 @@ async fn follow_an_event(page: Client, mesh: &Mesh, axe: &str) {
     let said = "It was a dead letter, was replayed, and is valid now and counts in 6 windows of 2 views.";
     wait_for_text(&page, "[data-testid=event-verdict]", said).await;
     let stops = [
-        "Taken in", "Spooled", "Sent", "Received", "Judged", "Committed", "Dead letter", "Replayed", "Applied",
+        "Taken in",
+        "Spooled",
+        "Sent",
+        "Received",
+        "Judged",
+        "Committed",
+        "Dead letter",
+        "Replayed",
+        "Applied",
     ];
     assert_eq!(
         texts(&page, "[data-testid=hops] td[data-col=hop]").await,
@@ -80,7 +92,11 @@ async fn follow_an_event(page: Client, mesh: &Mesh, axe: &str) {
     );
     let drawn = texts(&page, "[data-testid=path-picture] .stop text:nth-of-type(1)").await;
     assert_eq!(drawn[..stops.len()], stops, "the picture");
-    assert_eq!(drawn[stops.len()..], ["clicks_by_button", "clicks_hop"], "its windows");
+    assert_eq!(
+        drawn[stops.len()..],
+        ["clicks_by_button", "clicks_hop"],
+        "its windows"
+    );
     assert_accessible_everywhere(&page, axe, "an event's path").await;
 
     // the event before it is reached by keyboard, and the way back is the browser's
@@ -105,7 +121,12 @@ async fn check_the_audit(page: Client, mesh: &Mesh, id: &str, axe: &str) {
         findings[0].contains("is signed by key") && findings[1].contains("keeps this head"),
         "{findings:?}"
     );
-    wait_for_text(&page, "[data-testid=acts] tr[data-kind=replay] td[data-col=checked]", "–").await;
+    wait_for_text(
+        &page,
+        "[data-testid=acts] tr[data-kind=replay] td[data-col=checked]",
+        "–",
+    )
+    .await;
     type_into(&page, "[data-testid=check-acts]", ENTER).await;
     wait_for_text(
         &page,
@@ -123,7 +144,12 @@ async fn check_the_audit(page: Client, mesh: &Mesh, id: &str, axe: &str) {
 
     // a browser that comes back compares the tree with the head that it has kept; one that was edited is no such tree
     let kept = "JSON.parse(localStorage.getItem('tributary.audit.heads'))";
-    assert!(ask(&page, kept).await.as_object().is_some_and(|logs| logs.len() == 1));
+    assert!(
+        ask(&page, kept)
+            .await
+            .as_object()
+            .is_some_and(|logs| logs.len() == 1)
+    );
     goto(&page, mesh, "/?audit=all").await;
     wait_for_text(&page, found, "right").await;
     let findings = texts(&page, "[data-testid=findings] li").await;

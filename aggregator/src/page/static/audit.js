@@ -7,7 +7,7 @@ import { button, el, labelled, setAttribute, setText, timeNode } from "./dom.js"
 import { cell, plainTable } from "./event.js";
 import { integer, moment } from "./format.js";
 import { words } from "./path.js";
-import { Latest } from "./sections.js";
+import { Latest, later } from "./sections.js";
 
 /** Acts of one page. */
 const PAGE = 25;
@@ -98,7 +98,7 @@ export class Audit {
     this.here = false;
     this.acts.forget();
     this.heads.forget();
-    clearTimeout(this.later);
+    this.later?.();
   }
 
   focus() {
@@ -106,8 +106,8 @@ export class Audit {
   }
 
   #readHead() {
-    clearTimeout(this.later);
-    this.later = setTimeout(() => this.#readHead(), AGAIN);
+    this.later?.();
+    this.later = later(AGAIN, () => this.#readHead());
     this.heads.ask(
       readHead,
       (read) => this.#takeHead(read),

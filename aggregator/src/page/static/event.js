@@ -7,7 +7,7 @@ import { EventSearch } from "./eventsearch.js";
 import { integer, lapse, moment, percent } from "./format.js";
 import { groupText, isPending, pathOf, timesOf, uncounted, verdictOf, windowText } from "./path.js";
 import { PathPicture } from "./pathpicture.js";
-import { Latest } from "./sections.js";
+import { Latest, later } from "./sections.js";
 
 /** Between two looks at an event that is still on its way, in milliseconds. */
 const AGAIN = 2000;
@@ -31,7 +31,7 @@ export class FollowEvent {
   show(place) {
     this.search.show(place);
     if (place.event === this.id) return;
-    this.leave();
+    this.#stop();
     this.id = place.event;
     this.content.hidden = true;
     this.#tell("");
@@ -39,10 +39,14 @@ export class FollowEvent {
   }
 
   leave() {
-    clearTimeout(this.later);
-    this.latest.forget();
+    this.#stop();
     this.search.leave();
     this.id = undefined;
+  }
+
+  #stop() {
+    this.later?.();
+    this.latest.forget();
   }
 
   focus() {
@@ -66,7 +70,7 @@ export class FollowEvent {
 
   #take(id, event) {
     const fingerprint = JSON.stringify(event);
-    if (isPending(event)) this.later = setTimeout(() => this.#read(id), AGAIN);
+    if (isPending(event)) this.later = later(AGAIN, () => this.#read(id));
     if (!this.content.hidden && fingerprint === this.fingerprint) return;
     this.fingerprint = fingerprint;
     this.#tell("");

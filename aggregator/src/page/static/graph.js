@@ -10,7 +10,7 @@ import { GraphPicture } from "./graphpicture.js";
 import { impactNodes } from "./impact.js";
 import { KINDS, countOf, drawn, reach, touched } from "./mesh.js";
 import { words } from "./path.js";
-import { Latest } from "./sections.js";
+import { Latest, later } from "./sections.js";
 
 /** Between two looks at the graph, in milliseconds. */
 const AGAIN = 10_000;
@@ -56,7 +56,7 @@ export class Graph {
     this.here = false;
     this.place = undefined;
     this.impact = undefined;
-    clearTimeout(this.later);
+    this.later?.();
     this.latest.forget();
     this.impacts.forget();
   }
@@ -67,8 +67,8 @@ export class Graph {
   }
 
   #read() {
-    clearTimeout(this.later);
-    this.later = setTimeout(() => this.#read(), AGAIN);
+    this.later?.();
+    this.later = later(AGAIN, () => this.#read());
     if (!this.graph) this.#tell("Reading …");
     this.latest.ask(
       () => get("/api/v1/graph"),

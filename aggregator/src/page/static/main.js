@@ -94,6 +94,9 @@ function pause() {
   paused = !paused;
   setText(byId("pause"), paused ? "Go on" : "Pause");
   views.pause(paused);
+  // what reads by itself, see sections.js
+  if (paused) document.body.dataset.paused = "true";
+  else delete document.body.dataset.paused;
 }
 
 setText(byId("zone"), Intl.DateTimeFormat().resolvedOptions().timeZone);

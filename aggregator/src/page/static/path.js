@@ -1,6 +1,6 @@
 // An event's path, from what the API says to what is drawn and told: stops at places, in order. Pure.
 
-import { integer, span } from "./format.js";
+import { integer, lapse, span } from "./format.js";
 
 /** Where a stop is: columns of the picture. */
 export const PLACES = ["agent", "gateway", "aggregator", "views"];
@@ -73,18 +73,14 @@ export function isPending(event) {
 export function pathOf(event) {
   const stops = [...applicationStop(event), ...(event.hops ?? []).map((hop) => stopOf(hop, event))];
   const legs = [];
-  let before;
-  stops.forEach((stop, at) => {
-    if (before !== undefined) {
-      const gap = stop.at !== undefined && stops[before].at !== undefined ? stop.at - stops[before].at : undefined;
-      stop.gap = gap;
-      legs.push({ from: before, to: at, gap, kind: stop.lost ? "lost" : stop.late ? "later" : "way" });
-    }
-    // the next try starts from where the one before it did
-    if (!stop.lost) before = at;
-  });
-  if (before !== undefined) for (const one of viewStops(event)) {
-    legs.push({ from: before, to: stops.length, kind: one.counted ? "way" : "later" });
+  for (let at = 1; at < stops.length; at += 1) {
+    const [before, stop] = [stops[at - 1], stops[at]];
+    if (stop.at !== undefined && before.at !== undefined) stop.gap = stop.at - before.at;
+    legs.push({ from: at - 1, to: at, gap: stop.gap, kind: stop.late ? "later" : "way" });
+  }
+  const last = stops.length - 1;
+  if (last >= 0) for (const one of viewStops(event)) {
+    legs.push({ from: last, to: stops.length, kind: one.counted ? "way" : "later" });
     stops.push(one);
   }
   return { places: placesOf(event), stops, legs };
@@ -98,11 +94,12 @@ function placesOf(event) {
 
 function stopOf(hop, event) {
   const { place, title } = HOPS[hop.hop] ?? { place: "aggregator", title: words(hop.hop) };
-  const lost = hop.hop === "sent" && hop.outcome !== undefined && hop.outcome !== "committed";
+  const lost = isLost(hop);
+  const tries = hop.hop === "sent" && (lost || hop.attempt > 1);
   return {
     hop: hop.hop,
     place: PLACES.indexOf(place),
-    title: lost ? `Sent, try ${integer(hop.attempt ?? 1)}` : title,
+    title: tries ? `${title}, try ${integer(hop.attempt ?? 1)}` : title,
     detail: detailOf(hop, event),
     at: hop.at === undefined || hop.at === null ? undefined : Date.parse(hop.at),
     level: levelOf(hop, lost),
@@ -117,6 +114,11 @@ function applicationStop({ application_trace: app }) {
   if (!app) return [];
   const trace = { id: app.trace_id, url: webAddress(app.trace_url) };
   return [{ hop: "application", place: 0, title: "Application", detail: `span ${app.span_id} of its trace`, level: "way", trace }];
+}
+
+/** Sent in vain: the session ended, or the gateway refused it. */
+function isLost({ hop, outcome }) {
+  return hop === "sent" && outcome !== undefined && outcome !== null && outcome !== "committed";
 }
 
 function levelOf({ hop, applied }, lost) {
@@ -143,7 +145,7 @@ function detailOf(hop, event) {
     case "spooled":
       return "on the agent's disk, with its seq";
     case "sent":
-      return [hop.outcome === undefined ? "" : words(hop.outcome), hop.address ? `to ${hop.address}` : ""].filter(Boolean).join(", ") || "in a batch";
+      return isLost(hop) ? lostText(hop) : "in a batch";
     case "received":
       return `by ${hop.gateway}`;
     case "admitted":
@@ -163,13 +165,21 @@ function detailOf(hop, event) {
   }
 }
 
+/** "lost after 6 s, to 10.0.0.1:8602: the session ended" */
+function lostText({ outcome, at, ended_at: ended, address, reason }) {
+  const after = at && ended ? ` after ${lapse(Date.parse(ended) - Date.parse(at))}` : "";
+  return `${words(outcome)}${after}${address ? `, to ${address}` : ""}${reason ? `: ${reason}` : ""}`;
+}
+
 function judgement({ outcome, dead_letter: letter }) {
   if (outcome === "dropped") return "reported as dropped";
   return letter || DEAD.has(outcome) ? "rejected" : "valid";
 }
 
 function inputOf(hop) {
-  const { file, offset, together } = hop;
+  const { file, offset } = hop;
+  // a request where it is known, else all that was written to the spool together
+  const together = hop.request ?? hop.together;
   if (file) return `${file}${Number.isInteger(offset) ? `, offset ${integer(offset)}` : ""}`;
   const input = INPUTS[hop.input ?? hop.origin] ?? inputText(hop.input ?? hop.origin);
   return `from ${input}${together ? `, seqs ${integer(together.from)} to ${integer(together.to)} together` : ""}`;
@@ -253,9 +263,7 @@ export function uncounted(hit) {
 /** Where the time from taking in to commit went: [{title, millis}], and the sum. Clocks of hosts may differ. */
 export function timesOf(event) {
   const at = {};
-  for (const { hop, at: time, outcome } of event.hops ?? []) {
-    if (time && (hop !== "sent" || outcome === undefined || outcome === "committed")) at[hop] = Date.parse(time);
-  }
+  for (const hop of event.hops ?? []) if (hop.at && !isLost(hop)) at[hop.hop] = Date.parse(hop.at);
   const parts = [
     ["Held by the agent", "collected", "sent"],
     ["On the way to the gateway", "sent", "received"],

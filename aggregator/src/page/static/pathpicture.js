@@ -55,6 +55,9 @@ function wide({ places, stops, legs }, width) {
   const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, focusable: "false" }, arrowHeads());
   places.forEach((place, at) => picture.append(...head(place, centre(at), column, height)));
   const corners = stops.map((stop, at) => ({ x: centre(stop.place) - box / 2, y: tops[at], centre: centre(stop.place), box }));
+  stops.forEach((stop, at) => {
+    if (stop.lost) picture.append(...deadEnd(corners[at].x + corners[at].box, tops[at] + BOX / 2, centre(stop.place + 1) - 14));
+  });
   for (const leg of legs) picture.append(...wideLeg(leg, corners[leg.from], corners[leg.to], stops[leg.to]));
   stops.forEach((stop, at) => {
     if (stop.at !== undefined) picture.append(textNode(moment(stop.at), { x: 0, y: tops[at] + BOX / 2 + 4, width: GUTTER - 8, size: 12, class: "muted" }));
@@ -66,7 +69,7 @@ function wide({ places, stops, legs }, width) {
 function arrowHeads() {
   const one = (kind) =>
     svg("marker", { id: `head-${kind}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" }, svg("path", { d: "M0 0 8 4 0 8z", class: `head ${kind}` }));
-  return svg("defs", {}, ...["way", "later", "lost"].map(one));
+  return svg("defs", {}, ...["way", "later"].map(one));
 }
 
 function head({ key, title, name }, x, column, height) {
@@ -93,6 +96,12 @@ function boxOf(stop, { x, y, box }) {
 /** For the mouse; the table has the same link for everybody. */
 function traceLink({ url }, x, y) {
   return svg("a", { href: url, target: "_blank", rel: "noopener", tabindex: "-1" }, svg("text", { x, y, "font-size": 12, "text-anchor": "end", class: "link" }, "trace ↗"));
+}
+
+/** The way that led nowhere. */
+function deadEnd(from, y, to) {
+  const cross = `M${to - 5} ${y - 5}l10 10m0 -10l-10 10`;
+  return [svg("path", { d: `M${from} ${y}H${to}`, class: "leg lost" }), svg("path", { d: cross, class: "cross" })];
 }
 
 function wideLeg({ kind, gap }, from, to, stop) {
@@ -128,13 +137,16 @@ function narrow({ places, stops, legs }, width) {
     const bend = y(to) - ROW * 0.3;
     picture.append(svg("path", { d: `M${x(a.place)} ${y(from)}V${bend}H${x(b.place)}V${y(to)}`, class: `leg ${kind}` }));
   }
+  stops.forEach((stop, at) => {
+    if (stop.lost) picture.append(...deadEnd(x(stop.place), y(at), x(stop.place + 1)));
+  });
   stops.forEach((stop, at) => picture.append(narrowStop(stop, { x: x(stop.place), y: y(at), words, width, place: places[stop.place] })));
   return picture;
 }
 
 function narrowStop(stop, { x, y, words, width, place }) {
   const where = stop.hop === "view" ? "view" : [place.title, place.name].filter(Boolean).join(" ");
-  const when = [stop.at === undefined ? "" : moment(stop.at), stop.gap === undefined ? "" : `+ ${lapse(stop.gap)}`].filter(Boolean).join("  ");
+  const when = [stop.at === undefined ? "" : moment(stop.at), stop.gap === undefined ? "" : `${stop.gap < 0 ? "" : "+ "}${lapse(stop.gap)}`].filter(Boolean).join("  ");
   const room = width - words - 4;
   const node = svg(
     "g",

@@ -38,6 +38,20 @@ export class Sections {
   }
 }
 
+/** Between two looks at whether somebody looks, in milliseconds. */
+const WATCHED = 1000;
+
+/** Does something after some milliseconds, but not while the page is paused or out of sight. Answers what takes it back. */
+export function later(millis, work) {
+  let timer;
+  const due = () => {
+    if (document.hidden || document.body.dataset.paused) timer = setTimeout(due, WATCHED);
+    else work();
+  };
+  timer = setTimeout(due, millis);
+  return () => clearTimeout(timer);
+}
+
 /** Reads what a section shows, the newest question only: an answer to an older one comes too late. */
 export class Latest {
   constructor() {
