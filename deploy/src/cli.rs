@@ -12,6 +12,7 @@ use crate::query::cli::QueryArgs;
 use crate::role::{self, Role};
 use crate::schema::cli::SchemaCommand;
 use crate::top::cli::TopArgs;
+use crate::trace::cli::TraceArgs;
 use crate::up::configs::Tail;
 use crate::views::cli::ViewsCommand;
 use crate::workload::Workload;
@@ -24,6 +25,7 @@ Examples:
   tributary load --intake http://127.0.0.1:8603 --stream readings --events 100000
   tributary bench e2e                           how fast this machine is, end to end
   tributary query 'SELECT * FROM host_cpu'       windows and events in SQL
+  tributary trace edge-1/orders/1/77            the path of one event
   tributary ledger                              where every event is; exit code 1 when the books do not balance
   tributary soak --minutes 1 --rate 5000        whether faults lose or double anything here
 
@@ -61,6 +63,8 @@ pub enum Command {
     Bench(BenchCommand),
     /// Ask in SQL, over views and retained events
     Query(QueryArgs),
+    /// Follow one event: where it was taken in, all that happened to it, the windows that it changed
+    Trace(TraceArgs),
     /// Throughput, lag and views, live in the terminal
     Top(TopArgs),
     /// Live views: list, show, make, delete
@@ -434,10 +438,13 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_told() {
-        let bad: [&[&str]; 19] = [
+        let bad: [&[&str]; 22] = [
             &["query"],
             &["query", "SELECT 1", "--format", "xlsx"],
             &["views", "put", "name"],
+            &["trace"],
+            &["trace", "--stream", "orders"],
+            &["trace", "--stream", "orders", "--where", "order_id"],
             &["backup", "--out", "o"],
             &["backup", "--dir", "d", "--http", "http://h:1", "--out", "o"],
             &["restore", "--from", "d"],

@@ -22,6 +22,7 @@ pub mod soak;
 mod spool;
 pub mod supervise;
 pub mod top;
+pub mod trace;
 pub mod up;
 pub mod views;
 pub mod workload;
@@ -71,6 +72,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }),
         Command::Load(args) => load::run(&args).map(done),
         Command::Query(args) => query::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Top(args) => top::run(&args).map(done),
         Command::Views(command) => views::run(&command),
         Command::Ledger(args) => ledger::run(&args),

@@ -30,6 +30,7 @@ mod inspect;
 pub mod invariants;
 mod lane;
 mod letters;
+mod lineage;
 mod messages;
 mod prepare;
 mod queries;
@@ -59,8 +60,8 @@ pub use letters::{
 };
 pub use messages::{
     CommitAnswer, CommitError, CommitRequest, Committed, DroppedRange, EntryAt, EntryHeader, ExpiredVerdict,
-    Fate, Hop, LaneRow, LaneState, Ledger, LedgerLane, LedgerTotals, LogEntry, LogPos, LogStats, Prepared,
-    StreamRow,
+    Fate, Gone, Hop, LaneRow, LaneState, Ledger, LedgerLane, LedgerTotals, LineagePart, LineageStats,
+    LogEntry, LogPos, LogStats, Prepared, StreamRow,
 };
 pub use prepare::prepare;
 pub(crate) use queries::{floor, lane_by_key, lane_by_no, meta};

@@ -135,6 +135,12 @@ impl SpanCtx {
         self.trace.to_string()
     }
 
+    /// The span's id, 16 hexadecimal digits.
+    #[must_use]
+    pub fn span_id(&self) -> String {
+        self.span.to_string()
+    }
+
     fn new_root() -> Self {
         // a zero is no id; it comes once in 2^64 draws
         let trace = TraceId::from(rand::random::<u128>().max(1));
