@@ -60,6 +60,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => supervising("up", up::run(args)).map(done),
         Command::Soak(args) => supervising("soak", soak::run(args)).map(done),
         Command::Bench(BenchCommand::Engine(args)) => bench::engine::run(&args).map(done),
+        Command::Bench(BenchCommand::Lineage(args)) => bench::lineage::run(&args).map(done),
         Command::Bench(BenchCommand::E2e(args)) => supervising("bench", bench::run(args)).map(done),
         Command::Spool(command) => spool::run(&command),
         Command::Check(args) => check(&args).map(done),

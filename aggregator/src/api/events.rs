@@ -6,6 +6,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
 use serde_json::{Value, json};
 use tributary_shared::ids::{AgentId, Epoch, LaneKey, LaneNo, LineageId, Seq, StreamName};
+use tributary_shared::telemetry::SpanCtx;
 use tributary_shared::time::{Millis, to_rfc3339};
 use tributary_shared::wire::SchemaRef;
 use tributary_shared::wire::batch::SCHEMA_ID_COLUMN;
@@ -130,11 +131,15 @@ async fn event(state: web::Data<ApiState>, name: web::Path<String>) -> Result<Ht
         "epoch": lane.key.epoch,
         "seq": seq,
         "lane": lane.lane_no,
+        "application_trace": null,
     });
     let links = TraceLinks {
         viewer: state.trace_viewer.as_deref(),
     };
-    path["application_trace"] = links.shown(application_trace(&fate, row.as_ref()).as_deref());
+    if let Some((context, from)) = application_trace(&fate, seq, row.as_ref()) {
+        path["application_trace"] = links.shown(Some(&context));
+        path["application_trace"]["of"] = json!(from);
+    }
     match fate {
         Fate::Valid { hop, .. } => {
             path["outcome"] = json!("valid");
@@ -218,27 +223,46 @@ fn expired(path: &mut Value, floor_seq: Seq, verdict: &ExpiredVerdict, gone: Gon
     });
 }
 
-/// The trace context that an event brought along in its own field `traceparent`.
-fn application_trace(fate: &Fate, row: Option<&EntryRow>) -> Option<String> {
-    if let Some(EntryRow { entry, row }) = row {
-        let records = entry.records.as_ref()?;
-        return match Picked::bind(records, std::iter::once(TRACEPARENT)).value(0, *row) {
-            Scalar::Text(text) => Some(text.to_string()),
-            _ => None,
-        };
+/// The trace context that an event brought along in its own field `traceparent`; else that of the request that brought it.
+fn application_trace(fate: &Fate, seq: Seq, row: Option<&EntryRow>) -> Option<(String, &'static str)> {
+    if let Some(own) = own_context(fate, row) {
+        return Some((own, "event"));
     }
-    let (Fate::Dead {
-        letter: Some(letter), ..
-    }
-    | Fate::Expired {
-        verdict: ExpiredVerdict::Dead(letter),
-        ..
-    }) = fate
-    else {
-        return None;
+    let hop = match fate {
+        Fate::Valid { hop, .. } | Fate::Dead { hop, .. } | Fate::Dropped { hop, .. } => hop,
+        Fate::Expired { hop, .. } => hop.as_deref()?,
+        Fate::NotCommitted { .. } | Fate::UnknownLane => return None,
     };
-    let payload: Value = serde_json::from_slice(&letter.payload).ok()?;
-    payload.get(TRACEPARENT)?.as_str().map(str::to_owned)
+    Some((hop.header.contexts.of(seq)?.to_owned(), "request"))
+}
+
+/// Garbage is no context: the request's may still be one.
+fn own_context(fate: &Fate, row: Option<&EntryRow>) -> Option<String> {
+    let text = match row {
+        Some(EntryRow { entry, row }) => {
+            let field = Picked::bind(entry.records.as_ref()?, std::iter::once(TRACEPARENT));
+            match field.value(0, *row) {
+                Scalar::Text(text) => text.to_string(),
+                _ => return None,
+            }
+        }
+        None => {
+            let payload: Value = serde_json::from_slice(&letter_of(fate)?.payload).ok()?;
+            payload.get(TRACEPARENT)?.as_str()?.to_owned()
+        }
+    };
+    SpanCtx::parse(&text).map(|_| text)
+}
+
+fn letter_of(fate: &Fate) -> Option<&StoredDeadLetter> {
+    match fate {
+        Fate::Dead { letter, .. } => letter.as_deref(),
+        Fate::Expired {
+            verdict: ExpiredVerdict::Dead(letter),
+            ..
+        } => Some(letter),
+        _ => None,
+    }
 }
 
 fn not_committed(path: &mut Value, mark: Seq) {

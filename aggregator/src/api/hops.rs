@@ -51,10 +51,21 @@ pub(super) fn hops(hop: &Hop, seq: Seq, links: TraceLinks<'_>) -> Vec<Value> {
         if let Some(origin) = &segment.origin {
             add_input(&mut collected, origin);
         }
+        if let Some(request) = header
+            .contexts
+            .kept
+            .iter()
+            .find(|context| context.range().contains(seq))
+        {
+            collected["request"] = json!({ "from": request.first_seq, "to": request.last_seq });
+        }
         hops.push(collected);
         hops.push(json!({ "hop": "spooled", "at": to_rfc3339(segment.spooled_at) }));
     }
-    hops.push(json!({ "hop": "sent", "at": to_rfc3339(header.sent_at) }));
+    let failed = attempts(header, seq, links);
+    let attempt = forgotten(header) + failed.len() + 1;
+    hops.extend(failed);
+    hops.push(json!({ "hop": "sent", "at": to_rfc3339(header.sent_at), "attempt": attempt }));
     hops.push(json!({ "hop": "received", "at": to_rfc3339(header.received_at), "gateway": header.gateway }));
     hops.push(json!({
         "hop": "admitted",
@@ -73,12 +84,33 @@ pub(super) fn hops(hop: &Hop, seq: Seq, links: TraceLinks<'_>) -> Vec<Value> {
         "to": range.last,
     }));
     let trace_id = trace_id(header);
-    // an event is in no batch, and so in no batch's trace, before it is sent
+    // an event is in no batch before it is sent, and a failed attempt was another batch's
     let traced = hops
         .iter_mut()
-        .filter(|hop| hop["hop"] != "collected" && hop["hop"] != "spooled");
+        .filter(|hop| hop["hop"] != "collected" && hop["hop"] != "spooled" && hop["outcome"].is_null());
     traced.for_each(|hop| links.add(hop, trace_id.as_deref()));
     hops
+}
+
+/// Failed attempts that are counted, and no longer listed.
+fn forgotten(header: &CommitHeader) -> usize {
+    (header.attempts.count as usize).saturating_sub(header.attempts.newest.len())
+}
+
+/// The attempts to ship an event that failed before its batch came through.
+fn attempts(header: &CommitHeader, seq: Seq, links: TraceLinks<'_>) -> Vec<Value> {
+    let numbered = header.attempts.of(seq).zip(forgotten(header) + 1..);
+    let shown = numbered.map(|(attempt, number)| {
+        let mut hop = json!({
+            "hop": "sent", "at": to_rfc3339(attempt.sent_at), "attempt": number, "address": attempt.address,
+            "outcome": attempt.outcome, "reason": attempt.reason, "ended_at": to_rfc3339(attempt.ended_at),
+            "from": attempt.first_seq, "to": attempt.last_seq,
+        });
+        let context = attempt.traceparent.as_deref().and_then(SpanCtx::parse);
+        links.add(&mut hop, context.map(|context| context.trace_id()).as_deref());
+        hop
+    });
+    shown.collect()
 }
 
 /// The trace of a batch.

@@ -93,6 +93,12 @@ impl Prepared {
         &self.key
     }
 
+    /// The valid rows in seq order; `None` when there are none.
+    #[must_use]
+    pub fn records(&self) -> Option<&RecordBatch> {
+        self.records.as_ref()
+    }
+
     #[must_use]
     pub fn header(&self) -> &CommitHeader {
         &self.header

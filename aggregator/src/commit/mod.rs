@@ -18,6 +18,7 @@
 
 mod actor;
 mod anchoring;
+mod bare;
 mod body;
 mod columns;
 mod feed;
@@ -45,7 +46,7 @@ mod upgrade;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use actor::{CommitOptions, CommitThread, open, open_with_retention};
+pub use actor::{CommitOptions, CommitThread, open, open_with_retention, open_without_lineage};
 pub(crate) use actor::{RESTORING_FILE, lock};
 pub use body::EventTimes;
 #[cfg(test)]

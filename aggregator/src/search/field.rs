@@ -49,8 +49,8 @@ fn within(object: &Scalar, is: &FieldIs) -> bool {
     let Ok(value) = serde_json::from_str::<Value>(text) else {
         return false;
     };
-    let rest = is.field.split('.').skip(1);
-    let found = rest.fold(Some(&value), |value, part| value?.get(part));
+    let mut rest = is.field.split('.').skip(1);
+    let found = rest.try_fold(&value, |value, part| value.get(part));
     found.is_some_and(|found| json_is(found, &is.value))
 }
 
@@ -78,8 +78,8 @@ pub fn payload_matches(payload: &[u8], wanted: &[FieldIs]) -> Option<Option<Mill
         if let Some(own) = object.get(&is.field) {
             return json_is(own, &is.value);
         }
-        let parts = is.field.split('.');
-        let found = parts.fold(Some(&value), |value, part| value?.get(part));
+        let mut parts = is.field.split('.');
+        let found = parts.try_fold(&value, |value, part| value.get(part));
         found.is_some_and(|found| json_is(found, &is.value))
     });
     let time = match object.get("ts") {

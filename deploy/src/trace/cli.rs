@@ -38,6 +38,8 @@ pub struct TraceArgs {
 fn field(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((field, value)) if !field.is_empty() => Ok((field.to_owned(), value.to_owned())),
-        _ => Err("write FIELD=VALUE, for example order_id=17, or order.id=17 for a field of an object".to_owned()),
+        _ => Err(
+            "write FIELD=VALUE, for example order_id=17, or order.id=17 for a field of an object".to_owned(),
+        ),
     }
 }

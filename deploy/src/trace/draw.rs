@@ -25,7 +25,9 @@ pub(super) fn draw(path: &Value) -> String {
         }
     }
     if let Some(trace) = path["application_trace"]["trace_id"].as_str() {
-        let url = path["application_trace"]["trace_url"].as_str().unwrap_or_default();
+        let url = path["application_trace"]["trace_url"]
+            .as_str()
+            .unwrap_or_default();
         let _ = writeln!(text, "{:<10}  {trace} (of the application) {url}", "trace");
     }
     if let Some(message) = path["message"].as_str() {
@@ -47,7 +49,12 @@ fn hops(path: &Value, text: &mut String) {
         before = at.or(before);
         let name = words(&hop["hop"]);
         let time = hop["at"].as_str().unwrap_or("");
-        let _ = writeln!(text, "  ● {name:<11}  {time:<24}  {:<10}  {}", place(&name), said(path, hop));
+        let _ = writeln!(
+            text,
+            "  ● {name:<11}  {time:<24}  {:<10}  {}",
+            place(&name),
+            said(path, hop)
+        );
     }
 }
 
@@ -71,14 +78,21 @@ fn said(path: &Value, hop: &Value) -> String {
                 (None, _) => format!("by {}", words(&hop["input"])),
             };
             let together = &hop["together"];
-            format!("{} {from}, with seqs {} to {}", words(&path["agent"]), together["from"], together["to"])
+            format!(
+                "{} {from}, with seqs {} to {}",
+                words(&path["agent"]),
+                together["from"],
+                together["to"]
+            )
         }
         "sent" => match (hop["attempt"].as_u64(), hop["outcome"].as_str()) {
-            (Some(attempt), Some(outcome)) => {
-                format!("attempt {attempt} to {}: {outcome}", words(&hop["address"]))
-            }
-            (Some(attempt), None) => format!("attempt {attempt} to {}", words(&hop["address"])),
-            (None, _) => String::new(),
+            (Some(attempt), Some(outcome)) => format!(
+                "attempt {attempt} to {}: {outcome}, {}",
+                words(&hop["address"]),
+                words(&hop["reason"])
+            ),
+            (Some(attempt), None) if attempt > 1 => format!("attempt {attempt}, which came through"),
+            _ => String::new(),
         },
         "received" => words(&hop["gateway"]),
         "admitted" => format!(
@@ -139,7 +153,12 @@ fn windows(path: &Value, text: &mut String) {
             (Some(false), None) => "  not counted".to_owned(),
             _ => String::new(),
         };
-        let _ = writeln!(text, "      └ {}  {when}  {}{not}", words(&window["view"]), group.join(" "));
+        let _ = writeln!(
+            text,
+            "      └ {}  {when}  {}{not}",
+            words(&window["view"]),
+            group.join(" ")
+        );
     }
 }
 
@@ -196,7 +215,10 @@ mod tests {
             "  ● committed    2026-01-31T12:10:02.001Z  aggregator  position 5, with seqs 70 to 80",
             "      └ by_site  2026-01-31T12:00:00.000Z to 2026-01-31T12:01:00.000Z  site=a",
         ] {
-            assert!(drawn.lines().any(|drawn| drawn == line), "{line:?} is not in\n{drawn}");
+            assert!(
+                drawn.lines().any(|drawn| drawn == line),
+                "{line:?} is not in\n{drawn}"
+            );
         }
     }
 

@@ -40,7 +40,10 @@ fn search(args: &TraceArgs) -> anyhow::Result<ExitCode> {
     let (mut events, mut next) = (Vec::new(), None::<String>);
     let complete = loop {
         let query = query(args, &stream, limit - events.len(), next);
-        let query: Vec<(&str, String)> = query.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        let query: Vec<(&str, String)> = query
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.clone()))
+            .collect();
         let page = api::get(&args.api, "/api/v1/events", &query)?;
         events.extend(page["events"].as_array().cloned().unwrap_or_default());
         next = page["next"].as_str().map(str::to_owned);
@@ -58,8 +61,14 @@ fn search(args: &TraceArgs) -> anyhow::Result<ExitCode> {
         out::error_line("no such event is in the log or among the dead letters");
     } else {
         out::line(list(&events).trim_end())?;
-        let more = if complete { "" } else { "There may be more: narrow the time, or raise --limit. " };
-        out::error_line(format_args!("{more}Draw one of them with: tributary trace LINEAGE-ID"));
+        let more = if complete {
+            ""
+        } else {
+            "There may be more: narrow the time, or raise --limit. "
+        };
+        out::error_line(format_args!(
+            "{more}Draw one of them with: tributary trace LINEAGE-ID"
+        ));
     }
     Ok(if events.is_empty() {
         ExitCode::from(EXIT_FAILED)
@@ -74,8 +83,14 @@ fn query(args: &TraceArgs, stream: &str, limit: usize, next: Option<String>) -> 
         ("stream".to_owned(), stream.to_owned()),
         ("limit".to_owned(), limit.to_string()),
     ];
-    let given = [("from", args.from.clone()), ("to", args.to.clone()), ("next", next)];
-    let given = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let given = [
+        ("from", args.from.clone()),
+        ("to", args.to.clone()),
+        ("next", next),
+    ];
+    let given = given
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
     query.extend(given);
     let fields = args.fields.iter();
     query.extend(fields.map(|(field, value)| (format!("field.{field}"), value.clone())));

@@ -1,5 +1,7 @@
 //! Events found by their fields, paths that outlive their rows, and the size of the record.
 
+use tributary_shared::wire::{Attempt, Attempts, Context};
+
 use super::*;
 
 const CONTEXT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -124,6 +126,24 @@ async fn a_path_leads_to_its_traces_and_says_where_the_event_was_taken_in() {
         .expect("opens")
         .lane_no;
     let mut batch = request(lane, key, 1, 4);
+    batch.header.contexts.kept.push(Context {
+        first_seq: 1,
+        last_seq: 2,
+        traceparent: CONTEXT.replace("4736", "4737"),
+    });
+    batch.header.attempts = Attempts {
+        count: 3,
+        newest: vec![Attempt {
+            first_seq: 1,
+            last_seq: 9,
+            sent_at: MINUTE + 1,
+            ended_at: MINUTE + 2,
+            address: "gw-2:1".to_owned(),
+            outcome: "lost".to_owned(),
+            reason: "the session ended".to_owned(),
+            traceparent: Some(CONTEXT.to_owned()),
+        }],
+    };
     batch.header.segments[0].origin = Some("file:/var/log/a.ndjson@77".to_owned());
     // the dead letter brought a trace context of its application
     let letter = DeadLetter {
@@ -166,7 +186,9 @@ async fn a_path_leads_to_its_traces_and_says_where_the_event_was_taken_in() {
     );
     let trace = "0af7651916cd43dd8448eb211c80319c";
     for hop in path["hops"].as_array().expect("hops") {
-        if ["sent", "received", "admitted", "committed"].contains(&hop["hop"].as_str().expect("a name")) {
+        let of_batch =
+            ["sent", "received", "admitted", "committed"].contains(&hop["hop"].as_str().expect("a name"));
+        if of_batch && hop["outcome"].is_null() {
             assert_eq!(
                 (&hop["trace_id"], &hop["trace_url"]),
                 (&json!(trace), &json!(format!("http://v/{trace}"))),
@@ -178,11 +200,45 @@ async fn a_path_leads_to_its_traces_and_says_where_the_event_was_taken_in() {
         path["application_trace"],
         json!({
             "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "span_id": "00f067aa0ba902b7",
-            "trace_url": "http://v/4bf92f3577b34da6a3ce929d0e0e4736",
+            "trace_url": "http://v/4bf92f3577b34da6a3ce929d0e0e4736", "of": "event",
         })
     );
     let (_, path) = call(&app, get("/api/v1/events/edge-1/readings/7/2")).await;
-    assert_eq!(path["application_trace"], Value::Null, "this one brought none");
+    assert_eq!(
+        (
+            &path["application_trace"]["trace_id"],
+            &path["application_trace"]["of"]
+        ),
+        (&json!("4bf92f3577b34da6a3ce929d0e0e4737"), &json!("request")),
+        "the event brought none, its request did: {path}"
+    );
+    assert_eq!(path["hops"][0]["request"], json!({ "from": 1, "to": 2 }));
+    let sent: Vec<&Value> = path["hops"]
+        .as_array()
+        .expect("hops")
+        .iter()
+        .filter(|hop| hop["hop"] == "sent")
+        .collect();
+    let [failed, last] = sent[..] else {
+        panic!("{path}")
+    };
+    assert_eq!(
+        (
+            &failed["attempt"],
+            &failed["address"],
+            &failed["outcome"],
+            &failed["trace_id"]
+        ),
+        (
+            &json!(3),
+            &json!("gw-2:1"),
+            &json!("lost"),
+            &json!("4bf92f3577b34da6a3ce929d0e0e4736")
+        )
+    );
+    assert_eq!((&last["attempt"], &last["outcome"]), (&json!(4), &Value::Null));
+    let (_, path) = call(&app, get("/api/v1/events/edge-1/readings/7/4")).await;
+    assert_eq!(path["application_trace"], Value::Null, "nobody brought one");
     mesh.close().await;
 }
 
