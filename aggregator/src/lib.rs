@@ -15,6 +15,7 @@ pub mod page;
 pub mod registry;
 pub mod replay;
 mod run;
+pub mod search;
 mod session;
 pub mod sql;
 pub mod throughput;

@@ -3,6 +3,7 @@
 mod audit;
 mod dead_letters;
 mod disk_full;
+mod lineage;
 mod reading;
 mod registry;
 mod schemas;
