@@ -11,6 +11,7 @@ pub mod backup;
 pub mod commit;
 pub mod config;
 pub mod export;
+pub mod metadata;
 pub mod page;
 pub mod registry;
 pub mod replay;

@@ -16,6 +16,7 @@ use crate::api::{self, ApiState};
 use crate::audit;
 use crate::commit::{self, CommitOptions};
 use crate::config::AggregatorConfig;
+use crate::metadata::Metadata;
 use crate::registry::Registry;
 use crate::session::{MAX_IN_FLIGHT, Shared, listen};
 use crate::throughput::Throughput;
@@ -26,6 +27,9 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
 
 /// How often the registry makes durable which schema versions are in use.
 const SAVE_USAGE_EVERY: Duration = Duration::from_secs(5);
+
+/// How often it is made durable which nodes and routes were seen.
+const SAVE_METADATA_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs until `shutdown` turns true, then drains: sessions end, what is queued is committed, the windows are
 /// saved. Must run inside an actix system.
@@ -44,6 +48,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
         .with_context(|| format!("cannot listen on udp {} (key `listen`)", config.listen))?;
 
     let registry = Registry::open(&config.dir)?;
+    let metadata = Metadata::open(&config.dir)?;
     let options = CommitOptions {
         dir: config.dir.clone(),
         require_schema: config.require_schema,
@@ -71,7 +76,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
         engine.clone(),
         Arc::clone(&agents),
         throughput,
-        registry.clone(),
+        (registry.clone(), metadata.clone()),
         shutdown.clone(),
     );
     let addresses = [
@@ -85,6 +90,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
     actix::spawn(api);
     actix::spawn(registry_api);
     let usage = actix::spawn(save_usage(registry.clone()));
+    let saving = actix::spawn(save_metadata(metadata.clone()));
     let away = actix::spawn(tell_away(agents.away(), engine.clone()));
 
     tokio::select! {
@@ -107,6 +113,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
             sightings: crate::session::Sightings::default(),
             gateways,
             refusals,
+            metadata: metadata.clone(),
             name,
         });
         tokio::select! {
@@ -124,7 +131,12 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
     engine.stop().await;
     tokio::join!(api_handle.stop(true), registry_handle.stop(true));
     usage.abort();
+    saving.abort();
     away.abort();
+    let saved = tokio::task::spawn_blocking(move || metadata.save()).await?;
+    if let Err(error) = saved {
+        tracing::warn!(%error, "the last seconds of who was seen are not kept");
+    }
     let saved = tokio::task::spawn_blocking(move || registry.save_usage()).await?;
     if let Err(error) = saved {
         tracing::warn!(%error, "the last seconds of schema usage are not counted");
@@ -150,6 +162,18 @@ async fn save_usage(registry: Registry) {
         let saved = tokio::task::spawn_blocking(move || registry.save_usage()).await;
         if let Ok(Err(error)) = saved {
             tracing::warn!(%error, "cannot save the usage of schema versions; trying again");
+        }
+    }
+}
+
+async fn save_metadata(metadata: Metadata) {
+    let mut tick = tokio::time::interval(SAVE_METADATA_EVERY);
+    loop {
+        tick.tick().await;
+        let metadata = metadata.clone();
+        let saved = tokio::task::spawn_blocking(move || metadata.save()).await;
+        if let Ok(Err(error)) = saved {
+            tracing::warn!(%error, "cannot save who was seen; trying again");
         }
     }
 }

@@ -10,6 +10,7 @@ mod dead_letters;
 mod error;
 mod events;
 mod export;
+mod graph;
 mod live;
 mod live_page;
 mod operations;
@@ -51,6 +52,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
                 .configure(live::configure)
                 .configure(live_page::configure)
                 .configure(books::configure)
+                .configure(graph::configure)
                 // before the events: a receipt's path begins as an event's
                 .configure(audit::configure)
                 .configure(events::configure)

@@ -2,9 +2,35 @@
 //! never keys.
 
 use serde_json::{Map, Value, json};
+use tributary_audit::Kind;
 
-use super::act_detail;
+use super::{Act, act_detail};
 use crate::config::AggregatorConfig;
+use crate::metadata::ConfigurationChange;
+
+/// Settings up to this size are in the leaf word by word. Of larger ones there is a digest.
+const MAX_SHOWN: usize = 8 << 10;
+/// Keys that a leaf names as changed.
+const MAX_CHANGED: usize = 64;
+
+/// An agent or a gateway came with another program or configuration than before.
+#[must_use]
+pub fn node_configuration(change: &ConfigurationChange) -> Act {
+    let record = &change.record;
+    let settings = record.configuration.as_deref();
+    let bytes = settings.and_then(|settings| serde_json::to_string(settings).ok());
+    let shown = settings.filter(|_| bytes.is_some_and(|bytes| bytes.len() <= MAX_SHOWN));
+    let changed: Vec<&String> = change.changed.iter().take(MAX_CHANGED).collect();
+    let detail = json!({
+        "role": record.kind.as_str(),
+        "name": record.name,
+        "software": record.software,
+        "changed": changed,
+        "digest": record.digest,
+        "settings": shown,
+    });
+    Act::new(Kind::Configuration, detail)
+}
 
 /// Every setting by its key.
 #[must_use]

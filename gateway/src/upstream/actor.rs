@@ -51,6 +51,8 @@ pub struct UpstreamSetup {
     pub news: SchemaNews,
     pub instance: u64,
     pub software: String,
+    /// Told to the aggregator with each hello.
+    pub configuration: Option<String>,
 }
 
 /// The actor. See the module's text.
@@ -150,7 +152,8 @@ impl Upstream {
             credit,
         });
         let setup = &self.setup;
-        let link = UpstreamLink::new(&setup.gateway, &setup.software, setup.instance, self.clock.tick());
+        let mut link = UpstreamLink::new(&setup.gateway, &setup.software, setup.instance, self.clock.tick());
+        link.configured(setup.configuration.clone());
         self.current = Some(Session {
             link,
             connection: Arc::clone(&connection),

@@ -88,6 +88,7 @@ impl Call {
                     session,
                     remote,
                     software,
+                    configuration,
                     report,
                 } = message.expect("the connection lasts")
                 {
@@ -96,6 +97,7 @@ impl Call {
                         session,
                         remote,
                         software,
+                        configuration,
                         report,
                     };
                 }
@@ -128,6 +130,7 @@ fn start(identity: Identity, aggregator: SocketAddr) -> Supervised<Upstream> {
         news: crate::news::SchemaNews::default(),
         instance: 1,
         software: "test".to_owned(),
+        configuration: None,
     };
     let published = Arc::new(watch::channel(None).0);
     let factory = move |death| Upstream::new(setup.clone(), Arc::clone(&published), death).start();
@@ -143,6 +146,7 @@ fn report(agent: &str, spool_bytes: Option<u64>) -> ReportAgent {
         },
         remote: String::new(),
         software: String::new(),
+        configuration: None,
         report: spool_bytes.map(|spool_bytes| NodeReport {
             skew_ms: None,
             now: 0,

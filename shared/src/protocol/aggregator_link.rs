@@ -63,12 +63,15 @@ pub enum AggregatorOutput<B> {
     },
     GatewayUp {
         software: String,
+        configuration: Option<String>,
     },
     Agent {
         agent: AgentId,
         session: SessionKey,
         remote: String,
         software: String,
+        /// In the first of a session at least.
+        configuration: Option<String>,
         report: Option<NodeReport>,
     },
     Close {
@@ -158,6 +161,7 @@ impl<B> AggregatorLink<B> {
                     session,
                     remote,
                     software,
+                    configuration,
                     report,
                 },
                 State::Open,
@@ -167,6 +171,7 @@ impl<B> AggregatorLink<B> {
                     session,
                     remote,
                     software,
+                    configuration,
                     report,
                 });
             }
@@ -202,6 +207,7 @@ impl<B> AggregatorLink<B> {
                     .push_back(AggregatorOutput::Send(FromAggregator::Welcome(welcome)));
                 self.outputs.push_back(AggregatorOutput::GatewayUp {
                     software: hello.software,
+                    configuration: hello.configuration,
                 });
             }
         }

@@ -3,6 +3,7 @@
 mod audit;
 mod dead_letters;
 mod disk_full;
+mod graph;
 mod reading;
 mod registry;
 mod schemas;
@@ -82,7 +83,7 @@ impl Mesh {
             engine,
             Arc::new(AgentDirectory::new()),
             throughput,
-            registry,
+            (registry, crate::metadata::Metadata::open(dir).expect("metadata")),
             shutdown,
         );
         Self {
