@@ -12,6 +12,7 @@ mod failing_disk;
 mod failover;
 mod flow;
 mod grafana;
+mod graph;
 mod host;
 mod kills;
 mod kills_at_work;
