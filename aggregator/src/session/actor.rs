@@ -101,6 +101,13 @@ impl Session {
                 let gateway = self.setup.link.gateway().to_string();
                 self.node_seen((NodeKind::Gateway, &gateway), &software, configuration.as_deref());
             }
+            AggregatorOutput::Refused { peers } => {
+                let gateway = self.setup.link.gateway();
+                for peer in peers {
+                    let why = format!("by gateway {gateway}: {}", peer.why);
+                    self.setup.shared.refusals.add(&peer.who, &why, peer.count);
+                }
+            }
             AggregatorOutput::Agent {
                 agent,
                 session,

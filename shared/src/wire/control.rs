@@ -139,6 +139,9 @@ pub enum ToAggregator {
     },
     Heartbeat {
         now: Millis,
+        /// Who was turned away since the last one. Earlier versions leave it out, and leave it unread.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        refused: Vec<RefusedPeer>,
     },
     Goodbye,
 }
@@ -178,6 +181,15 @@ pub enum FromAggregator {
         audit_head: Option<String>,
     },
     Bye(Bye),
+}
+
+/// A peer that was turned away so often, for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedPeer {
+    /// An address without its port, or the name in a certificate.
+    pub who: String,
+    pub why: String,
+    pub count: u64,
 }
 
 /// Names one session of an agent; see [`Hello`].
@@ -252,6 +264,21 @@ pub enum RefuseCode {
     /// The batch itself is broken (checksum, sizes); sending it again unchanged will not help unless the
     /// wire damaged it.
     Malformed,
+}
+
+impl RefuseCode {
+    /// As records and labels write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gap => "gap",
+            Self::SchemaChanged => "schema_changed",
+            Self::Unavailable => "unavailable",
+            Self::Throttled => "throttled",
+            Self::OtherWriter => "other_writer",
+            Self::Malformed => "malformed",
+        }
+    }
 }
 
 /// The receiver is about to stop: finish, and come back after `retry_after_ms` (with full jitter).

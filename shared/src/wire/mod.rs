@@ -24,6 +24,7 @@ pub mod control;
 pub mod frame;
 pub mod history;
 pub mod rows;
+pub mod trail;
 
 pub use batch::{
     BatchContent, BatchHeader, Codec, CommitHeader, DeadLetter, Reason, SchemaRef, SchemaUse, Segment,
@@ -31,11 +32,12 @@ pub use batch::{
 };
 pub use control::{
     Ack, Bye, ByeCode, CheckReport, Drain, FromAggregator, Hello, LaneOpened, LaneReport, Limits, NamedText,
-    NodeReport, OpenLane, Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToAggregator, ToGateway,
-    Welcome,
+    NodeReport, OpenLane, Refuse, RefuseCode, RefusedPeer, SchemaInfo, SessionKey, ToAgent, ToAggregator,
+    ToGateway, Welcome,
 };
 pub use frame::WireError;
 pub use history::{History, Tenure};
+pub use trail::{Attempt, Attempts, Context, Contexts};
 
 /// ALPN of both hops.
 pub const ALPN: &[u8] = b"tributary/1";

@@ -7,6 +7,7 @@ mod inspected;
 mod model;
 mod retained;
 mod settled;
+mod timed;
 mod trimming;
 mod writers;
 
@@ -89,6 +90,8 @@ fn header(lane: LaneNo, range: SeqRange, content: BatchContent) -> CommitHeader 
         received_at: 4,
         admitted_at: 5,
         traceparent: None,
+        contexts: Default::default(),
+        attempts: Default::default(),
         usage: Vec::new(),
     }
 }
