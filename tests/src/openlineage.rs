@@ -48,7 +48,11 @@ fn fetch() -> Result<Vec<(String, Value)>, String> {
     let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
         let schema = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         Ok((name, schema))
     };
     files.iter().map(read).collect()
@@ -59,7 +63,9 @@ fn unpacked(package: &str) -> Option<PathBuf> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))?;
     let registries = std::fs::read_dir(home.join("registry/src")).ok()?;
-    let mut dirs = registries.flatten().map(|entry| entry.path().join(package).join(PLACE));
+    let mut dirs = registries
+        .flatten()
+        .map(|entry| entry.path().join(package).join(PLACE));
     dirs.find(|dir| dir.join("OpenLineage.json").is_file())
 }
 
@@ -118,13 +124,21 @@ impl Receiver {
     /// Everything that was taken, in order.
     #[must_use]
     pub fn taken(&self) -> Vec<Value> {
-        self.shared.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared
+            .taken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Everything that was answered with no success, in order.
     #[must_use]
     pub fn refused(&self) -> Vec<Value> {
-        self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared
+            .refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 

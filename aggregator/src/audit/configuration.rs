@@ -32,6 +32,17 @@ pub fn node_configuration(change: &ConfigurationChange) -> Act {
     Act::new(Kind::Configuration, detail)
 }
 
+/// `http://user:password@host` names a host.
+fn without_password(url: &str) -> String {
+    match url
+        .split_once("://")
+        .and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?.1)))
+    {
+        Some((scheme, host)) => format!("{scheme}://{host}"),
+        None => url.to_owned(),
+    }
+}
+
 /// Every setting by its key.
 #[must_use]
 pub fn shown(config: &AggregatorConfig) -> Map<String, Value> {
@@ -46,6 +57,7 @@ pub fn shown(config: &AggregatorConfig) -> Map<String, Value> {
         require_schema,
         log,
         hot_bytes,
+        openlineage,
     } = config;
     act_detail(json!({
         "dir": path(dir),
@@ -57,6 +69,9 @@ pub fn shown(config: &AggregatorConfig) -> Map<String, Value> {
         "tls.cert": path(&tls.cert),
         "tls.key": path(&tls.key),
         "views.hot_bytes": hot_bytes,
+        "openlineage.url": openlineage.as_ref().map(|to| without_password(&to.url)),
+        "openlineage.namespace": openlineage.as_ref().map(|to| to.namespace.as_str()),
+        "openlineage.every_s": openlineage.as_ref().map(|to| to.every.as_secs()),
         "log.keep_for_ms": log.keep_for,
         "log.keep_bytes": log.keep_bytes,
         "log.keep_dead_letters_for_ms": log.keep_dead_letters_for,

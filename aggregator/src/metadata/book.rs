@@ -158,6 +158,23 @@ impl Metadata {
         routes
     }
 
+    /// Views with the definitions of which OpenLineage was told that they run. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`MetadataError`].
+    pub fn runs(&self) -> Result<Vec<(String, Millis)>, MetadataError> {
+        self.0.store.lock().unwrap_or_else(PoisonError::into_inner).runs()
+    }
+
+    /// Sets them. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`MetadataError`].
+    pub fn set_runs(&self, runs: &[(String, Millis)]) -> Result<(), MetadataError> {
+        let mut store = self.0.store.lock().unwrap_or_else(PoisonError::into_inner);
+        store.put_runs(runs)
+    }
+
     /// Makes what changed durable. Blocks on the disk.
     ///
     /// # Errors

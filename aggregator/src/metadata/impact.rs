@@ -220,7 +220,7 @@ fn of_views(views: &[&ViewFacts], field: Option<&str>, event_time: &str) -> Vec<
         });
         if ready.is_empty() {
             // a roll-up whose source is gone reads nothing
-            found.extend(later.into_iter().map(|view| unreadable(view)));
+            found.extend(later.into_iter().map(unreadable));
             break;
         }
         for view in ready {
@@ -292,7 +292,7 @@ fn of_view(
         .filter(|output| every_row || columns.iter().any(|hit| hit.column == output.name))
         .map(|output| output.name.clone())
         .collect();
-    let breaks = !whole_stream && !(clauses.is_empty() && columns.is_empty());
+    let breaks = !(whole_stream || clauses.is_empty() && columns.is_empty());
     let says = match (whole_stream, clauses.is_empty(), columns.len()) {
         (true, ..) => "reads it".to_owned(),
         (false, false, _) => "every row changes".to_owned(),

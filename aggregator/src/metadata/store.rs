@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, Row, TransactionBehavior, params};
 use serde_json::{Map, Value};
 use tributary_shared::ids::{AgentId, GatewayId, StreamName};
+use tributary_shared::time::Millis;
 
 use super::messages::{MetadataError, NodeKind, NodeRecord, Route};
 
@@ -34,6 +35,10 @@ const TABLES: &str = "
         last_seen  INTEGER NOT NULL,
         events     INTEGER NOT NULL,
         PRIMARY KEY (agent, stream, gateway)
+    ) WITHOUT ROWID;
+    CREATE TABLE runs (
+        view       TEXT PRIMARY KEY,
+        created_at INTEGER NOT NULL
     ) WITHOUT ROWID;
     PRAGMA user_version = 1;";
 
@@ -85,6 +90,29 @@ impl Store {
             .query_map([], route)?
             .collect::<rusqlite::Result<Vec<_>>>()?;
         Ok(routes.into_iter().flatten().collect())
+    }
+
+    /// Views with the definitions of which OpenLineage was told that they run.
+    pub(super) fn runs(&self) -> Result<Vec<(String, Millis)>, MetadataError> {
+        let mut select = self
+            .db
+            .prepare("SELECT view, created_at FROM runs ORDER BY view")?;
+        let runs = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(runs.collect::<rusqlite::Result<_>>()?)
+    }
+
+    pub(super) fn put_runs(&mut self, runs: &[(String, Millis)]) -> Result<(), MetadataError> {
+        let change = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        change.execute("DELETE FROM runs", [])?;
+        for (view, created_at) in runs {
+            change
+                .prepare_cached("INSERT INTO runs (view, created_at) VALUES (?1, ?2)")?
+                .execute(params![view, created_at])?;
+        }
+        change.commit()?;
+        Ok(())
     }
 
     /// Writes all of it, or nothing.

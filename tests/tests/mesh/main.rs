@@ -20,6 +20,7 @@ mod kills_of_views;
 mod live;
 mod namespaces;
 mod offline;
+mod openlineage;
 mod page_modules;
 mod raw_agent;
 mod registry_clients;
