@@ -28,7 +28,7 @@ fn what_no_collector_takes_is_counted_and_hurts_nobody() {
         (Protocol::HttpProtobuf, format!("http://{address}")),
     ] {
         let before = dropped.get();
-        let guard = telemetry::init_with(Some(&Otlp { endpoint, protocol }), "agent", "press-7");
+        let guard = telemetry::init_with(Some(&Otlp::to(&endpoint, protocol)), "agent", "press-7");
         for at in 0..3 {
             BatchSpan::root(Stage::Batch, at).end_at(at + 1);
         }
@@ -41,10 +41,7 @@ fn what_no_collector_takes_is_counted_and_hurts_nobody() {
 fn the_guard_may_end_in_async_code() {
     let _alone = alone();
     let (endpoint, requests) = collector();
-    let otlp = Otlp {
-        endpoint,
-        protocol: Protocol::HttpProtobuf,
-    };
+    let otlp = Otlp::to(&endpoint, Protocol::HttpProtobuf);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");

@@ -20,6 +20,7 @@ pub fn shown(config: &AggregatorConfig) -> Map<String, Value> {
         require_schema,
         log,
         hot_bytes,
+        public_url,
     } = config;
     act_detail(json!({
         "dir": path(dir),
@@ -31,6 +32,7 @@ pub fn shown(config: &AggregatorConfig) -> Map<String, Value> {
         "tls.cert": path(&tls.cert),
         "tls.key": path(&tls.key),
         "views.hot_bytes": hot_bytes,
+        "public.url": public_url,
         "log.keep_for_ms": log.keep_for,
         "log.keep_bytes": log.keep_bytes,
         "log.keep_dead_letters_for_ms": log.keep_dead_letters_for,

@@ -187,6 +187,7 @@ fn fail_over_begins_when_a_gateway_is_silent_for_three_heartbeats() {
                 ToAgent::Heartbeat {
                     now: 0,
                     audit_head: None,
+                    promoted: Vec::new(),
                 },
             );
         }
@@ -214,6 +215,7 @@ fn fail_over_begins_when_a_gateway_lives_but_cannot_open_lanes() {
             ToAgent::Heartbeat {
                 now: 0,
                 audit_head: None,
+                promoted: Vec::new(),
             },
         );
         link.tick(now, 0);
@@ -543,6 +545,7 @@ fn messages_of_both_versions_are_read_by_both() {
     );
     let report = crate::wire::NodeReport {
         skew_ms: None,
+        promoted: Vec::new(),
         now: 1,
         spool_bytes: 2,
         spool_limit: 3,

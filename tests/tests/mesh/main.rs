@@ -32,6 +32,7 @@ mod spool;
 mod stopped;
 mod surgery;
 mod tail;
+mod telemetry;
 mod trace;
 mod wire_format;
 
