@@ -1,6 +1,6 @@
 use super::*;
 use crate::ids::{AgentId, Epoch, GatewayId, LaneNo, SeqRange, StreamName};
-use crate::wire::{LaneOpened, Limits, SessionKey, ToAgent, ToGateway, Welcome};
+use crate::wire::{LaneOpened, Limits, MAX_PROMOTED, SessionKey, ToAgent, ToGateway, Welcome};
 
 #[test]
 fn versions_without_overlap_are_refused_with_both_ranges() {
@@ -759,4 +759,60 @@ fn never_twice_an_acknowledgement_of_a_twins_batch_deletes_nothing() {
     };
     assert!(!committed(9), "its batch was on the way when the lane was opened");
     assert!(committed(7));
+}
+
+#[test]
+fn promoted_traces_travel_once_both_ways_and_few_at_a_time() {
+    let many = || (0..100).map(|n| format!("{n:032x}"));
+    let mut link = agent_session(0);
+    link.promoted(many());
+    let reported = |link: &mut AgentLink, now| {
+        link.tick(now, 0);
+        let outputs = std::iter::from_fn(|| link.output());
+        let mut reports = outputs.filter_map(|output| match output {
+            AgentOutput::Send(ToGateway::Report(report)) => Some(report.promoted.len()),
+            _ => None,
+        });
+        reports.next()
+    };
+    assert_eq!(reported(&mut link, 0), Some(MAX_PROMOTED));
+    assert_eq!(reported(&mut link, HEARTBEAT_EVERY), Some(0));
+    let heartbeat = ToAgent::Heartbeat {
+        now: 0,
+        audit_head: None,
+        promoted: many().collect(),
+    };
+    link.receive(HEARTBEAT_EVERY, heartbeat);
+    let told = std::iter::from_fn(|| link.output()).find_map(|output| match output {
+        AgentOutput::Promoted(traces) => Some(traces.len()),
+        _ => None,
+    });
+    assert_eq!(told, Some(MAX_PROMOTED));
+
+    let (agent, gateway) = (
+        AgentId::new("a").expect("valid"),
+        GatewayId::new("g").expect("valid"),
+    );
+    let mut link = GatewayLink::new(agent, gateway, Limits::default(), 0);
+    let hello = crate::wire::Hello {
+        min_version: VERSION,
+        max_version: VERSION,
+        node: "a".to_owned(),
+        software: String::new(),
+        instance: 1,
+        session: 1,
+    };
+    link.receive(0, 0, ToGateway::Hello(hello));
+    many().for_each(|trace| link.promoted(trace));
+    let mut told = Vec::new();
+    for now in [HEARTBEAT_EVERY, 2 * HEARTBEAT_EVERY] {
+        link.tick(now, 0);
+        told.extend(
+            std::iter::from_fn(|| link.output()).filter_map(|output| match output {
+                GatewayOutput::Send(ToAgent::Heartbeat { promoted, .. }) => Some(promoted.len()),
+                _ => None,
+            }),
+        );
+    }
+    assert_eq!(told, [MAX_PROMOTED, 0]);
 }

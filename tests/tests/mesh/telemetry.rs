@@ -100,11 +100,6 @@ fn a_receiver_is_killed_and_comes_back_under_load_and_no_event_is_lost() {
     assert!(of_traces["dropped"].as_u64() > Some(0), "{of_traces}");
 }
 
-/// Traces of a stream that are whole, as the receiver has them.
-fn whole(rotel: &Rotel, stream: &str) -> Result<Vec<Span>, String> {
-    trace::trace_of(&rotel.spans(), stream)
-}
-
 fn of_stream<'a>(spans: &'a [Span], stream: &str) -> Vec<&'a Span> {
     let of = |span: &&Span| span.attribute("tributary.stream") == Some(stream);
     spans.iter().filter(of).collect()
@@ -156,12 +151,17 @@ fn of_traces_that_are_not_sampled_those_of_slow_batches_arrive_whole() {
     let slow = Duration::from_millis(800);
     let env = [NOTHING[0], NOTHING[1], ("TRIBUTARY_SLOW_BATCH", "800ms")];
     let mesh = traced(dir.path(), rotel.endpoint.clone(), &env);
-    mesh.assert_traffic_flows("quick");
+    // its lane is open by then
+    mesh.assert_traffic_flows("late");
     let paused = mesh.pause("aggregator");
     mesh.post_events("late", &[json!({"n": 1})]);
     std::thread::sleep(slow + Duration::from_millis(200));
     drop(paused);
-    let trace = wait_until(LONG, "the trace of the slow batch", || whole(&rotel, "late"));
+    let trace = wait_until(LONG, "the trace of the slow batch", || {
+        let mut spans = rotel.spans();
+        spans.retain(|span| span.attribute("tributary.seq.first") == Some("2"));
+        trace::trace_of(&spans, "late")
+    });
     let root = trace.iter().find(|span| span.name == "batch").expect("the root");
     assert_eq!(root.attribute("tributary.slow"), Some("true"), "{root:?}");
 }
@@ -176,13 +176,16 @@ fn an_attempt_that_failed_is_exported_and_the_next_one_leads_to_it() {
     let mesh = traced(dir.path(), rotel.endpoint.clone(), &NOTHING);
     mesh.post_events("again", &[json!({"n": 0})]);
     mesh.wait_until_delivered(LONG);
-    // the batch waits at an aggregator that stands still, and the gateway dies under it
-    let paused = mesh.pause("aggregator");
-    let sent = mesh.gateway_count("tributary_gateway_batches_total", &[]);
+    // the batch leaves for a gateway that stands still, and dies without having read it
+    let paused = mesh.pause("gateway");
+    let sent = || {
+        Ok::<_, String>(Metrics::scrape(&mesh.ready().intake)?.sum("tributary_shipper_batches_total", &[]))
+    };
+    let before = wait_until(LONG, "the agent's count", sent);
     mesh.post_events("again", &[json!({"n": 1})]);
-    wait_until(LONG, "the gateway has the batch", || {
-        let now = mesh.gateway_count("tributary_gateway_batches_total", &[]);
-        (now > sent).then_some(()).ok_or_else(|| format!("{now}"))
+    wait_until(LONG, "the agent has sent the batch", || {
+        let now = sent()?;
+        (now > before).then_some(()).ok_or_else(|| format!("{now}"))
     });
     mesh.kill_and_await_restart("gateway");
     injected(test, "kill -9 of the gateway under a batch", 1);
