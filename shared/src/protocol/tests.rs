@@ -816,3 +816,60 @@ fn promoted_traces_travel_once_both_ways_and_few_at_a_time() {
     }
     assert_eq!(told, [MAX_PROMOTED, 0]);
 }
+
+#[test]
+fn a_batch_without_a_past_says_nothing_of_it_and_one_with_is_read_by_older_programs() {
+    use crate::wire::frame::{PREFIX, decode, encode};
+    use crate::wire::{Attempt, Attempts, BatchContent, BatchHeader, Context, Contexts};
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Older {
+        first_seq: u64,
+        sent_at: i64,
+    }
+    let mut header = BatchHeader {
+        lane: 1,
+        first_seq: 7,
+        count: 1,
+        writer: 0,
+        after_writer: 0,
+        content: BatchContent::Rows,
+        segments: Vec::new(),
+        body_len: 0,
+        body_crc: 0,
+        sent_at: 9,
+        traceparent: None,
+        contexts: Contexts::default(),
+        attempts: Attempts::default(),
+    };
+    let plain = encode("header", &header, 10_000).expect("small");
+    for name in [&b"contexts"[..], b"attempts"] {
+        assert!(!plain.windows(name.len()).any(|part| part == name));
+    }
+    assert_eq!(
+        decode::<BatchHeader>("header", &plain[PREFIX..]).expect("reads"),
+        header
+    );
+    header.contexts = Contexts::choose(vec![Context {
+        first_seq: 7,
+        last_seq: 7,
+        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
+    }]);
+    header.attempts.add(Attempt {
+        first_seq: 7,
+        last_seq: 7,
+        sent_at: 1,
+        ended_at: 2,
+        address: "gw:8602".to_owned(),
+        outcome: crate::wire::RefuseCode::Unavailable.as_str().to_owned(),
+        reason: "the disk is full".to_owned(),
+        traceparent: None,
+    });
+    let full = encode("header", &header, 10_000).expect("small");
+    assert_eq!(
+        decode::<BatchHeader>("header", &full[PREFIX..]).expect("reads"),
+        header
+    );
+    let older = decode::<Older>("header", &full[PREFIX..]).expect("reads");
+    assert_eq!((older.first_seq, older.sent_at), (7, 9));
+}

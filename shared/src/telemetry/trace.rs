@@ -46,7 +46,8 @@ pub(super) fn configure(otlp: &Otlp) {
 }
 
 /// Where people reach the aggregator's page, unless `TRIBUTARY_PUBLIC_URL` says so already: spans lead there.
-pub fn set_public_url(url: &str) {
+pub fn set_public_url(url: Option<&str>) {
+    let Some(url) = url else { return };
     let mut rules = RULES.write().unwrap_or_else(PoisonError::into_inner);
     rules
         .public_url
