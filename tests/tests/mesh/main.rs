@@ -35,6 +35,7 @@ mod spool;
 mod stopped;
 mod surgery;
 mod tail;
+mod telemetry;
 mod trace;
 mod wire_format;
 
