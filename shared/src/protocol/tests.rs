@@ -805,6 +805,7 @@ fn promoted_traces_travel_once_both_ways_and_few_at_a_time() {
         software: String::new(),
         instance: 1,
         session: 1,
+        configuration: Default::default(),
     };
     link.receive(0, 0, ToGateway::Hello(hello));
     many().for_each(|trace| link.promoted(trace));
