@@ -9,6 +9,7 @@ mod books;
 mod dead_letters;
 mod error;
 mod events;
+mod explain;
 mod export;
 mod live;
 mod live_page;
@@ -48,6 +49,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
             web::scope("/api/v1")
                 .wrap(from_fn(recorded::recorded))
                 .configure(views::configure)
+                .configure(explain::configure)
                 .configure(live::configure)
                 .configure(live_page::configure)
                 .configure(books::configure)
