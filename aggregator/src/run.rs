@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tributary_shared::identity::{Identity, Role};
 use tributary_shared::ids::AgentId;
 use tributary_shared::ready::Ready;
+use tributary_shared::refusals::Refusals;
 
 use crate::agents::AgentDirectory;
 use crate::api::{self, ApiState};
@@ -51,7 +52,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
     let (commit, log, commit_thread) = commit::open_with_retention(options, config.log, registry.cache())?;
     audit::record_configuration(&commit, &log, audit::shown_configuration(&config)).await?;
     let gateways = audit::KnownGateways::load(&log)?;
-    let refusals = audit::Refusals::default();
+    let refusals = Refusals::default();
     let audit = actix::spawn(audit::keep(commit.clone(), refusals.clone()));
     let throughput = Arc::new(Throughput::default());
     let options = EngineOptions {
@@ -106,7 +107,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
             agents,
             sightings: crate::session::Sightings::default(),
             gateways,
-            refusals,
+            refusals: refusals.clone(),
             name,
         });
         tokio::select! {
@@ -116,6 +117,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
         }
     }
     audit.abort();
+    audit::record_refusals(&commit, &refusals).await;
     // what the last minute brought can be proved while nobody is here
     if let Err(error) = commit.sign().await {
         tracing::warn!(%error, "the last leaves of the audit are not signed yet");

@@ -13,6 +13,7 @@ use tributary_shared::identity::{Identity, Peer, explain};
 use tributary_shared::ids::{AgentId, GatewayId};
 use tributary_shared::metrics::{self, MetricName};
 use tributary_shared::protocol::{GatewayLink, HELLO_TIMEOUT, Ramp};
+use tributary_shared::refusals::Refusals;
 use tributary_shared::time::Monotonic;
 use tributary_shared::transport::{CONTROL_QUEUE, ControlReader, TransportError, write_control};
 use tributary_shared::wire::{Bye, ByeCode, Limits, MAX_CONTROL_FRAME, ToAgent, ToGateway, frame};
@@ -47,6 +48,8 @@ pub struct Shared {
     /// How fast sessions begin, all agents together.
     pub ramp: std::sync::Mutex<Ramp>,
     pub clock: Monotonic,
+    /// Peers that were turned away.
+    pub refusals: Refusals,
 }
 
 impl Shared {
@@ -114,7 +117,9 @@ async fn serve(incoming: quinn::Incoming, id: SessionId, shared: &Arc<Shared>, s
         Ok(connection) => connection,
         Err(error) => {
             metrics::counter(MetricName::GatewayRefused, &[("reason", "handshake")]).inc();
-            tracing::warn!(%remote, reason = explain(&error, shared.identity.paths()), "refused a connection");
+            let reason = explain(&error, shared.identity.paths());
+            shared.refusals.count(&remote.ip().to_string(), &reason);
+            tracing::warn!(%remote, reason, "refused a connection");
             return;
         }
     };
@@ -122,6 +127,9 @@ async fn serve(incoming: quinn::Incoming, id: SessionId, shared: &Arc<Shared>, s
         Ok(agent) => session(connection, agent, id, shared, sessions).await,
         Err(error) => {
             metrics::counter(MetricName::GatewayRefused, &[("reason", "role")]).inc();
+            shared
+                .refusals
+                .count(&remote.ip().to_string(), &error.to_string());
             tracing::warn!(%remote, %error, "refused a connection");
             connection.close(quinn::VarInt::from_u32(1), b"wrong role");
         }

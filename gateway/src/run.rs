@@ -12,6 +12,7 @@ use tributary_shared::actors::{Policy, supervise};
 use tributary_shared::identity::{Identity, Role};
 use tributary_shared::protocol::Ramp;
 use tributary_shared::ready::Ready;
+use tributary_shared::refusals::Refusals;
 use tributary_shared::time::Monotonic;
 use tributary_shared::wire::DEFAULT_MAX_IN_FLIGHT;
 
@@ -39,6 +40,7 @@ pub async fn run(config: GatewayConfig, shutdown: watch::Receiver<bool>) -> anyh
     let schemas = SchemaBook::new(wanted);
     let news = SchemaNews::default();
     let (publish, link) = watch::channel(None);
+    let refusals = Refusals::default();
     let setup = UpstreamSetup {
         gateway: gateway.clone(),
         address: config.aggregator.clone(),
@@ -48,6 +50,7 @@ pub async fn run(config: GatewayConfig, shutdown: watch::Receiver<bool>) -> anyh
         news: news.clone(),
         instance: rand::random(),
         software: concat!("tributary-gateway/", env!("CARGO_PKG_VERSION")).to_owned(),
+        refusals: refusals.clone(),
     };
     let (failed, mut failure) = mpsc::channel(1);
     let publish = Arc::new(publish);
@@ -72,6 +75,7 @@ pub async fn run(config: GatewayConfig, shutdown: watch::Receiver<bool>) -> anyh
         pool: DecodePool::new(threads),
         budget: Arc::new(Semaphore::new(config.limits.admission_budget as usize)),
         limits: config.limits,
+        refusals,
     });
     let http_at = serve_http(config.http, link).await?;
     let listening = endpoint.local_addr()?;

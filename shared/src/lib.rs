@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod program;
 pub mod protocol;
 pub mod ready;
+pub mod refusals;
 pub mod sim;
 pub mod telemetry;
 pub mod time;

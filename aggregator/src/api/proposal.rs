@@ -1,11 +1,7 @@
 //! A schema proposed from the events of a stream that the log still holds.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type};
-use arrow_array::{Array, RecordBatch};
-use arrow_cast::display::array_value_to_string;
-use arrow_schema::{DataType, Field};
+use arrow_schema::{Field, Schema};
 use serde_json::{Map, Value, json};
 use tributary_schema::infer::{MAX_EVENTS, Observer};
 use tributary_shared::ids::StreamName;
@@ -13,6 +9,7 @@ use tributary_shared::wire::batch::{EXTRA_COLUMN, JSON_TEXT_METADATA};
 
 use super::{ApiError, ApiState, query};
 use crate::commit::{CommitError, LogReader};
+use crate::view::{Scalar, Vector};
 
 /// Events that are looked at unless told otherwise.
 const DEFAULT_EVENTS: usize = 10_000;
@@ -66,45 +63,42 @@ fn observe(log: &LogReader, stream: &StreamName, events: usize) -> Result<Observ
         let Some(records) = entry.decode()?.records else {
             continue;
         };
+        let columns: Vec<Vector> = records.columns().iter().map(Vector::of).collect();
         for row in 0..records.num_rows() {
             if observer.events() >= events as u64 {
                 return Ok(observer);
             }
-            observer.see(&event(&records, row));
+            observer.see(&event(records.schema_ref(), &columns, row));
         }
     }
     Ok(observer)
 }
 
 /// The event of a row, as near to what was sent as the columns tell.
-fn event(records: &RecordBatch, row: usize) -> Value {
+fn event(schema: &Schema, columns: &[Vector], row: usize) -> Value {
     let mut event = Map::new();
-    let schema = records.schema_ref();
-    for (field, column) in schema.fields().iter().zip(records.columns()) {
-        if column.is_null(row) {
+    for (field, column) in schema.fields().iter().zip(columns) {
+        let scalar = column.scalar(row);
+        if scalar == Scalar::Null {
             continue;
         }
         if field.name() == EXTRA_COLUMN {
-            if let Value::Object(extra) = value(field, column.as_ref(), row) {
+            if let Value::Object(extra) = value(field, &scalar) {
                 event.extend(extra);
             }
         } else if !field.name().starts_with(OWN_PREFIX) {
-            event.insert(field.name().clone(), value(field, column.as_ref(), row));
+            event.insert(field.name().clone(), value(field, &scalar));
         }
     }
     Value::Object(event)
 }
 
-fn value(field: &Field, column: &dyn Array, row: usize) -> Value {
-    match column.data_type() {
-        DataType::Int64 => json!(column.as_primitive::<Int64Type>().value(row)),
-        DataType::Float64 => json!(column.as_primitive::<Float64Type>().value(row)),
-        DataType::Boolean => json!(column.as_boolean().value(row)),
-        _ => {
-            let text = array_value_to_string(column, row).unwrap_or_default();
-            let is_json = field.name() == EXTRA_COLUMN || field.metadata().contains_key(JSON_TEXT_METADATA);
-            let parsed = is_json.then(|| serde_json::from_str(&text).ok()).flatten();
-            parsed.unwrap_or(Value::String(text))
-        }
-    }
+fn value(field: &Field, scalar: &Scalar) -> Value {
+    let is_json = field.name() == EXTRA_COLUMN || field.metadata().contains_key(JSON_TEXT_METADATA);
+    let parsed = match scalar {
+        Scalar::Text(text) if is_json => serde_json::from_str(text).ok(),
+        _ => None,
+    };
+    // a scalar is always a JSON value
+    parsed.unwrap_or_else(|| serde_json::to_value(scalar).unwrap_or_default())
 }

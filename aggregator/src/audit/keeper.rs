@@ -7,15 +7,19 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 use tributary_audit::{Content, Kind};
 use tributary_shared::ids::GatewayId;
+use tributary_shared::refusals::Refusals;
 
 use super::messages::{AuditQuery, Kinds};
-use super::{Act, Refusals, read};
+use super::{Act, read};
 use crate::commit::{CommitError, CommitHandle, LogReader};
 
 /// A tree that grew is signed so often, also when nothing more comes.
 const SIGN_EVERY: Duration = Duration::from_secs(60);
+/// How soon somebody who is turned away is recorded.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Leaves that are read at a time.
 const CHUNK: usize = 1_000;
 
@@ -114,18 +118,33 @@ fn enrolled(db: &Connection) -> Result<HashSet<String>, CommitError> {
     }
 }
 
-/// Records refusals and signs heads, for as long as it is polled.
+/// Records refusals and signs heads, for as long as it is polled. The first refusal after a quiet minute is recorded at
+/// once; those of the minute behind it are one leaf.
 pub async fn keep(commit: CommitHandle, refusals: Refusals) {
-    let mut tick = tokio::time::interval(SIGN_EVERY);
+    let mut sign = tokio::time::interval(SIGN_EVERY);
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut rested = Instant::now();
     loop {
-        tick.tick().await;
-        if let Some(act) = refusals.take()
-            && let Err(error) = commit.record(act.clone()).await
-        {
-            tracing::warn!(%error, "refusals are not in the audit yet");
-            refusals.give_back(&act);
+        tokio::select! {
+            // a log that cannot store says so itself
+            _ = sign.tick() => drop(commit.sign().await),
+            now = look.tick() => if now >= rested && record_refusals(&commit, &refusals).await {
+                rested = now + SIGN_EVERY;
+            }
         }
-        // a log that cannot store says so itself
-        let _ = commit.sign().await;
     }
+}
+
+/// Records who was turned away. Returns whether there was anything to record, and it is.
+pub async fn record_refusals(commit: &CommitHandle, refusals: &Refusals) -> bool {
+    let refused = refusals.take();
+    let Some(act) = super::refusals::refused(&refused) else {
+        return false;
+    };
+    let recorded = commit.record(act).await;
+    if let Err(error) = &recorded {
+        tracing::warn!(%error, "refusals are not in the audit yet");
+        refusals.give_back(refused);
+    }
+    recorded.is_ok()
 }

@@ -25,12 +25,11 @@ mod tests;
 pub use anchor::Anchor;
 pub(crate) use anchor::PENDING;
 pub use configuration::shown as shown_configuration;
-pub use keeper::{KnownGateways, keep, record_configuration};
+pub use keeper::{KnownGateways, keep, record_configuration, record_refusals};
 pub use key::{KEY_FILE, PUBLIC_KEY_FILE, read_public};
 pub use messages::{Act, AuditPage, AuditQuery, Kinds, NotProved, act_detail};
 pub use read::{consistency, head_at, heads, inclusion, newest_head, newest_of, page, size};
 pub use receipt::{ReceiptAnswer, leaf_of, receipt};
-pub use refusals::Refusals;
 pub use whole::{export, open_read_only, walk};
 
 /// Leaves, kept nodes, heads, and where the entries were that retention has deleted.

@@ -110,6 +110,7 @@ async fn a_log_of_format_4_begins_its_audit_with_a_leaf_that_says_so() {
     file(dir.path())
         .execute_batch(
             "DROP TABLE audit_leaves; DROP TABLE audit_nodes; DROP TABLE audit_heads; DROP TABLE passed_entries;
+             DROP TABLE entry_times; DROP TABLE lineage; DROP TABLE deletions;
              ALTER TABLE lanes DROP COLUMN opened_leaf; UPDATE meta SET value = '4' WHERE key = 'format_version';",
         )
         .expect("is format 4 now");

@@ -9,6 +9,7 @@ use tributary_shared::wire::{
     BatchContent, CommitHeader, DeadLetter, History, RefuseCode, SchemaRef, WireError,
 };
 
+use super::body::{BodyFacts, EventTimes};
 use super::letters::{ReplayHeader, StoredDeadLetter};
 
 /// Position of an entry in the committed log. The first entry has 1; 0 is before everything. Positions rise
@@ -52,6 +53,8 @@ pub struct Prepared {
     pub(super) records: Option<RecordBatch>,
     /// One for each of `header.dead_seqs`, in that order.
     pub(super) dead: Vec<DeadLetter>,
+    /// Of `records`, `columns` and `dead`.
+    pub(super) facts: BodyFacts,
 }
 
 impl Prepared {
@@ -278,6 +281,14 @@ impl LogEntry {
             committed_at,
         })
     }
+}
+
+/// A kept entry as it is found by the times of its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryAt {
+    pub pos: LogPos,
+    pub lane: LaneNo,
+    pub times: EventTimes,
 }
 
 /// The hop record of one entry: the entry without its columns.

@@ -18,6 +18,7 @@
 
 mod actor;
 mod anchoring;
+mod body;
 mod columns;
 mod feed;
 mod gauges;
@@ -36,13 +37,16 @@ mod reader;
 mod retention;
 mod settling;
 mod store;
+mod times;
 mod trim;
+mod upgrade;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use actor::{CommitOptions, CommitThread, open, open_with_retention};
 pub(crate) use actor::{RESTORING_FILE, lock};
+pub use body::EventTimes;
 #[cfg(test)]
 pub(crate) use columns::decode_valid;
 pub use handle::{CommitHandle, Feed, PendingAnswer};
@@ -54,8 +58,8 @@ pub use letters::{
     SettleAnswer, Settlement, StoredDeadLetter,
 };
 pub use messages::{
-    CommitAnswer, CommitError, CommitRequest, Committed, DroppedRange, EntryHeader, ExpiredVerdict, Fate,
-    Hop, LaneRow, LaneState, Ledger, LedgerLane, LedgerTotals, LogEntry, LogPos, LogStats, Prepared,
+    CommitAnswer, CommitError, CommitRequest, Committed, DroppedRange, EntryAt, EntryHeader, ExpiredVerdict,
+    Fate, Hop, LaneRow, LaneState, Ledger, LedgerLane, LedgerTotals, LogEntry, LogPos, LogStats, Prepared,
     StreamRow,
 };
 pub use prepare::prepare;
@@ -63,3 +67,4 @@ pub(crate) use queries::{floor, lane_by_key, lane_by_no, meta};
 pub use reader::LogReader;
 pub use retention::Retention;
 pub use store::LOG_FILE;
+pub use times::TimeRange;

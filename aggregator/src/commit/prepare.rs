@@ -3,6 +3,7 @@
 //! After [`prepare`] nothing about a batch can be wrong except its place in the lane: a transaction never
 //! fails because of what a gateway sent.
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use tributary_shared::wire::{
     BatchContent, CommitHeader, DeadLetter, MAX_BATCH_ROWS, SegmentOrigin, WireError,
 };
 
+use super::body::BodyFacts;
 use super::columns::{decode_valid, encode};
 use super::messages::{CommitRequest, Prepared};
 
@@ -61,6 +63,7 @@ pub fn prepare(request: CommitRequest) -> Result<Prepared, WireError> {
             columns: Bytes::new(),
             records: None,
             dead: Vec::new(),
+            facts: BodyFacts::of(None, &[], []),
         });
     }
     check_dead_seqs(&header)?;
@@ -78,13 +81,23 @@ pub fn prepare(request: CommitRequest) -> Result<Prepared, WireError> {
     };
     header.columns_len = length(&columns)?;
     header.dead_len = 0;
+    let facts = facts(records.as_ref(), &columns, &dead);
     Ok(Prepared {
         key,
         header,
         columns,
         records,
         dead,
+        facts,
     })
+}
+
+fn facts(records: Option<&RecordBatch>, columns: &[u8], dead: &[DeadLetter]) -> BodyFacts {
+    BodyFacts::of(
+        records,
+        columns,
+        dead.iter().map(|letter| letter.payload.as_slice()),
+    )
 }
 
 fn length(columns: &Bytes) -> Result<u32, WireError> {
@@ -199,6 +212,7 @@ pub fn trim(batch: &mut Prepared, trim: u64) -> Result<(), WireError> {
     trim_usage(batch);
     batch.header.columns_len = length(&batch.columns)?;
     batch.header.body_crc = checksum(&batch.columns);
+    batch.facts = facts(batch.records.as_ref(), &batch.columns, &batch.dead);
     Ok(())
 }
 

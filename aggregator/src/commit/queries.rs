@@ -372,6 +372,26 @@ pub(super) fn stream_entries(
     read_entries(select.query(params![after.0, stream.as_str()])?, max_bytes)
 }
 
+/// Positions after one, in order: at most `limit`, and no further one once `max_bytes` of columns are reached.
+pub(super) fn next_positions(
+    db: &Connection,
+    after: LogPos,
+    limit: usize,
+    max_bytes: usize,
+) -> Result<Vec<LogPos>, CommitError> {
+    let mut select =
+        db.prepare_cached("SELECT pos, length(body) FROM log WHERE pos > ?1 ORDER BY pos LIMIT ?2")?;
+    let mut rows = select.query(params![after.0, limit])?;
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while bytes < max_bytes
+        && let Some(row) = rows.next()?
+    {
+        found.push(row.get(0)?);
+        bytes += row.get::<_, usize>(1)?;
+    }
+    Ok(found)
+}
+
 /// Positions of a stream's newest entries that hold events, newest first: at most `limit`, and no further one
 /// once `max_bytes` of columns are reached.
 pub(super) fn newest_of(

@@ -13,11 +13,12 @@ use tributary_shared::wire::BatchContent;
 use super::health::LogHealth;
 use super::letters::{self, DeadLetterFilter, LetterCount, LetterToReplay, ScanFrom, StoredDeadLetter};
 use super::messages::{
-    CommitError, DroppedRange, ExpiredVerdict, Fate, Hop, LaneRow, Ledger, LedgerLane, LedgerTotals,
+    CommitError, DroppedRange, EntryAt, ExpiredVerdict, Fate, Hop, LaneRow, Ledger, LedgerLane, LedgerTotals,
     LogEntry, LogPos, LogStats, StreamRow,
 };
 use super::store::log_path;
-use super::{invariants, queries};
+use super::times::TimeRange;
+use super::{invariants, queries, times};
 
 /// Connections, and so readers at one time; more wait. API calls are short, and replay takes one.
 const READERS: usize = 4;
@@ -147,6 +148,21 @@ impl LogReader {
         max_bytes: usize,
     ) -> Result<Vec<LogPos>, CommitError> {
         self.with(|db| queries::newest_of(db, stream, limit, max_bytes))
+    }
+
+    /// The kept entries of a stream with events of these times, `from <= time < to`, after a position, in log order: at
+    /// most `limit`. Each has an event at its earliest and at its latest time; the ones between may lie outside of the range.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn entries_between(
+        &self,
+        stream: &StreamName,
+        range: TimeRange,
+        after: LogPos,
+        limit: usize,
+    ) -> Result<Vec<EntryAt>, CommitError> {
+        self.with(|db| times::entries_between(db, stream, range, after, limit))
     }
 
     /// One entry with its columns.

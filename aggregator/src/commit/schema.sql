@@ -1,4 +1,5 @@
--- log.db, format 5; the tables of the audit are in ../audit/schema.sql. Times are Unix milliseconds; headers are MessagePack maps (tributary_shared::wire).
+-- log.db, format 6; what finds and outlives entries is in lineage.sql, the tables of the audit are in
+-- ../audit/schema.sql. Times are Unix milliseconds; headers are MessagePack maps (tributary_shared::wire).
 
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,

@@ -1,4 +1,4 @@
-//! log.db: the write connection. IO without decisions; the schema is in `schema.sql`.
+//! log.db: the write connection. IO without decisions; the schema is in `schema.sql` and `lineage.sql`.
 //!
 //! WAL with `synchronous=FULL`: when [`LogStore::write`] returns, the group is on disk. Checkpoints run on
 //! purpose, in [`LogStore::checkpoint`], never inside a commit.
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior, params};
-use tributary_audit::{EntryDigest, EntryRecord};
+use tributary_audit::EntryRecord;
 use tributary_shared::ids::{LaneKey, LaneNo};
 use tributary_shared::wire::{BatchContent, History};
 
@@ -15,13 +15,13 @@ use super::group::{Group, GroupEntry, verdicts};
 use super::lane::Lane;
 use super::messages::{CommitError, LogPos};
 use super::queries;
-use super::{anchoring, invariants, letters};
+use super::{anchoring, invariants, letters, times, upgrade};
 use crate::audit::{self, Anchor};
 
 /// File name within the aggregator's directory.
 pub const LOG_FILE: &str = "log.db";
 /// What this program writes, and the newest that it reads.
-pub const FORMAT_VERSION: i64 = 5;
+pub const FORMAT_VERSION: i64 = 6;
 /// Measured with bodies of 300 KB, one a transaction: 16 KiB pages take 0.8 ms of CPU a commit, 4 KiB pages
 /// 1.1 ms (checksums and copies go by the page). Larger pages gain nothing more, and a small commit writes
 /// each of its four or five pages whole.
@@ -221,9 +221,10 @@ fn create(db: &Connection) -> Result<(), CommitError> {
     )?;
     if !exists {
         db.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {} {} INSERT INTO meta VALUES ('format_version', '{FORMAT_VERSION}'),
+            "BEGIN IMMEDIATE; {} {} {} INSERT INTO meta VALUES ('format_version', '{FORMAT_VERSION}'),
              ('log_id', lower(hex(randomblob(16)))); COMMIT;",
             include_str!("schema.sql"),
+            upgrade::LINEAGE,
             audit::SCHEMA
         ))?;
         return Ok(());
@@ -233,30 +234,7 @@ fn create(db: &Connection) -> Result<(), CommitError> {
         let known = FORMAT_VERSION;
         return Err(CommitError::FormatTooNew { found, known });
     }
-    for (from, upgrade) in UPGRADES.iter().filter(|(from, _)| *from >= found) {
-        tracing::info!(
-            from,
-            "log.db is of an earlier format and becomes that of this program"
-        );
-        db.execute_batch(upgrade)?;
-    }
-    if found < FORMAT_VERSION {
-        add_audit(db)?;
-    }
-    Ok(())
-}
-
-/// From each earlier format to the next one, each in one transaction.
-const UPGRADES: [(i64, &str); 3] = [
-    (1, include_str!("schema_1_to_2.sql")),
-    (2, include_str!("schema_2_to_3.sql")),
-    (3, include_str!("schema_3_to_4.sql")),
-];
-
-/// The last one, to format 5, which adds the tables of the audit as they are made in a new file.
-fn add_audit(db: &Connection) -> Result<(), CommitError> {
-    let upgrade = include_str!("schema_4_to_5.sql");
-    Ok(db.execute_batch(&format!("BEGIN IMMEDIATE; {} {upgrade} COMMIT;", audit::SCHEMA))?)
+    upgrade::upgrade(db, found)
 }
 
 /// The format that the file says it has.
@@ -315,6 +293,7 @@ fn append(db: &Connection, entry: &GroupEntry, now: i64) -> Result<EntryRecord, 
             hop,
             &batch.columns[..],
         ])?;
+    times::insert(db, *pos, header.lane, batch.facts.times)?;
     letters::insert(db, *pos, header, &batch.dead, now)?;
     if let BatchContent::Dropped { reason } = &header.content {
         let values = params![header.lane.0, range.first, range.last, reason, dropped];
@@ -331,13 +310,12 @@ fn append(db: &Connection, entry: &GroupEntry, now: i64) -> Result<EntryRecord, 
             .execute(values)?;
         }
     }
-    let letters = batch.dead.iter().map(|letter| letter.payload.as_slice());
     Ok(EntryRecord {
         pos: pos.0,
         lane: header.lane.0,
         first_seq: range.first,
         last_seq: range.last,
         kind: u8::from(dropped > 0),
-        digest: EntryDigest::of(&hop, &batch.columns, letters).digest(),
+        digest: batch.facts.digest.with_header(&hop).digest(),
     })
 }

@@ -12,7 +12,7 @@ use super::retention::{
     CHUNK_ENTRIES, CHUNK_LETTERS, OldLetter, Oldest, Retention, Size, next_chunk, next_letters,
 };
 use super::store::{LogStore, PAGE_SIZE};
-use super::{anchoring, letters, queries};
+use super::{anchoring, letters, queries, times};
 
 /// A log that is never idle gives up this much of its time at most: a chunk takes about a tenth of it.
 const WHEN_BUSY: Duration = Duration::from_millis(50);
@@ -180,6 +180,7 @@ fn delete_entries(db: &Connection, upto: LogPos) -> Result<(), CommitError> {
         "INSERT OR REPLACE INTO passed_entries SELECT lane, last_seq, pos FROM log WHERE pos <= ?1 AND kind <> ?2",
     )?
     .execute(params![upto.0, queries::KIND_REPLAY])?;
+    times::delete_upto(db, upto)?;
     db.prepare_cached("DELETE FROM log WHERE pos <= ?1")?
         .execute([upto.0])?;
     queries::set_meta(db, queries::FLOOR, upto)

@@ -94,6 +94,13 @@ impl Session {
             AggregatorOutput::GatewayUp { software } => {
                 tracing::info!(gateway = %self.setup.link.gateway(), software, "gateway connected");
             }
+            AggregatorOutput::Refused { peers } => {
+                let gateway = self.setup.link.gateway();
+                for peer in peers {
+                    let why = format!("by gateway {gateway}: {}", peer.why);
+                    self.setup.shared.refusals.add(&peer.who, &why, peer.count);
+                }
+            }
             AggregatorOutput::Agent {
                 agent,
                 session,

@@ -12,6 +12,7 @@ use tributary_shared::identity::{Identity, Peer, explain};
 use tributary_shared::ids::GatewayId;
 use tributary_shared::metrics::{self, MetricName};
 use tributary_shared::protocol::{AggregatorLink, HELLO_TIMEOUT};
+use tributary_shared::refusals::Refusals;
 use tributary_shared::time::Monotonic;
 use tributary_shared::transport::{CONTROL_QUEUE, ControlReader, write_control};
 use tributary_shared::wire::{Limits, ToAggregator};
@@ -20,7 +21,7 @@ use super::messages::{Ended, FromGateway};
 use super::receive::accept_batches;
 use super::{MAX_IN_FLIGHT, SchemaChanged, Session, SessionSetup, Stop};
 use crate::agents::AgentDirectory;
-use crate::audit::{KnownGateways, Refusals};
+use crate::audit::KnownGateways;
 use crate::commit::CommitHandle;
 use crate::registry::Registry;
 

@@ -11,7 +11,8 @@ use tributary_shared::actors::{Backoff, DeathWatch};
 use tributary_shared::identity::Identity;
 use tributary_shared::ids::{AgentId, GatewayId};
 use tributary_shared::protocol::{UpstreamLink, UpstreamOutput};
-use tributary_shared::time::{Monotonic, now_millis};
+use tributary_shared::refusals::Refusals;
+use tributary_shared::time::{Millis, Monotonic, now_millis};
 use tributary_shared::transport::{CONTROL_QUEUE, ControlReader, write_control};
 use tributary_shared::wire::{
     Ack, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, Refuse, RefuseCode, ToAggregator, frame,
@@ -51,6 +52,8 @@ pub struct UpstreamSetup {
     pub news: SchemaNews,
     pub instance: u64,
     pub software: String,
+    /// Peers that were turned away: the aggregator is told.
+    pub refusals: Refusals,
 }
 
 /// The actor. See the module's text.
@@ -174,7 +177,10 @@ impl Upstream {
 
     fn act(&mut self, output: UpstreamOutput, ctx: &mut Context<Self>) {
         match output {
-            UpstreamOutput::Send(message) => self.send(&message, ctx),
+            UpstreamOutput::Send(ToAggregator::Heartbeat { now, .. }) => self.heartbeat(now, ctx),
+            UpstreamOutput::Send(message) => {
+                self.send(&message, ctx);
+            }
             UpstreamOutput::Connected {
                 aggregator,
                 limits,
@@ -237,8 +243,22 @@ impl Upstream {
         }
     }
 
-    fn send(&mut self, message: &ToAggregator, ctx: &mut Context<Self>) {
-        let Some(session) = &self.current else { return };
+    /// Tells who was turned away along with it; what cannot be sent waits for the next one.
+    fn heartbeat(&mut self, now: Millis, ctx: &mut Context<Self>) {
+        let refused = self.setup.refusals.take();
+        let message = ToAggregator::Heartbeat { now, refused };
+        if !self.send(&message, ctx)
+            && let ToAggregator::Heartbeat { refused, .. } = message
+        {
+            self.setup.refusals.give_back(refused);
+        }
+    }
+
+    /// False when it could not be handed on; then the connection is given up.
+    fn send(&mut self, message: &ToAggregator, ctx: &mut Context<Self>) -> bool {
+        let Some(session) = &self.current else {
+            return false;
+        };
         let sent = frame::encode("control message", message, MAX_CONTROL_FRAME)
             .map_err(|error| error.to_string())
             .and_then(|bytes| {
@@ -247,8 +267,12 @@ impl Upstream {
                     .try_send(bytes)
                     .map_err(|_| "it does not read".to_owned())
             });
-        if let Err(reason) = sent {
-            self.lose(&reason, ctx);
+        match sent {
+            Ok(()) => true,
+            Err(reason) => {
+                self.lose(&reason, ctx);
+                false
+            }
         }
     }
 

@@ -65,20 +65,46 @@ pub struct EntryDigest {
     pub letters: Hash,
 }
 
-impl EntryDigest {
-    /// Of what is stored.
+/// What of an [`EntryDigest`] does not depend on the header: nearly all of the work, and it can be done before the header
+/// is final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyDigest {
+    columns: Hash,
+    letters: Hash,
+}
+
+impl BodyDigest {
+    /// Of an entry's columns, and of the payloads of its dead letters.
     #[must_use]
-    pub fn of<'a>(header: &[u8], columns: &[u8], letters: impl IntoIterator<Item = &'a [u8]>) -> Self {
+    pub fn of<'a>(columns: &[u8], letters: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut hash = Sha256::new();
         for payload in letters {
             hash.update((payload.len() as u64).to_be_bytes());
             hash.update(payload);
         }
         Self {
-            header: sha256(&[header]),
             columns: sha256(&[columns]),
             letters: hash.finalize().into(),
         }
+    }
+
+    /// Of the entry with this header, as it is stored.
+    #[must_use]
+    pub fn with_header(self, header: &[u8]) -> EntryDigest {
+        let Self { columns, letters } = self;
+        EntryDigest {
+            header: sha256(&[header]),
+            columns,
+            letters,
+        }
+    }
+}
+
+impl EntryDigest {
+    /// Of what is stored.
+    #[must_use]
+    pub fn of<'a>(header: &[u8], columns: &[u8], letters: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        BodyDigest::of(columns, letters).with_header(header)
     }
 
     /// The one hash of all three.

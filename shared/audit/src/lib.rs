@@ -23,7 +23,7 @@ mod walk;
 
 pub use error::AuditError;
 pub use export::{Export, ExportLine};
-pub use hash::{EntryDigest, Hash, leaf_hash};
+pub use hash::{BodyDigest, EntryDigest, Hash, leaf_hash};
 pub use head::{Head, SignedHead};
 pub use key::{PublicKey, SigningKey, origin_of};
 pub use kind::Kind;

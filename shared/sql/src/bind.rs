@@ -8,13 +8,14 @@ use arrow_array::{
     Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMillisecondArray,
 };
-use arrow_schema::{DataType, Field, TimeUnit};
+use arrow_schema::{DataType, Field};
 use arrow_select::filter::{FilterBuilder, FilterPredicate};
 use tributary_shared::time::{MAX_MILLIS, MIN_MILLIS, parse_rfc3339};
 use tributary_shared::wire::batch::{
     EVENT_TIME_COLUMN, EVENT_TIME_METADATA, EXTRA_COLUMN, JSON_TEXT_METADATA, SCHEMALESS_METADATA,
 };
 
+use super::convert::{floats, ints, texts, times};
 use super::json::{Step, from_json, pick};
 use super::plan::ViewPlan;
 use super::scalar::Scalar;
@@ -77,6 +78,23 @@ impl<'a> Texts<'a> {
 }
 
 impl Vector {
+    /// An array of a batch. Those of the types that the gateway writes are taken as they are, related ones are
+    /// converted, and all others hold nothing that an expression could use.
+    pub fn of(array: &ArrayRef) -> Self {
+        let vector = match array.data_type() {
+            DataType::Boolean => Some(Self::Bool(array.as_boolean().clone())),
+            DataType::Utf8 => Some(Self::Text(Arc::clone(array))),
+            DataType::Dictionary(key, value) if **key == DataType::Int32 && **value == DataType::Utf8 => {
+                Some(Self::Text(Arc::clone(array)))
+            }
+            DataType::Timestamp(..) => times(array).map(Self::Time),
+            kind if kind.is_integer() => ints(array).map(Self::Int),
+            kind if kind.is_floating() => floats(array).map(|floats| Self::Float(finite(&floats).0)),
+            _ => texts(array).map(|texts| Self::Text(Arc::new(texts))),
+        };
+        vector.unwrap_or(Self::Null)
+    }
+
     pub fn scalar(&self, row: usize) -> Scalar {
         match self {
             Self::Null => Scalar::Null,
@@ -143,40 +161,10 @@ impl Bound {
             .get(JSON_TEXT_METADATA)
             .is_some_and(|v| v == "true")
         {
-            return match arrow_cast::cast(array, &DataType::Utf8) {
-                Ok(texts) => Self::JsonText(texts.as_string::<i32>().clone()),
-                Err(_) => Self::Plain(Vector::Null),
-            };
+            return texts(array).map_or(Self::Plain(Vector::Null), Self::JsonText);
         }
-        Self::Plain(plain(array))
+        Self::Plain(Vector::of(array))
     }
-}
-
-/// Arrays of the types that the gateway writes are taken as they are, related ones are cast, and all others
-/// hold nothing that an expression could use.
-fn plain(array: &ArrayRef) -> Vector {
-    let cast = |to: &DataType| arrow_cast::cast(array, to).ok();
-    let vector = match array.data_type() {
-        DataType::Boolean => Some(Vector::Bool(array.as_boolean().clone())),
-        DataType::Int64 => Some(Vector::Int(array.as_primitive::<Int64Type>().clone())),
-        DataType::Float64 => Some(Vector::Float(finite(array.as_primitive::<Float64Type>()).0)),
-        DataType::Utf8 => Some(Vector::Text(Arc::clone(array))),
-        DataType::Dictionary(key, value) if **key == DataType::Int32 && **value == DataType::Utf8 => {
-            Some(Vector::Text(Arc::clone(array)))
-        }
-        DataType::Timestamp(..) => cast(&DataType::Timestamp(TimeUnit::Millisecond, None))
-            .map(|times| Vector::Time(times.as_primitive::<TimestampMillisecondType>().clone())),
-        kind if kind.is_integer() => {
-            cast(&DataType::Int64).map(|ints| Vector::Int(ints.as_primitive::<Int64Type>().clone()))
-        }
-        kind if kind.is_floating() => cast(&DataType::Float64)
-            .map(|floats| Vector::Float(finite(floats.as_primitive::<Float64Type>()).0)),
-        DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) => {
-            cast(&DataType::Utf8).map(Vector::Text)
-        }
-        _ => None,
-    };
-    vector.unwrap_or(Vector::Null)
 }
 
 /// Turns NaN and infinities into NULL, and -0.0 into 0.0. Returns how many values became NULL.

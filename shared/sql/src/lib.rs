@@ -28,6 +28,7 @@ mod aggregate;
 mod agree_tests;
 mod bind;
 mod call;
+mod convert;
 mod expr;
 mod from;
 mod functions;

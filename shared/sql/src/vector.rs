@@ -17,6 +17,7 @@ use arrow_select::zip::zip;
 use arrow_string::like::{ilike, like};
 
 use super::bind::{Bound, Frame, Mode, Vector, finite};
+use super::convert::{ints_to_floats, texts};
 use super::expr::{ArithOp, CastType, CompareOp, Expr, Leaf, ScalarFn};
 use super::rowwise::read_like;
 use super::scalar::Scalar;
@@ -88,7 +89,8 @@ impl Col {
     fn to_float(&self) -> Result<Self, ArrowError> {
         let array = match self.kind {
             Kind::Float => Arc::clone(&self.array),
-            _ => arrow_cast::cast(&self.array, &DataType::Float64)?,
+            Kind::Int => Arc::new(ints_to_floats(self.array.as_primitive::<Int64Type>())),
+            _ => return Err(by_row()),
         };
         Ok(Self {
             array,
@@ -495,7 +497,11 @@ fn unify(cols: Vec<Col>) -> Result<Option<(Kind, Vec<Col>)>, ArrowError> {
                 kind,
             });
         }
-        let array = arrow_cast::cast(&col.array, &layout)?;
+        // of the other kinds there is one layout
+        let array: ArrayRef = match kind {
+            Kind::Text => Arc::new(texts(&col.array).ok_or_else(by_row)?),
+            _ => col.array,
+        };
         Ok(Col { array, ..col })
     });
     Ok(Some((kind, cols.collect::<Result<_, ArrowError>>()?)))

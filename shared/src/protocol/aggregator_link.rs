@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::told_head::ToldHead;
 use super::{HEARTBEAT_EVERY, HELLO_TIMEOUT, STALL_TIMEOUT, Sequencer, Tick, negotiate};
 use crate::ids::{AgentId, GatewayId, LaneKey, LaneNo, Seq, StreamName};
+use crate::refusals::MAX_REFUSED_PEERS;
 use crate::time::Millis;
 use crate::wire::{
     Ack, Bye, ByeCode, CommitHeader, FromAggregator, Hello, LaneOpened, Limits, NodeReport, Reason, Refuse,
-    RefuseCode, SchemaInfo, SessionKey, ToAggregator, Welcome,
+    RefuseCode, RefusedPeer, SchemaInfo, SessionKey, ToAggregator, Welcome,
 };
 
 /// A refusal gives all of a lane's credit back while some of its batches still travel, and a lane whose agent
@@ -63,6 +64,10 @@ pub enum AggregatorOutput<B> {
     },
     GatewayUp {
         software: String,
+    },
+    /// Whom the gateway turned away.
+    Refused {
+        peers: Vec<RefusedPeer>,
     },
     Agent {
         agent: AgentId,
@@ -170,7 +175,13 @@ impl<B> AggregatorLink<B> {
                     report,
                 });
             }
-            (ToAggregator::Heartbeat { .. }, State::Open) => {}
+            (ToAggregator::Heartbeat { mut refused, .. }, State::Open) => {
+                refused.truncate(MAX_REFUSED_PEERS);
+                if !refused.is_empty() {
+                    self.outputs
+                        .push_back(AggregatorOutput::Refused { peers: refused });
+                }
+            }
             (ToAggregator::Goodbye, State::Open) => {
                 self.state = State::Closed;
                 self.outputs.push_back(AggregatorOutput::Close { bye: None });

@@ -214,7 +214,11 @@ impl UpstreamLink {
             }
             State::Open if now >= self.next_heartbeat => {
                 self.next_heartbeat = now + HEARTBEAT_EVERY;
-                self.send(ToAggregator::Heartbeat { now: wall });
+                self.send(ToAggregator::Heartbeat {
+                    now: wall,
+                    // the actor that sends it knows
+                    refused: Vec::new(),
+                });
             }
             State::AwaitWelcome { .. } | State::Open | State::Closed => {}
         }

@@ -268,6 +268,7 @@ impl World {
             AggregatorOutput::Agent { agent, session, .. } => self.sighted(gateway, &agent, session),
             AggregatorOutput::Subscribe { .. }
             | AggregatorOutput::FindSchema { .. }
+            | AggregatorOutput::Refused { .. }
             | AggregatorOutput::GatewayUp { .. } => {}
         }
     }

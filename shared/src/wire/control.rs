@@ -132,6 +132,9 @@ pub enum ToAggregator {
     },
     Heartbeat {
         now: Millis,
+        /// Who was turned away since the last one. Earlier versions leave it out, and leave it unread.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        refused: Vec<RefusedPeer>,
     },
     Goodbye,
 }
@@ -171,6 +174,15 @@ pub enum FromAggregator {
         audit_head: Option<String>,
     },
     Bye(Bye),
+}
+
+/// A peer that was turned away so often, for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedPeer {
+    /// An address without its port, or the name in a certificate.
+    pub who: String,
+    pub why: String,
+    pub count: u64,
 }
 
 /// Names one session of an agent; see [`Hello`].

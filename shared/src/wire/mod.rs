@@ -31,8 +31,8 @@ pub use batch::{
 };
 pub use control::{
     Ack, Bye, ByeCode, CheckReport, Drain, FromAggregator, Hello, LaneOpened, LaneReport, Limits, NamedText,
-    NodeReport, OpenLane, Refuse, RefuseCode, SchemaInfo, SessionKey, ToAgent, ToAggregator, ToGateway,
-    Welcome,
+    NodeReport, OpenLane, Refuse, RefuseCode, RefusedPeer, SchemaInfo, SessionKey, ToAgent, ToAggregator,
+    ToGateway, Welcome,
 };
 pub use frame::WireError;
 pub use history::{History, Tenure};

@@ -7,6 +7,7 @@ use tributary_shared::ids::{LaneNo, Seq};
 use tributary_shared::wire::WireError;
 use tributary_shared::wire::frame::checksum;
 
+use super::super::body::BodyFacts;
 use super::super::columns::{decode_valid, encode};
 use super::super::group::Group;
 use super::super::lane::LaneBook;
@@ -37,6 +38,7 @@ impl ReplayRequest {
         let records = records.ok_or_else(|| {
             WireError::Inconsistent("a replay has no rows, or its seqs do not rise".to_owned())
         })?;
+        let facts = BodyFacts::of(Some(&records), &columns, []);
         let (ids, seqs) = letters.into_iter().unzip();
         let header = ReplayHeader {
             lane,
@@ -52,6 +54,7 @@ impl ReplayRequest {
             ids,
             columns,
             records,
+            facts,
         })
     }
 }
@@ -78,6 +81,7 @@ impl PreparedReplay {
             .seqs
             .retain(|_| marks.next().copied().unwrap_or(false));
         self.header.body_crc = checksum(&self.columns);
+        self.facts = BodyFacts::of(Some(&self.records), &self.columns, []);
         Ok(Some(self))
     }
 }

@@ -7,6 +7,7 @@ use tributary_shared::ids::{AgentId, LaneKey, LaneNo, Seq, StreamName};
 use tributary_shared::time::Millis;
 use tributary_shared::wire::{Reason, SchemaRef};
 
+use super::super::body::BodyFacts;
 use super::super::messages::LogPos;
 
 /// Where a letter stands. It leaves `Open` once, for ever.
@@ -188,6 +189,8 @@ pub struct PreparedReplay {
     pub(in super::super) ids: Vec<i64>,
     pub(in super::super) columns: Bytes,
     pub(in super::super) records: RecordBatch,
+    /// Of `records` and `columns`.
+    pub(in super::super) facts: BodyFacts,
 }
 
 impl PreparedReplay {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
-use tributary_audit::{EntryDigest, EntryRecord};
+use tributary_audit::EntryRecord;
 use tributary_shared::ids::{LaneNo, Seq, SeqRange};
 use tributary_shared::time::Millis;
 use tributary_shared::wire::{CommitHeader, DeadLetter, Reason};
 
 use super::super::messages::{CommitError, LogPos};
-use super::super::queries;
+use super::super::{queries, times};
 use super::lines::{LETTER_DISCARDED, LETTER_EXPIRED, Line, fold};
 use super::messages::LetterState;
 use super::read::{newest_id, state};
@@ -152,6 +152,7 @@ pub fn settle_replay(db: &Connection, replay: &Replay, now: Millis) -> Result<En
             stored_header,
             &batch.columns[..],
         ])?;
+    times::insert(db, *pos, header.lane, batch.facts.times)?;
     db.prepare_cached(
         "INSERT INTO dead_letter_acts (at, by, pos, schema_id, schema_version, fix, letters)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -173,7 +174,7 @@ pub fn settle_replay(db: &Connection, replay: &Replay, now: Millis) -> Result<En
         first_seq: header.seqs.first().copied().unwrap_or(0),
         last_seq: header.seqs.last().copied().unwrap_or(0),
         kind: ENTRY_OF_REPLAY,
-        digest: EntryDigest::of(&stored_header, &batch.columns, []).digest(),
+        digest: batch.facts.digest.with_header(&stored_header).digest(),
     })
 }
 

@@ -7,6 +7,7 @@ mod inspected;
 mod model;
 mod retained;
 mod settled;
+mod timed;
 mod trimming;
 mod writers;
 

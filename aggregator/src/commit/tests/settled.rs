@@ -47,7 +47,7 @@ fn discard_of(ids: Vec<i64>) -> DiscardRequest {
 }
 
 /// All letters of a stream, oldest first.
-fn letters_of(reader: &LogReader, stream: &str) -> Vec<StoredDeadLetter> {
+pub(super) fn letters_of(reader: &LogReader, stream: &str) -> Vec<StoredDeadLetter> {
     let filter = DeadLetterFilter {
         stream: Some(StreamName::new(stream).expect("valid")),
         ..DeadLetterFilter::default()
@@ -57,7 +57,7 @@ fn letters_of(reader: &LogReader, stream: &str) -> Vec<StoredDeadLetter> {
     found
 }
 
-async fn replay_letters(log: &Log, letters: &[StoredDeadLetter]) -> SettleAnswer {
+pub(super) async fn replay_letters(log: &Log, letters: &[StoredDeadLetter]) -> SettleAnswer {
     let batch = request(letters).prepare().expect("good");
     log.handle.replay(batch).await.expect("answered")
 }

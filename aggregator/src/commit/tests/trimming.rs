@@ -2,6 +2,7 @@
 
 use tributary_shared::wire::{SchemaRef, SchemaUse, WireError};
 
+use super::super::body::BodyFacts;
 use super::super::prepare::trim;
 use super::*;
 
@@ -38,6 +39,9 @@ fn every_trim_keeps_exactly_the_later_seqs() {
         assert_eq!(batch.header.body_crc, checksum(&batch.columns));
         let stored = columns::decode_valid(&batch.columns, batch.header.valid()).expect("decodes");
         assert_eq!(stored, batch.records, "what is stored is what the engine gets");
+        let letters = batch.dead.iter().map(|letter| letter.payload.as_slice());
+        let facts = BodyFacts::of(stored.as_ref(), &batch.columns, letters);
+        assert_eq!(batch.facts, facts, "and what it is anchored and found by");
         let segments: Vec<u32> = batch
             .header
             .segments

@@ -102,7 +102,8 @@ async fn a_log_of_format_3_opens_and_does_not_know_who_numbered_what_it_has() {
     let file = Connection::open(dir.path().join(LOG_FILE)).expect("opens");
     file.execute_batch(
         "DROP TABLE tenures; DROP TABLE audit_leaves; DROP TABLE audit_nodes; DROP TABLE audit_heads;
-         DROP TABLE passed_entries; ALTER TABLE lanes DROP COLUMN opened_leaf;
+         DROP TABLE passed_entries; DROP TABLE entry_times; DROP TABLE lineage; DROP TABLE deletions;
+         ALTER TABLE lanes DROP COLUMN opened_leaf;
          UPDATE meta SET value = '3' WHERE key = 'format_version'",
     )
     .expect("format 3");
