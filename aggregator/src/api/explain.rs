@@ -52,7 +52,12 @@ async fn window(
         ranges: limit,
         time: MAX_TIME,
     };
-    let busy = || ApiError::unavailable("busy", "other explanations take all places; try again in a moment");
+    let busy = || {
+        ApiError::unavailable(
+            "busy",
+            "other explanations take all places; try again in a moment",
+        )
+    };
     let place = tokio::time::timeout(WAIT, Arc::clone(&state.explain_places).acquire_owned());
     let place = place.await.map_err(|_| busy())?.map_err(|_| busy())?;
     let (engine, log, view) = (state.engine.clone(), state.log.clone(), name.into_inner());

@@ -357,7 +357,9 @@ impl EngineHandle {
             asked,
             reply,
         };
-        self.questions.blocking_send(question).map_err(|_| EngineStopped)?;
+        self.questions
+            .blocking_send(question)
+            .map_err(|_| EngineStopped)?;
         Ok(answer.blocking_recv().map_err(|_| EngineStopped)??)
     }
 

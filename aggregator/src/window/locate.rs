@@ -118,14 +118,19 @@ impl Doubt {
         let lost = (log.floor()? > LogPos(0)).then_some(());
         let by_event_time = self.plan.time == "ts" || self.plan.time == EVENT_TIME_COLUMN;
         let range = TimeRange {
-            from: if by_event_time { until.saturating_add(1) } else { Millis::MIN },
+            from: if by_event_time {
+                until.saturating_add(1)
+            } else {
+                Millis::MIN
+            },
             to: Millis::MAX,
         };
         let found = log.entries_between(&self.plan.stream, range, LogPos(0), MAX_READ)?;
         let full = found.len() == MAX_READ && found.last().is_some_and(|last| last.pos < pos);
         for entry in found.iter().take_while(|entry| entry.pos < pos) {
             let entry = log.entry(entry.pos)?.map(LogEntry::decode).transpose()?;
-            let Some((records, at)) = entry.and_then(|entry| Some((entry.records?, entry.committed_at))) else {
+            let Some((records, at)) = entry.and_then(|entry| Some((entry.records?, entry.committed_at)))
+            else {
                 continue;
             };
             let frame = Frame::bind(&self.plan, &records);
@@ -225,7 +230,11 @@ impl Engine {
             without_time,
         } = admit(plan, frame, &evaluator);
         let Some(time) = times.values().first().copied() else {
-            let why = if without_time > 0 { WhyNot::NoTime } else { WhyNot::Filtered };
+            let why = if without_time > 0 {
+                WhyNot::NoTime
+            } else {
+                WhyNot::Filtered
+            };
             return Ok(Err(why));
         };
         let columns = key_codes(plan, &frame, &evaluator);
@@ -259,7 +268,11 @@ impl Engine {
 impl Place {
     fn new(time: Millis, key: Vec<Scalar>, windows: Vec<Span>, overflow: bool) -> Self {
         // the overflow has no keys of its own
-        let key = if overflow { vec![Scalar::Null; key.len()] } else { key };
+        let key = if overflow {
+            vec![Scalar::Null; key.len()]
+        } else {
+            key
+        };
         Self {
             time,
             key,

@@ -437,10 +437,16 @@ mod maybe_time {
 }
 
 #[expect(clippy::ref_option, reason = "serde passes a reference")]
-pub(super) fn rfc3339_or_null<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn rfc3339_or_null<S: Serializer>(
+    time: &Option<Millis>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     time.map(to_rfc3339).serialize(serializer)
 }
 
-pub(super) fn shared<T: ?Sized + Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn shared<T: ?Sized + Serialize, S: Serializer>(
+    value: &Arc<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     value.as_ref().serialize(serializer)
 }

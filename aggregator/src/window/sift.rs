@@ -27,12 +27,7 @@ pub(super) fn admit_numbered(plan: &ViewPlan, frame: Frame, evaluator: &Evaluato
     (admitted, rows)
 }
 
-fn sift(
-    plan: &ViewPlan,
-    frame: Frame,
-    evaluator: &Evaluator,
-    mut rows: Option<&mut Vec<usize>>,
-) -> Admitted {
+fn sift(plan: &ViewPlan, frame: Frame, evaluator: &Evaluator, mut rows: Option<&mut Vec<usize>>) -> Admitted {
     let frame = match &plan.filter {
         Some(condition) => {
             let mask = evaluator.mask(condition, &frame);
@@ -85,7 +80,12 @@ pub(super) fn newest_believed(
     future_tolerance: Millis,
 ) -> Option<Millis> {
     let latest = committed_at.saturating_add(future_tolerance);
-    times.values().iter().copied().filter(|time| *time <= latest).max()
+    times
+        .values()
+        .iter()
+        .copied()
+        .filter(|time| *time <= latest)
+        .max()
 }
 
 /// What is older than that is too late, once this is the newest event.

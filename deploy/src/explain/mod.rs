@@ -69,7 +69,9 @@ fn append(whole: &mut Value, mut page: Value) {
         let Value::Array(lines) = page[part].take() else {
             continue;
         };
-        let Value::Array(known) = &mut whole[part] else { continue };
+        let Value::Array(known) = &mut whole[part] else {
+            continue;
+        };
         for line in lines {
             let is_it = |known: &&mut Value| names.iter().all(|name| known[*name] == line[*name]);
             match known.iter_mut().find(is_it) {
@@ -87,7 +89,10 @@ fn append(whole: &mut Value, mut page: Value) {
 fn add(known: &mut Value, mut line: Value) {
     known["events"] = json!(number(&known["events"]) + number(&line["events"]));
     // seqs do not rise with the log where letters were replayed
-    for (name, better) in [("first_seq", u64::min as fn(u64, u64) -> u64), ("last_seq", u64::max)] {
+    for (name, better) in [
+        ("first_seq", u64::min as fn(u64, u64) -> u64),
+        ("last_seq", u64::max),
+    ] {
         if known.get(name).is_some() {
             known[name] = json!(better(number(&known[name]), number(&line[name])));
         }
@@ -127,10 +132,16 @@ mod tests {
         let mut last = page(4, 10, Value::Null);
         last["not_kept"] = json!({"events": 3, "up_to_position": 7, "why": "retention has deleted it"});
         append(&mut whole, last);
-        assert_eq!((number(&whole["explained"]), &whole["complete"]), (9, &json!(true)));
+        assert_eq!(
+            (number(&whole["explained"]), &whole["complete"]),
+            (9, &json!(true))
+        );
         let lane = &whole["lanes"][0];
         assert_eq!((number(&lane["first_seq"]), number(&lane["last_seq"])), (10, 29));
-        assert_eq!((number(&lane["events"]), lane["ranges"].as_array().map(Vec::len)), (9, Some(2)));
+        assert_eq!(
+            (number(&lane["events"]), lane["ranges"].as_array().map(Vec::len)),
+            (9, Some(2))
+        );
         let text = table::text(&whole, 1);
         for expected in [
             "12 events in 1 row of by_site (site a)",

@@ -14,7 +14,11 @@ fn list(value: &Value) -> &[Value] {
 /// What a window was built from, with at most so many of its runs of events.
 pub fn text(whole: &Value, ranges: usize) -> String {
     let mut text = head(whole);
-    for (part, line) in [("agents", "AGENT"), ("gateways", "GATEWAY"), ("schemas", "SCHEMA")] {
+    for (part, line) in [
+        ("agents", "AGENT"),
+        ("gateways", "GATEWAY"),
+        ("schemas", "SCHEMA"),
+    ] {
         let lines: Vec<Vec<String>> = list(&whole[part])
             .iter()
             .map(|of| vec![name(part, of), words(&of["events"])])
@@ -53,7 +57,11 @@ fn head(whole: &Value) -> String {
         Some(start) => format!(", window {start} to {}", words(&whole["window_end"])),
         None => String::new(),
     };
-    let rows = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+    let rows = if rows == 1 {
+        "1 row".to_owned()
+    } else {
+        format!("{rows} rows")
+    };
     let mut text = format!(
         "{} events in {rows} of {}{group}{window}\n",
         words(&whole["events"]),
@@ -120,7 +128,14 @@ fn runs(whole: &Value, most: usize) -> String {
     let mut text = String::new();
     if !lines.is_empty() {
         let columns = [
-            "POSITION", "COMMITTED", "LANE", "SEQS", "EVENTS", "GATEWAY", "SCHEMA", "TRACE",
+            "POSITION",
+            "COMMITTED",
+            "LANE",
+            "SEQS",
+            "EVENTS",
+            "GATEWAY",
+            "SCHEMA",
+            "TRACE",
         ];
         let _ = write!(text, "\n{}", aligned(&columns, &lines));
     }

@@ -158,7 +158,8 @@ impl Engine {
             horizon: base.horizon(),
             late_is_lost: false,
             overflowed,
-            overflow_sessions: of_sessions.map_or_else(Vec::new, |rules| base.groups.overflow_sessions(rules)),
+            overflow_sessions: of_sessions
+                .map_or_else(Vec::new, |rules| base.groups.overflow_sessions(rules)),
             may_move: may_move || base.session_rules().is_some(),
             plan: Arc::clone(&base.plan),
         })

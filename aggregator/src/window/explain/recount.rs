@@ -76,7 +76,9 @@ impl Recount {
         let (mut sure, mut unsure): (Vec<(Seq, u64)>, Vec<(Seq, u64)>) = (Vec::new(), Vec::new());
         for (candidate, verdict) in candidates.iter().zip(verdicts) {
             // the log checks on reading that there are as many rows as seqs
-            let Some(seq) = seqs.get(candidate.row) else { continue };
+            let Some(seq) = seqs.get(candidate.row) else {
+                continue;
+            };
             match verdict {
                 Verdict::Sure(0) | Verdict::Perhaps(0) => {}
                 Verdict::Sure(times) if !candidate.perhaps_late => sure.push((*seq, times)),

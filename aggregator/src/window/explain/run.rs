@@ -51,10 +51,9 @@ pub fn explain(
     };
     let mut recount = Recount::behind(page.newest);
     let mut walk = Walk::new(log, &basis, page.after);
-    let mut place = page.after;
     let next = loop {
         let Some(entry) = walk.next()? else { break None };
-        place = entry.pos;
+        let place = entry.pos;
         recount.entry(&basis, &entry.decode()?, &mut owned)?;
         if recount.sure.runs >= limits.ranges || Instant::now() >= deadline {
             break Some(Cursor {

@@ -119,7 +119,9 @@ impl Tally {
 
     #[cfg(test)]
     pub fn ranges(&self) -> impl Iterator<Item = (LaneNo, &RangePart)> {
-        self.lanes.iter().flat_map(|(lane, (_, ranges))| ranges.iter().map(|range| (*lane, range)))
+        self.lanes
+            .iter()
+            .flat_map(|(lane, (_, ranges))| ranges.iter().map(|range| (*lane, range)))
     }
 
     fn all(&self) -> impl Iterator<Item = &RangePart> {

@@ -34,7 +34,12 @@ impl Targets {
         self.from = self.from.min(start);
         self.to = self.to.max(end);
         self.longest = self.longest.max(end.saturating_sub(start));
-        let row = self.by_key.entry(key).or_default().entry(start).or_insert((end, 0));
+        let row = self
+            .by_key
+            .entry(key)
+            .or_default()
+            .entry(start)
+            .or_insert((end, 0));
         row.1 += often;
     }
 

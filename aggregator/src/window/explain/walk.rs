@@ -31,7 +31,10 @@ impl<'a> Walk<'a> {
         let range = |(from, to): (Millis, Millis)| TimeRange { from, to };
         let times = basis.by_event_time().then(|| {
             let deciding = basis.deciding_from().map(|from| (from, Millis::MAX));
-            std::iter::once(basis.times()).chain(deciding).map(range).collect()
+            std::iter::once(basis.times())
+                .chain(deciding)
+                .map(range)
+                .collect()
         });
         Self {
             log,

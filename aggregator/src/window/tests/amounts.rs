@@ -392,7 +392,9 @@ fn an_event_is_located_in_the_windows_that_it_changed() {
     let records = record_batch(&events, Layout::Typed);
     bench.commit(1, 0, &records);
     let locate = |row| {
-        let located = bench.engine.locate(&bench.stream, bench.engine.position(), &records, row);
+        let located = bench
+            .engine
+            .locate(&bench.stream, bench.engine.position(), &records, row);
         located.expect("reads")
     };
     assert!(locate(0).windows.is_empty() && locate(2).windows.is_empty());

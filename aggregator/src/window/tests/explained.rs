@@ -132,14 +132,23 @@ impl Book {
     }
 
     /// Reads the log again for some rows of a view: those entries behind a position.
-    fn explain(&self, view: &str, query: &ExplainQuery, behind: LogPos) -> Result<(u64, Recount), ExplainError> {
+    fn explain(
+        &self,
+        view: &str,
+        query: &ExplainQuery,
+        behind: LogPos,
+    ) -> Result<(u64, Recount), ExplainError> {
         let mut basis = self.engine.basis(view, query)?;
         basis.late_is_lost = behind.0 > 0;
         let mut recount = Recount::behind(None);
         let base = basis.plan.name().to_owned();
         for entry in self.log.iter().filter(|entry| entry.pos > behind) {
             let done = recount.entry(&basis, entry, &mut |asked| {
-                Ok::<_, Infallible>(self.engine.owned(&base, basis.generation, &asked).expect("the view"))
+                Ok::<_, Infallible>(
+                    self.engine
+                        .owned(&base, basis.generation, &asked)
+                        .expect("the view"),
+                )
             });
             let Ok(()) = done;
         }
@@ -194,9 +203,8 @@ fn some_event() -> impl Strategy<Value = Event> {
     ];
     let at = prop_oneof![12 => -60i64..60, 2 => 60i64..240, 1 => 100_000i64..100_010];
     let seen = prop_oneof![3 => (-40i64..40).prop_map(|half| json!(half * 500)), 1 => Just(json!("soon"))];
-    (at, key, -9i64..9, seen).prop_map(|(half, s, i, seen)| {
-        event(half * 500, json!({"s": s, "i": i, "seen": seen}))
-    })
+    (at, key, -9i64..9, seen)
+        .prop_map(|(half, s, i, seen)| event(half * 500, json!({"s": s, "i": i, "seen": seen})))
 }
 
 #[derive(Debug, Clone)]
@@ -216,7 +224,11 @@ fn some_batch() -> impl Strategy<Value = Batch> {
 }
 
 fn some_options() -> impl Strategy<Value = ViewOptions> {
-    let retention = prop_oneof![Just(60 * SECOND), Just(20 * SECOND), Just(ViewOptions::default().retention)];
+    let retention = prop_oneof![
+        Just(60 * SECOND),
+        Just(20 * SECOND),
+        Just(ViewOptions::default().retention)
+    ];
     let max_groups = prop_oneof![1 => Just(1u64), 1 => Just(2), 2 => Just(1_000)];
     (retention, max_groups).prop_map(|(retention, max_groups)| ViewOptions {
         retention,
