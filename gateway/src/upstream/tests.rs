@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tributary_shared::actors::{Policy, Supervised, supervise};
 use tributary_shared::identity::{Authority, Identity, Role, Validity};
 use tributary_shared::ids::AgentId;
+use tributary_shared::refusals::Refusals;
 use tributary_shared::time::now_millis;
 use tributary_shared::transport::ControlReader;
 use tributary_shared::wire::{
@@ -128,6 +129,7 @@ fn start(identity: Identity, aggregator: SocketAddr) -> Supervised<Upstream> {
         news: crate::news::SchemaNews::default(),
         instance: 1,
         software: "test".to_owned(),
+        refusals: Refusals::default(),
     };
     let published = Arc::new(watch::channel(None).0);
     let factory = move |death| Upstream::new(setup.clone(), Arc::clone(&published), death).start();
