@@ -199,6 +199,8 @@ fn header(lane: LaneNo, first_seq: u64, count: u32, body: &[u8]) -> anyhow::Resu
         received_at: 0,
         admitted_at: 0,
         traceparent: None,
+        contexts: Default::default(),
+        attempts: Default::default(),
         usage: Vec::new(),
     })
 }

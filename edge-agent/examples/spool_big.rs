@@ -85,6 +85,7 @@ fn events(count: u32, state: &mut u64) -> anyhow::Result<NewEvents> {
     Ok(NewEvents {
         stream: "backlog".parse()?,
         origin: None,
+        traceparent: None,
         collected_at: now_millis(),
         rows,
         count,

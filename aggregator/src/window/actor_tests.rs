@@ -88,6 +88,8 @@ impl Running {
             received_at: 4,
             admitted_at: 5,
             traceparent: None,
+            contexts: Default::default(),
+            attempts: Default::default(),
             usage: Vec::new(),
         };
         let request = CommitRequest {

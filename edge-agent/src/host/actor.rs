@@ -105,6 +105,7 @@ async fn append(
     let events = NewEvents {
         stream: stream.clone(),
         origin,
+        traceparent: None,
         collected_at,
         rows,
         count: 1,

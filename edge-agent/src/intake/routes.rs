@@ -1,5 +1,6 @@
 //! Answers requests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -9,6 +10,7 @@ use hyper::{Method, Request, Response};
 use serde::Serialize;
 use tributary_shared::ids::{AgentId, Epoch, Seq, StreamName};
 use tributary_shared::metrics::{self, MetricName, counter};
+use tributary_shared::telemetry::SpanCtx;
 use tributary_shared::time::now_millis;
 
 use super::body::{BodyReader, Format, Upload};
@@ -20,6 +22,8 @@ use crate::spool::{Accepted, NewEvents, SpoolError, SpoolHealth, WhenFull};
 
 type Answer = Response<Full<Bytes>>;
 
+/// Where W3C Trace Context puts the caller's span.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const JSON: &str = "application/json";
 /// How long a request of a `block` stream waits for room: shorter than what producers give an answer.
 const BLOCK_WAIT: Duration = Duration::from_secs(2);
@@ -122,6 +126,7 @@ impl Routes {
         let events = NewEvents {
             stream: stream.clone(),
             origin,
+            traceparent: trace_context(request),
             collected_at: now_millis(),
             rows,
             count,
@@ -186,6 +191,17 @@ impl Routes {
     fn metrics(&self) -> Result<Answer, Refusal> {
         Ok(answer(metrics::CONTENT_TYPE, metrics::encode_text().into()))
     }
+}
+
+/// The span that a request was sent in. A header that is none is counted and costs nobody an event.
+fn trace_context(request: &Request<()>) -> Option<Arc<str>> {
+    let text = text(request, TRACEPARENT)?;
+    let Some(context) = SpanCtx::parse(text) else {
+        counter(MetricName::IntakeBadTraceContexts, &[]).inc();
+        return None;
+    };
+    // as we write it: without what a later version of the header appends
+    Some(context.to_string().into())
 }
 
 fn text(request: &Request<()>, header: HeaderName) -> Option<&str> {

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tributary_shared::metrics::{MetricName, counter};
 use tributary_shared::wire::rows::push_row;
 
 use super::{ConnectionStatus, IntakeContext, serve};
@@ -544,4 +545,36 @@ async fn a_tagged_event_is_taken_and_counted_by_its_rule() {
             && line.contains("maximum")
     });
     assert!(counted, "{text}");
+}
+
+#[tokio::test]
+async fn a_request_brings_its_trace_context_and_garbage_is_counted_and_taken() {
+    let bench = Bench::new(1 << 20).await;
+    let bad = counter(MetricName::IntakeBadTraceContexts, &[]);
+    let before = bad.get();
+    let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for context in [
+        good,
+        "tomorrow",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+    ] {
+        let headers = format!("Content-Type: application/json\r\nTraceparent: {context}\r\n");
+        let answer = bench.post("/v1/streams/s/events", &headers, b"{}").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let lane = bench.spool.watch().borrow().lanes[0].lane;
+    let blocks = bench.spool.read(lane, 1, 100, 1 << 20).await.expect("blocks");
+    let of = |block: &crate::spool::Block| match block {
+        crate::spool::Block::Rows(rows) => rows.contexts.clone(),
+        crate::spool::Block::Dropped { .. } => Vec::new(),
+    };
+    let contexts: Vec<_> = blocks.iter().flat_map(of).collect();
+    let [context] = &contexts[..] else {
+        panic!("one context: {contexts:?}")
+    };
+    assert_eq!(
+        (context.first_seq, context.last_seq, context.traceparent.as_str()),
+        (1, 1, good)
+    );
+    assert_eq!(bad.get() - before, 2);
 }

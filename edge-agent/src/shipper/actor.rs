@@ -22,6 +22,7 @@ use tributary_shared::wire::{
     ByeCode, History, Limits, MAX_BATCH_HEADER, MAX_CONTROL_FRAME, SessionKey, ToAgent, ToGateway, frame,
 };
 
+use super::attempts::AttemptBook;
 use super::config::ShipConfig;
 use super::dial::{Rota, dial, when_asked};
 use super::forks::{OpenedLane, leave_shared_epochs, open_lane};
@@ -96,6 +97,7 @@ pub struct Shipper {
     /// Newest marks on their way into the spool; a lane's next one waits until the last is stored.
     marks: HashMap<u32, (u64, bool)>,
     traces: BatchTraces,
+    attempts: AttemptBook,
     rivalry: Rivalry,
     /// Active lanes that were begun after a rival was met.
     own_lanes: Vec<LaneId>,
@@ -110,6 +112,7 @@ impl Shipper {
         Self {
             rota: Rota::new(setup.gateways.clone(), rand::random()),
             traces: BatchTraces::new(setup.spool.agent().clone()),
+            attempts: AttemptBook::default(),
             setup,
             clock: Monotonic::start(),
             instance: rand::random(),
@@ -304,6 +307,7 @@ impl Shipper {
             AgentOutput::LaneOpened { lane, mark, history } => self.resume(lane, mark, history, ctx),
             AgentOutput::Committed { lane, mark } => {
                 self.traces.committed(lane, mark, now_millis());
+                self.attempts.committed(lane, mark);
                 self.commit_mark(lane, mark, ctx);
             }
             AgentOutput::ReportForgotten {
@@ -320,9 +324,16 @@ impl Shipper {
                 self.report_forgotten(lane, claim, ctx);
             }
             AgentOutput::ForgottenAndTaken { no, from } => self.forgotten_and_taken(no, from, ctx),
-            AgentOutput::Refused { lane, code, message } => {
+            AgentOutput::Refused {
+                lane,
+                expected,
+                code,
+                message,
+            } => {
                 tracing::warn!(lane, ?code, message, "a batch was refused: it is sent again");
-                self.traces.refused(lane, &format!("{code:?}"), now_millis());
+                let (now, code) = (now_millis(), code.as_str());
+                self.traces.refused(lane, expected, code, now);
+                self.attempts.refused(lane, expected, (code, &message), now);
             }
             AgentOutput::Schema { stream, schema } => {
                 let checks = self.setup.checks.clone();
@@ -361,6 +372,7 @@ impl Shipper {
 
     /// The spool judges the aggregator's mark before the first batch of the lane.
     fn resume(&mut self, lane: u32, mark: u64, history: Option<History>, ctx: &mut Context<Self>) {
+        self.attempts.committed(lane, mark);
         let (spool, serial) = (self.setup.spool.clone(), self.serial);
         let rule = self.setup.ship.backlog;
         let ask = async move {
@@ -494,7 +506,9 @@ impl Shipper {
             tracing::error!(lane, range = ?packed.range(), "a batch cannot be delivered and is given up");
         }
         let range = packed.range();
+        packed.header.attempts = self.attempts.before(lane, range);
         packed.header.traceparent = self.traces.begin(&packed.header, session.link.lane(lane));
+        self.attempts.sent(&packed.header, &session.address);
         session
             .link
             .shipped(now, lane, range, u64::from(packed.header.body_len));
@@ -576,6 +590,7 @@ impl Shipper {
         session.connection.close(quinn::VarInt::from_u32(0), b"");
         self.setup.spool.clear_in_flight();
         self.traces.lost(reason, now_millis());
+        self.attempts.lost(reason, now_millis());
         Some(session)
     }
 }

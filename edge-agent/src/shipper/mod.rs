@@ -5,6 +5,7 @@
 //! own; nothing but what the transport's send window holds is in memory.
 
 mod actor;
+mod attempts;
 mod config;
 mod dial;
 mod forks;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tributary_shared::ids::{Seq, SeqRange};
 use tributary_shared::protocol::{Claim, FORGOTTEN, UNDELIVERABLE};
 use tributary_shared::time::Millis;
-use tributary_shared::wire::{BatchContent, BatchHeader, History, Limits, Segment};
+use tributary_shared::wire::{BatchContent, BatchHeader, Context, Contexts, History, Limits, Segment};
 
 use crate::spool::Block;
 
@@ -96,6 +96,8 @@ fn header(lane: u32, claim: Claim, count: u32, content: BatchContent, now: Milli
         body_crc: crc32fast::hash(&[]),
         sent_at: now,
         traceparent: None,
+        contexts: Default::default(),
+        attempts: Default::default(),
     }
 }
 
@@ -103,6 +105,7 @@ fn rows((lane, history): (u32, &History), blocks: &[Block], limits: &Limits, now
     let first_seq = blocks.first().map_or(0, |block| block.range().first);
     let writer = history.writer_at(first_seq);
     let mut segments: Vec<Segment> = Vec::new();
+    let mut contexts: Vec<Context> = Vec::new();
     let mut body = Vec::new();
     let mut crc = crc32fast::Hasher::new();
     let (mut count, mut len, mut inflated) = (0u32, 0u32, 0u32);
@@ -126,15 +129,31 @@ fn rows((lane, history): (u32, &History), blocks: &[Block], limits: &Limits, now
             rows.crc,
             u64::from(segment.len),
         ));
+        add_contexts(&mut contexts, &rows.contexts);
         body.push(rows.body.clone());
         segments.push(segment);
     }
     let range = SeqRange::from_count(first_seq, count);
     let mut header = header(lane, one_writer(history, range), count, BatchContent::Rows, now);
     header.segments = segments;
+    header.contexts = Contexts::choose(contexts);
     header.body_len = len;
     header.body_crc = crc.finalize();
     Packed { header, body }
+}
+
+/// A request that fills several blocks is one again.
+fn add_contexts(contexts: &mut Vec<Context>, more: &[Context]) {
+    for context in more {
+        match contexts.last_mut() {
+            Some(last)
+                if last.last_seq + 1 == context.first_seq && last.traceparent == context.traceparent =>
+            {
+                last.last_seq = context.last_seq;
+            }
+            _ => contexts.push(context.clone()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -152,6 +171,7 @@ mod tests {
             codec: Codec::None,
             raw_len: body.len() as u32,
             origin: None,
+            contexts: Vec::new(),
             body: Bytes::from_static(body),
             crc: crc32fast::hash(body),
         })

@@ -71,9 +71,12 @@ impl BatchTraces {
         }
     }
 
-    /// A batch of the lane was refused: what was in flight is sent again, with new traces.
-    pub fn refused(&mut self, lane: u32, code: &str, now: Millis) {
-        for refused in self.in_flight.remove(&lane).unwrap_or_default() {
+    /// A batch of the lane was refused: what was in flight from `expected` on is sent again, with new traces.
+    pub fn refused(&mut self, lane: u32, expected: u64, code: &str, now: Millis) {
+        let Some(in_flight) = self.in_flight.get_mut(&lane) else {
+            return;
+        };
+        for refused in in_flight.extract_if(.., |batch| batch.last >= expected) {
             refused.ship.text(attr::REFUSED, code).fail(code).end_at(now);
             refused.batch.fail(code).end_at(now);
         }
@@ -82,7 +85,9 @@ impl BatchTraces {
     /// The session is over.
     pub fn lost(&mut self, reason: &str, now: Millis) {
         let lanes: Vec<u32> = self.in_flight.keys().copied().collect();
-        lanes.into_iter().for_each(|lane| self.refused(lane, reason, now));
+        lanes
+            .into_iter()
+            .for_each(|lane| self.refused(lane, 0, reason, now));
     }
 
     fn describe(&self, span: BatchSpan, header: &BatchHeader, lane: Option<&LaneView>) -> BatchSpan {

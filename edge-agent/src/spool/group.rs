@@ -41,6 +41,7 @@ pub(super) struct Unit {
 #[derive(Debug)]
 pub(super) struct Request {
     pub count: u32,
+    pub traceparent: Option<Arc<str>>,
     pub position: Option<InputPosition>,
     pub waiter: Waiter<Accepted>,
 }
@@ -119,6 +120,7 @@ impl Plan {
         let NewEvents {
             stream,
             origin,
+            traceparent,
             collected_at,
             rows,
             count,
@@ -126,6 +128,7 @@ impl Plan {
         } = events;
         let request = Request {
             count,
+            traceparent,
             position,
             waiter,
         };
@@ -189,6 +192,12 @@ impl Unit {
     /// The rows, and how many they are; leaves the unit without them.
     pub(super) fn take_rows(&mut self) -> (u32, Vec<u8>) {
         (self.count, std::mem::take(&mut self.raw))
+    }
+
+    /// Requests that brought a trace context.
+    pub(super) fn traced(&self) -> usize {
+        let traced = |request: &&Request| request.traceparent.is_some();
+        self.requests.iter().filter(traced).count()
     }
 
     /// How many events each request has.

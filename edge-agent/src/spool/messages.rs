@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tributary_shared::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
 use tributary_shared::protocol::RetiredLane;
 use tributary_shared::time::Millis;
-use tributary_shared::wire::{Codec, History, Segment};
+use tributary_shared::wire::{Codec, Context, History, Segment};
 
 /// A lane's row in this spool: never reused, and meaningless outside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +19,8 @@ pub struct NewEvents {
     pub stream: StreamName,
     /// Where they came from: `http`, `host`, `file:/var/log/x.ndjson@1024`.
     pub origin: Option<Arc<str>>,
+    /// The application's span in which they were sent, as `traceparent` writes it.
+    pub traceparent: Option<Arc<str>>,
     /// When they were taken in: the event time of an event that names none.
     pub collected_at: Millis,
     /// Payloads as `wire::rows::push_row` writes them; at most [`super::MAX_APPEND_BYTES`].
@@ -131,6 +133,8 @@ pub struct RowsBlock {
     /// Bytes once inflated.
     pub raw_len: u32,
     pub origin: Option<Arc<str>>,
+    /// Those that requests of this block brought, within its range.
+    pub contexts: Vec<Context>,
     pub body: Bytes,
     /// CRC-32 (IEEE) of `body`, checked when it was read from disk.
     pub crc: u32,

@@ -51,6 +51,7 @@ mod salvage;
 mod source;
 mod standby;
 mod store;
+mod store_contexts;
 mod store_host;
 mod store_past;
 mod thin;

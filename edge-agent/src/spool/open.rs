@@ -16,13 +16,14 @@ use super::messages::LaneId;
 use super::policy::{Budget, Usage};
 use super::salvage;
 use super::store::{Store, StoreError, TABLES, Trouble};
+use super::store_contexts::TABLES_OF_FORMAT_4;
 use super::store_host::{SalvageRow, TABLES_OF_FORMAT_2};
 use super::store_past::TABLES_OF_FORMAT_3;
 use super::transaction::list_drops;
 
 /// The newest format, which this build writes. Format 1 had none of [`TABLES_OF_FORMAT_2`], format 2 none of
-/// [`TABLES_OF_FORMAT_3`]; they are brought up to date when they are opened.
-pub const FORMAT_VERSION: i64 = 3;
+/// [`TABLES_OF_FORMAT_3`], format 3 none of [`TABLES_OF_FORMAT_4`]; they are brought up to date when they are opened.
+pub const FORMAT_VERSION: i64 = 4;
 /// `TRBS`: tells a spool from any other SQLite file.
 const APPLICATION_ID: i64 = 0x5452_4253;
 /// Measured with blocks of tens of kilobytes and with single events: 4 KiB pages cost a seventh more CPU (long
@@ -238,6 +239,7 @@ impl Place {
             store.conn.execute_batch(TABLES)?;
             store.conn.execute_batch(TABLES_OF_FORMAT_2)?;
             store.conn.execute_batch(TABLES_OF_FORMAT_3)?;
+            store.conn.execute_batch(TABLES_OF_FORMAT_4)?;
             store
                 .conn
                 .execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
@@ -375,7 +377,10 @@ fn migrate(store: &Store, found: i64) -> Result<(), StoreError> {
         if found < 2 {
             store.conn.execute_batch(TABLES_OF_FORMAT_2)?;
         }
-        store.conn.execute_batch(TABLES_OF_FORMAT_3)?;
+        if found < 3 {
+            store.conn.execute_batch(TABLES_OF_FORMAT_3)?;
+        }
+        store.conn.execute_batch(TABLES_OF_FORMAT_4)?;
         store
             .conn
             .execute("UPDATE meta SET format_version = ?1", [FORMAT_VERSION])?;

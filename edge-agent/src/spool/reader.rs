@@ -1,6 +1,7 @@
 //! Reads a lane in order: blocks and drop records, one after the other, without gaps.
 
 use tributary_shared::ids::{Seq, SeqRange};
+use tributary_shared::wire::Context;
 
 use super::lane::Lane;
 use super::messages::Block;
@@ -19,6 +20,14 @@ pub(super) enum Found {
 
 /// Reads from `read.from` on, within its limits; at least one block if there is one.
 pub(super) fn read(store: &Store, lane: &Lane, read: Read) -> Result<Found, StoreError> {
+    let mut found = find(store, lane, read)?;
+    if let Found::Blocks(blocks) = &mut found {
+        add_contexts(store, lane, blocks)?;
+    }
+    Ok(found)
+}
+
+fn find(store: &Store, lane: &Lane, read: Read) -> Result<Found, StoreError> {
     let mut blocks = Vec::new();
     let (mut rows, mut bytes) = (0u64, 0u64);
     let mut at = read.from.max(lane.committed_seq + 1);
@@ -62,4 +71,31 @@ pub(super) fn read(store: &Store, lane: &Lane, read: Read) -> Result<Found, Stor
         at = last + 1;
     }
     Ok(Found::Blocks(blocks))
+}
+
+/// Gives each block its part of the contexts that its requests brought.
+fn add_contexts(store: &Store, lane: &Lane, blocks: &mut [Block]) -> Result<(), StoreError> {
+    let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else {
+        return Ok(());
+    };
+    let within = SeqRange {
+        first: first.range().first,
+        last: last.range().last,
+    };
+    let contexts = store.contexts(lane.id, within)?;
+    let mut rest = &contexts[..];
+    for block in blocks {
+        let SeqRange { first, last } = block.range();
+        rest = &rest[rest.partition_point(|context| context.last_seq < first)..];
+        if let Block::Rows(rows) = block {
+            let of_block = rest.iter().take_while(|context| context.first_seq <= last);
+            let cut = |context: &Context| Context {
+                first_seq: context.first_seq.max(first),
+                last_seq: context.last_seq.min(last),
+                traceparent: context.traceparent.clone(),
+            };
+            rows.contexts = of_block.map(cut).collect();
+        }
+    }
+    Ok(())
 }

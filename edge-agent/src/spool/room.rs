@@ -132,6 +132,7 @@ impl Transaction<'_> {
 
     fn drop_block(&mut self, lane: &mut Lane, extent: Extent, reason: &str) -> Result<(), StoreError> {
         self.store.delete_block(lane.id, extent.range.first)?;
+        self.store.delete_contexts(lane.id, extent.range)?;
         lane.held_bytes -= extent.bytes;
         let range = SeqRange {
             first: extent.range.first.max(lane.committed_seq + 1),

@@ -8,7 +8,8 @@
 //! inputs  how far each input has read
 //! ```
 //!
-//! What format 2 added is in [`super::store_host`], what format 3 added in [`super::store_past`].
+//! What format 2 added is in [`super::store_host`], what format 3 added in [`super::store_past`], what format 4 added in
+//! [`super::store_contexts`].
 
 use std::sync::Arc;
 
@@ -329,7 +330,7 @@ impl Store {
             .optional()?)
     }
 
-    /// A whole block; `None` when it is not there, or its body does not match its checksum.
+    /// A whole block, without its contexts; `None` when it is not there, or its body does not match its checksum.
     pub(super) fn block(&self, lane: LaneId, first: Seq) -> Result<Option<RowsBlock>> {
         let sql = "SELECT first_seq, last_seq, collected_at, spooled_at, codec, raw_len, crc, origin, body
                    FROM blocks WHERE lane = ?1 AND first_seq = ?2";
@@ -349,6 +350,7 @@ impl Store {
             codec,
             raw_len: row.get(5)?,
             origin: row.get::<_, Option<String>>(7)?.map(Arc::from),
+            contexts: Vec::new(),
             body: Bytes::copy_from_slice(body),
             crc,
         }))
@@ -375,9 +377,9 @@ impl Store {
         Ok(bytes.unsigned_abs())
     }
 
-    /// Gives the lane's blocks and drops to another lane, with seqs that are lower by `shift`.
+    /// Gives the lane's blocks, drops and contexts to another lane, with seqs that are lower by `shift`.
     pub(super) fn move_to(&self, from: LaneId, to: LaneId, shift: Seq) -> Result<()> {
-        for table in ["blocks", "drops"] {
+        for table in ["blocks", "drops", "contexts"] {
             let sql = format!(
                 "UPDATE {table} SET lane = ?2, first_seq = first_seq - ?3, last_seq = last_seq - ?3 WHERE lane = ?1"
             );

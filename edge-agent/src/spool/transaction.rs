@@ -20,6 +20,7 @@ use super::open::Database;
 use super::policy::WhenFull;
 use super::room::Granted;
 use super::store::{Store, StoreError};
+use super::store_contexts::CONTEXT_BYTES;
 use super::thin::{Run, Thinned, thin};
 
 /// Lanes that a spool may have when a stream comes that is new to it: a session has room for all, and for asking what
@@ -76,7 +77,7 @@ impl Share {
                 dropped: vec![0; counts.len()],
             },
         };
-        let mut need = 0;
+        let mut need = unit.traced() as u64 * CONTEXT_BYTES;
         let mut packed = Vec::with_capacity(runs.len());
         for run in runs {
             packed.push(match run {
@@ -179,8 +180,13 @@ impl<'a> Transaction<'a> {
         let mut next = lane.next_seq;
         let dropped = self.store_share(&mut lane, unit, share)?;
         let mut accepted = Vec::with_capacity(unit.requests.len());
-        for (Request { count, position, .. }, dropped) in unit.requests.iter().zip(dropped) {
-            accepted.push(self.accepted(&lane, SeqRange::from_count(next, *count), dropped));
+        for (request, dropped) in unit.requests.iter().zip(dropped) {
+            let Request { count, position, .. } = request;
+            let range = SeqRange::from_count(next, *count);
+            accepted.push(self.accepted(&lane, range, dropped));
+            if let Some(traceparent) = request.traceparent.as_deref().filter(|_| dropped < *count) {
+                self.store.insert_context(lane.id, range, traceparent)?;
+            }
             next += u64::from(*count);
             if let Some(position) = position {
                 self.store.set_position(position)?;
@@ -310,6 +316,7 @@ impl<'a> Transaction<'a> {
     /// Deletes what the mark covers and moves it. The caller puts the lane.
     pub(super) fn advance(&mut self, lane: &mut Lane, mark: Seq) -> Result<(), StoreError> {
         lane.held_bytes -= self.store.delete_blocks(lane.id, mark)?;
+        self.store.forget_contexts(lane.id, mark)?;
         let forgotten = self.store.delete_drops(lane.id, mark)?;
         if forgotten > 0 {
             lane.dropped_events -= forgotten;

@@ -238,6 +238,7 @@ impl Pump {
                 let events = NewEvents {
                     stream,
                     origin,
+                    traceparent: None,
                     collected_at,
                     rows: std::mem::take(rows),
                     count,

@@ -169,6 +169,8 @@ async fn admitted(
         received_at,
         admitted_at: now_millis(),
         traceparent: None,
+        contexts: header.contexts.checked(header.range()),
+        attempts: header.attempts.checked(header.range()),
         usage,
     };
     let span = admit_span(header, &commit, admission);

@@ -27,6 +27,7 @@ metric_names! {
     // agent
     IntakeEvents = "tributary_intake_events": "Events accepted by an input, by input and stream";
     IntakeRejected = "tributary_intake_rejected_requests": "Intake requests refused, by error code";
+    IntakeBadTraceContexts = "tributary_intake_bad_trace_contexts": "Intake requests whose traceparent header was none, and was ignored";
     CheckInvalid = "tributary_check_invalid_events": "Events taken that the agent's own check found invalid, by stream and rule";
     SpoolBytes = "tributary_spool_bytes": "Bytes of the spool on disk, WAL included";
     SpoolHeldEvents = "tributary_spool_held_events": "Events in the spool that are not yet committed by the aggregator";

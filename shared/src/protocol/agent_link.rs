@@ -101,6 +101,8 @@ pub enum AgentOutput {
     /// The gateway refused a batch; the link already goes on from where it must.
     Refused {
         lane: u32,
+        /// What was sent from this seq on is sent again.
+        expected: Seq,
         code: RefuseCode,
         message: String,
     },
@@ -109,10 +111,10 @@ pub enum AgentOutput {
         stream: StreamName,
         schema: Option<SchemaInfo>,
     },
-    /// The session is over. Come back after `retry_after` ms at the earliest. `code` is the gateway's word, when
-    /// it closed with one.
     /// A signed head of the aggregator's audit: keep it, so that a tail that is cut off there is noticed.
     AuditHead(String),
+    /// The session is over. Come back after `retry_after` ms at the earliest. `code` is the gateway's word, when
+    /// it closed with one.
     Close {
         reason: String,
         retry_after: Tick,
@@ -532,10 +534,18 @@ impl AgentLink {
             self.outputs.push_back(open_message(&lane.view, &self.kept));
         }
         let Refuse {
-            lane, code, message, ..
+            lane,
+            expected,
+            code,
+            message,
+            ..
         } = refuse;
-        self.outputs
-            .push_back(AgentOutput::Refused { lane, code, message });
+        self.outputs.push_back(AgentOutput::Refused {
+            lane,
+            expected,
+            code,
+            message,
+        });
         self.judge_retired();
     }
 

@@ -77,6 +77,8 @@ fn commit_header(lane: u32, first_seq: u64, count: u32) -> crate::wire::CommitHe
         received_at: 0,
         admitted_at: 0,
         traceparent: None,
+        contexts: Default::default(),
+        attempts: Default::default(),
         usage: Vec::new(),
     }
 }

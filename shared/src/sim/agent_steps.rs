@@ -231,5 +231,7 @@ pub(super) fn batch_header(
         body_crc: 0,
         sent_at: 0,
         traceparent: None,
+        contexts: Default::default(),
+        attempts: Default::default(),
     }
 }

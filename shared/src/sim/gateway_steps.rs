@@ -200,6 +200,8 @@ fn commit_header(lane: LaneNo, header: &BatchHeader, gateway: usize) -> CommitHe
         received_at: 0,
         admitted_at: 0,
         traceparent: None,
+        contexts: Default::default(),
+        attempts: Default::default(),
         usage: Vec::new(),
     }
 }

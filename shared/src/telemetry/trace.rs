@@ -135,6 +135,12 @@ impl SpanCtx {
         self.trace.to_string()
     }
 
+    /// Whether whoever made it records the trace.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.sampled
+    }
+
     fn new_root() -> Self {
         // a zero is no id; it comes once in 2^64 draws
         let trace = TraceId::from(rand::random::<u128>().max(1));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{GatewayId, LaneNo, Seq, SeqRange};
 use crate::time::Millis;
 use crate::wire::history::UNKNOWN_WRITER;
+use crate::wire::trail::{Attempts, Contexts};
 
 /// Header of a batch from agent to gateway. The body is the segments' bytes, one after the other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,12 @@ pub struct BatchHeader {
     /// W3C trace context of the batch's ship span, when tracing is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// Traces of the applications that the events came from.
+    #[serde(default, skip_serializing_if = "Contexts::is_empty")]
+    pub contexts: Contexts,
+    /// Earlier attempts to ship these events.
+    #[serde(default, skip_serializing_if = "Attempts::is_empty")]
+    pub attempts: Attempts,
 }
 
 impl BatchHeader {
@@ -150,6 +157,11 @@ pub struct CommitHeader {
     pub admitted_at: Millis,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// As in [`BatchHeader`], checked by the gateway; [`Contexts::of`] and [`Attempts::of`] find an event's.
+    #[serde(default, skip_serializing_if = "Contexts::is_empty")]
+    pub contexts: Contexts,
+    #[serde(default, skip_serializing_if = "Attempts::is_empty")]
+    pub attempts: Attempts,
     /// By the schema that wrote the rows; those that name none count for `schema`. Empty for a stream without
     /// schema, and from gateways that do not count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -259,6 +259,21 @@ pub enum RefuseCode {
     Malformed,
 }
 
+impl RefuseCode {
+    /// As records and labels write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gap => "gap",
+            Self::SchemaChanged => "schema_changed",
+            Self::Unavailable => "unavailable",
+            Self::Throttled => "throttled",
+            Self::OtherWriter => "other_writer",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
 /// The receiver is about to stop: finish, and come back after `retry_after_ms` (with full jitter).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {

@@ -24,6 +24,7 @@ pub mod control;
 pub mod frame;
 pub mod history;
 pub mod rows;
+pub mod trail;
 
 pub use batch::{
     BatchContent, BatchHeader, Codec, CommitHeader, DeadLetter, Reason, SchemaRef, SchemaUse, Segment,
@@ -36,6 +37,7 @@ pub use control::{
 };
 pub use frame::WireError;
 pub use history::{History, Tenure};
+pub use trail::{Attempt, Attempts, Context, Contexts};
 
 /// ALPN of both hops.
 pub const ALPN: &[u8] = b"tributary/1";

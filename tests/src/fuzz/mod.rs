@@ -146,6 +146,8 @@ pub fn batch_bodies(data: &[u8]) {
             body_crc: checksum(body),
             sent_at: 0,
             traceparent: None,
+            contexts: Default::default(),
+            attempts: Default::default(),
         };
         let Ok(parts) = split_body(&header, body) else {
             continue;

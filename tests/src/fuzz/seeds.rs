@@ -5,8 +5,8 @@ use tributary_shared::ids::{GatewayId, LaneNo};
 use tributary_shared::wire::frame::{PREFIX, checksum, encode};
 use tributary_shared::wire::rows::{compress, push_row};
 use tributary_shared::wire::{
-    BatchContent, BatchHeader, Codec, CommitHeader, DeadLetter, Hello, Limits, Reason, Segment,
-    SegmentOrigin, ToAgent, ToGateway, Welcome,
+    Attempt, Attempts, BatchContent, BatchHeader, Codec, CommitHeader, Context, Contexts, DeadLetter, Hello,
+    Limits, Reason, Segment, SegmentOrigin, ToAgent, ToGateway, Welcome,
 };
 
 /// The inputs of a target.
@@ -154,7 +154,28 @@ fn batch_header() -> BatchHeader {
         body_crc: checksum(&packed),
         sent_at: 1_790_000_000_010,
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        contexts: Contexts::choose(vec![Context {
+            first_seq: 11,
+            last_seq: 12,
+            traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+        }]),
+        attempts: attempts(),
     }
+}
+
+fn attempts() -> Attempts {
+    let mut attempts = Attempts::default();
+    attempts.add(Attempt {
+        first_seq: 11,
+        last_seq: 14,
+        sent_at: 1_790_000_000_007,
+        ended_at: 1_790_000_000_009,
+        address: "gw-1:8602".to_owned(),
+        outcome: "lost".to_owned(),
+        reason: "timed out".to_owned(),
+        traceparent: None,
+    });
+    attempts
 }
 
 fn commit_header(count: u32, columns_len: usize, dead_len: usize) -> CommitHeader {
@@ -181,6 +202,8 @@ fn commit_header(count: u32, columns_len: usize, dead_len: usize) -> CommitHeade
         received_at: 4,
         admitted_at: 5,
         traceparent: None,
+        contexts: Default::default(),
+        attempts: Default::default(),
         usage: Vec::new(),
     }
 }

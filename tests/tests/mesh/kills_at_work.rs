@@ -67,6 +67,8 @@ fn dropped(lane: LaneNo, key: &LaneKey, seq: u64) -> CommitRequest {
             received_at: 1,
             admitted_at: 1,
             traceparent: None,
+            contexts: Default::default(),
+            attempts: Default::default(),
             usage: Vec::new(),
         },
         body: bytes::Bytes::new(),

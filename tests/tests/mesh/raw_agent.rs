@@ -151,6 +151,8 @@ pub fn batch(lane: u32, first_seq: Seq, codec: Codec, body: Vec<u8>, raw_len: u3
         body_crc: frame::checksum(&body),
         sent_at: now,
         traceparent: None,
+        contexts: Default::default(),
+        attempts: Default::default(),
     };
     (header, Bytes::from(body))
 }

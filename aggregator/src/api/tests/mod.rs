@@ -206,6 +206,8 @@ fn request(lane: LaneNo, key: LaneKey, first: Seq, last: Seq) -> CommitRequest {
         received_at: MINUTE + 3,
         admitted_at: MINUTE + 4,
         traceparent: Some(TRACE.to_owned()),
+        contexts: Default::default(),
+        attempts: Default::default(),
         usage: Vec::new(),
     };
     CommitRequest { key, header, body }

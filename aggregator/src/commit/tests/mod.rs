@@ -90,6 +90,8 @@ fn header(lane: LaneNo, range: SeqRange, content: BatchContent) -> CommitHeader 
         received_at: 4,
         admitted_at: 5,
         traceparent: None,
+        contexts: Default::default(),
+        attempts: Default::default(),
         usage: Vec::new(),
     }
 }

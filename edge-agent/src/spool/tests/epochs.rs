@@ -412,8 +412,7 @@ fn each_process_is_a_writer_of_its_own_and_the_spool_knows_who_numbered_what() {
 /// Makes a spool of the current format one of format 2, which knew nothing of its past.
 fn to_format_2(image: &TempDir) {
     let conn = rusqlite::Connection::open(image.path().join("spool.db")).expect("open");
-    let older =
-        "DROP TABLE retired; ALTER TABLE lanes DROP COLUMN writers; UPDATE meta SET format_version = 2";
+    let older = "DROP TABLE contexts; DROP TABLE retired; ALTER TABLE lanes DROP COLUMN writers; UPDATE meta SET format_version = 2";
     conn.execute_batch(older).expect("format 2");
 }
 

@@ -1,6 +1,7 @@
 //! Drives the spool's actor round by round: no thread, no clock, and a disk that can be copied at any time,
 //! which is what a crash leaves.
 
+mod contexts;
 #[cfg(target_os = "linux")]
 mod disk;
 mod epochs;
@@ -52,6 +53,7 @@ fn events(name: &str, payloads: &[Vec<u8>]) -> NewEvents {
     NewEvents {
         stream: stream(name),
         origin: None,
+        traceparent: None,
         collected_at: NOW,
         rows,
         count,

@@ -131,6 +131,8 @@ fn a_body_is_cut_at_its_segments() {
         body_crc: 0,
         sent_at: 0,
         traceparent: None,
+        contexts: Default::default(),
+        attempts: Default::default(),
     };
     let parts = split_body(&header, &body).expect("sound");
     assert_eq!(
