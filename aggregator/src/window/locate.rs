@@ -73,7 +73,7 @@ pub struct Doubt {
     retention: Millis,
     future_tolerance: Millis,
     /// The rows that count it then.
-    hits: Vec<WindowHit>,
+    pub(super) hits: Vec<WindowHit>,
 }
 
 impl Located {

@@ -541,6 +541,7 @@ fn events_are_followed_to_their_windows_and_windows_explained_by_their_events() 
         let mut body = json!({ "sql": sql });
         if let Some(retention) = retention {
             body["retention"] = json!(retention);
+            body["allowed_lateness"] = json!(retention);
         }
         let url = format!("{}/api/v1/views/{view}", mesh.ready().http);
         http::put(&url, &body)

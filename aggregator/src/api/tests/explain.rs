@@ -134,7 +134,7 @@ async fn a_window_that_is_not_there_is_told_from_one_that_is_gone() {
         ("r", VIEW, "36500d"),
         (
             "short",
-            "SELECT count(*) AS n FROM TUMBLE(readings, ts, INTERVAL '10 milliseconds')",
+            "SELECT count(*) AS n FROM TUMBLE(readings, ts, INTERVAL '1 second')",
             "1m",
         ),
         (
@@ -144,7 +144,7 @@ async fn a_window_that_is_not_there_is_told_from_one_that_is_gone() {
         ),
     ];
     for (view, sql, retention) in views {
-        let body = json!({ "sql": sql, "retention": retention });
+        let body = json!({ "sql": sql, "retention": retention, "allowed_lateness": "1m" });
         let put = TestRequest::put()
             .uri(&format!("/api/v1/views/{view}"))
             .set_json(body);

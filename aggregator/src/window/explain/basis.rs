@@ -66,8 +66,6 @@ type Level = BTreeMap<Millis, HashMap<Vec<u8>, Piece>>;
 /// A row of one of the views.
 #[derive(Debug, Clone, Copy)]
 struct Piece {
-    /// How often it is part of what is explained.
-    often: u64,
     events: u64,
     end: Option<Millis>,
     changed_at: LogPos,
@@ -128,13 +126,13 @@ impl Engine {
         let start = start(state, query)?;
         let rows = self.rows_of(state, start, query)?;
         let (base, rows, may_move) = self.down_to_the_stream(state, rows)?;
-        let mut targets = Targets::new(base.plan.window.overlaps());
+        let mut targets = Targets::new();
         let (mut events, mut until) = (0, Some(LogPos(0)));
         for (start, rows) in rows.found {
             for (key, piece) in rows {
                 let span = span(&base.plan, start, piece.end);
-                targets.add(key, span, piece.often);
-                events += piece.often * piece.events;
+                targets.add(key, span);
+                events += piece.events;
                 // a group that an old version stored does not say when it changed
                 let changed_at = Some(piece.changed_at).filter(|pos| pos.0 > 0);
                 until = until.zip(changed_at).map(|(until, pos)| until.max(pos));
@@ -257,9 +255,8 @@ impl Engine {
             for (start, wanted) in std::mem::take(&mut rows.found) {
                 let mut full = Ok(());
                 self.with_source_rows(&state.plan, source, start, &Wanted::default(), |row, key| {
-                    let piece = wanted.get(&key_bytes(key)).filter(|_| full.is_ok());
-                    if let Some(piece) = piece {
-                        full = found.take_often(row, piece.often);
+                    if full.is_ok() && wanted.contains_key(&key_bytes(key)) {
+                        full = found.add(row);
                     }
                 });
                 full?;
@@ -311,21 +308,20 @@ impl Rows {
         let only = self.groups == 1;
         self.group = only.then(|| hit(row.plan, &row.keys(), (None, None)).group);
         self.overflow = only && row.is_overflow();
-        self.take_often(row, 1)
+        self.add(row)
     }
 
-    fn take_often(&mut self, row: &RowRef<'_>, often: u64) -> Result<(), ExplainError> {
+    fn add(&mut self, row: &RowRef<'_>) -> Result<(), ExplainError> {
         let rows = self.found.entry(row.pane_start()).or_default();
-        let piece = rows.entry(row.groups.encoded_key(row.slot)).or_insert_with(|| {
-            self.count += 1;
+        let known = rows.insert(
+            row.groups.encoded_key(row.slot),
             Piece {
-                often: 0,
                 events: row.groups.row_count(row.slot),
                 end: row.window_end(),
                 changed_at: row.changed_at(),
-            }
-        });
-        piece.often += often;
+            },
+        );
+        self.count += usize::from(known.is_none());
         if self.count > MAX_ROWS {
             return Err(ExplainError::TooManyRows { limit: MAX_ROWS });
         }

@@ -44,8 +44,7 @@ pub struct Explanation {
     /// The only row stands for all groups that had no room.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub overflow: bool,
-    /// Events that the rows count, up to `position`. In a roll-up over windows that overlap an event counts as often as
-    /// there.
+    /// Events that the rows count, up to `position`.
     pub events: u64,
     /// The log is counted up to here.
     pub position: LogPos,

@@ -34,11 +34,11 @@ struct Candidate {
 }
 
 /// What a candidate turned out to be.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// It counts so often, or not at all.
-    Sure(u64),
-    Perhaps(u64),
+    Counts,
+    Perhaps,
+    IsElsewhere,
 }
 
 impl Recount {
@@ -73,16 +73,16 @@ impl Recount {
         }
         let verdicts = verdicts(basis, &candidates, owned)?;
         let seqs = entry.header.valid_seqs();
-        let (mut sure, mut unsure): (Vec<(Seq, u64)>, Vec<(Seq, u64)>) = (Vec::new(), Vec::new());
+        let (mut sure, mut unsure): (Vec<Seq>, Vec<Seq>) = (Vec::new(), Vec::new());
         for (candidate, verdict) in candidates.iter().zip(verdicts) {
             // the log checks on reading that there are as many rows as seqs
             let Some(seq) = seqs.get(candidate.row) else {
                 continue;
             };
             match verdict {
-                Verdict::Sure(0) | Verdict::Perhaps(0) => {}
-                Verdict::Sure(times) if !candidate.perhaps_late => sure.push((*seq, times)),
-                Verdict::Sure(times) | Verdict::Perhaps(times) => unsure.push((*seq, times)),
+                Verdict::IsElsewhere => {}
+                Verdict::Counts if !candidate.perhaps_late => sure.push(*seq),
+                Verdict::Counts | Verdict::Perhaps => unsure.push(*seq),
             }
         }
         self.sure.add(entry, &sure);
@@ -147,15 +147,19 @@ fn verdicts<E>(
     owned: &mut impl FnMut(Vec<Asked>) -> Result<Vec<bool>, E>,
 ) -> Result<Vec<Verdict>, E> {
     let targets = &basis.targets;
-    let own = |candidate: &Candidate| targets.times(&candidate.key, candidate.time);
+    let sure = |counts: bool| {
+        if counts {
+            Verdict::Counts
+        } else {
+            Verdict::IsElsewhere
+        }
+    };
+    let own = |candidate: &Candidate| targets.hold(&candidate.key, candidate.time);
     if !basis.overflowed || basis.plan.keys.is_empty() {
-        return Ok(candidates
-            .iter()
-            .map(|candidate| Verdict::Sure(own(candidate)))
-            .collect());
+        return Ok(candidates.iter().map(|candidate| sure(own(candidate))).collect());
     }
-    let overflow = |candidate: &Candidate| targets.times(&OVERFLOW_KEY, candidate.time);
-    let concerned = |candidate: &&Candidate| own(candidate) > 0 || overflow(candidate) > 0;
+    let overflow = |candidate: &Candidate| targets.hold(&OVERFLOW_KEY, candidate.time);
+    let concerned = |candidate: &&Candidate| own(candidate) || overflow(candidate);
     let name = |candidate: &Candidate| (basis.group_time(candidate.time), candidate.key.clone());
     let mut asked: Vec<Asked> = candidates.iter().filter(concerned).map(name).collect();
     asked.sort_unstable();
@@ -164,16 +168,14 @@ fn verdicts<E>(
     let verdict = |candidate: &Candidate| {
         let has_group = known.get(&name(candidate)).copied().unwrap_or(false);
         match (own(candidate), overflow(candidate)) {
-            (0, 0) => Verdict::Sure(0),
-            (own, overflow) if basis.is_of_sessions() => match (own, overflow) {
-                // it is in one of the two
-                (own, overflow) if own == overflow => Verdict::Sure(own),
-                (own, 0) if !basis.in_overflow_session(candidate.time) => Verdict::Sure(own),
-                (0, overflow) if !has_group => Verdict::Sure(overflow),
-                (own, overflow) => Verdict::Perhaps(own.max(overflow)),
-            },
+            (false, false) => Verdict::IsElsewhere,
             // who has a group in a window has had it from the first event on, and who has none got none
-            (own, overflow) => Verdict::Sure(if has_group { own } else { overflow }),
+            (own, overflow) if !basis.is_of_sessions() => sure(if has_group { own } else { overflow }),
+            // it is in one of the two
+            (true, true) => Verdict::Counts,
+            (true, false) if !basis.in_overflow_session(candidate.time) => Verdict::Counts,
+            (false, true) if !has_group => Verdict::Counts,
+            (true, false) | (false, true) => Verdict::Perhaps,
         }
     };
     Ok(candidates.iter().map(verdict).collect())

@@ -18,12 +18,12 @@ pub(in super::super) struct Tally {
 }
 
 impl Tally {
-    /// Adds events of an entry, in the order of their seqs, each with how often it counts.
-    pub fn add(&mut self, entry: &Committed, found: &[(Seq, u64)]) {
-        let (Some((first_seq, _)), Some((last_seq, _))) = (found.first(), found.last()) else {
+    /// Adds events of an entry, in order.
+    pub fn add(&mut self, entry: &Committed, found: &[Seq]) {
+        let (Some(first_seq), Some(last_seq)) = (found.first(), found.last()) else {
             return;
         };
-        let events = found.iter().map(|(_, times)| times).sum();
+        let events = found.len() as u64;
         let (gateway, replayed) = match &entry.header {
             EntryHeader::Batch(header) => (Some(header.gateway.clone()), false),
             EntryHeader::Replay(_) => (None, true),

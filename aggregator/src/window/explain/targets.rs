@@ -1,59 +1,41 @@
-//! The rows whose events are looked for, and which of them an event is in.
+//! The rows whose events are looked for, and whether an event is in one of them.
 
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 use tributary_shared::time::Millis;
 
-/// Rows by key and time. A row may be wanted several times over: then its events count so often.
+/// Rows by key and time.
 #[derive(Debug, Clone)]
 pub(super) struct Targets {
-    /// By key as stored and start: the end, exclusive, and how often the row is wanted.
-    by_key: HashMap<Vec<u8>, BTreeMap<Millis, (Millis, u64)>>,
+    /// By key as stored and start: the end, exclusive. An event counts once in what is explained: of windows that overlap
+    /// one is asked for, and no view reads such windows.
+    by_key: HashMap<Vec<u8>, BTreeMap<Millis, Millis>>,
     /// All rows lie within.
     pub from: Millis,
     pub to: Millis,
-    /// Rows of one key overlap.
-    overlap: bool,
-    longest: Millis,
 }
 
 impl Targets {
-    pub fn new(overlap: bool) -> Self {
+    pub fn new() -> Self {
         Self {
             by_key: HashMap::new(),
             from: Millis::MAX,
             to: Millis::MIN,
-            overlap,
-            longest: 0,
         }
     }
 
     /// Wants the row of a key that holds the events of `[start, end)`.
-    pub fn add(&mut self, key: Vec<u8>, (start, end): (Millis, Millis), often: u64) {
+    pub fn add(&mut self, key: Vec<u8>, (start, end): (Millis, Millis)) {
         self.from = self.from.min(start);
         self.to = self.to.max(end);
-        self.longest = self.longest.max(end.saturating_sub(start));
-        let row = self
-            .by_key
-            .entry(key)
-            .or_default()
-            .entry(start)
-            .or_insert((end, 0));
-        row.1 += often;
+        self.by_key.entry(key).or_default().insert(start, end);
     }
 
-    /// How often an event counts in these rows.
-    pub fn times(&self, key: &[u8], time: Millis) -> u64 {
-        let Some(rows) = self.by_key.get(key) else {
-            return 0;
-        };
-        let near = rows.range(..=time).rev();
-        let near = near.take_while(|(start, _)| time.saturating_sub(**start) < self.longest);
-        // of rows that do not overlap only the newest one can hold it
-        let near = near.take(if self.overlap { usize::MAX } else { 1 });
-        near.filter(|(_, (end, _))| time < *end)
-            .map(|(_, (_, often))| often)
-            .sum()
+    /// Whether an event is in one of these rows.
+    pub fn hold(&self, key: &[u8], time: Millis) -> bool {
+        let rows = self.by_key.get(key);
+        let newest = rows.and_then(|rows| rows.range(..=time).next_back());
+        newest.is_some_and(|(_, end)| time < *end)
     }
 }
