@@ -24,13 +24,9 @@ pub(super) fn at(span: Span) -> (u64, u64) {
     (span.start.line, span.start.column)
 }
 
-/// A later version brings what is asked for.
-pub(super) fn not_yet(place: (u64, u64), what: &str, instead: &str) -> ViewError {
-    ViewError::new(
-        place,
-        format!("{what} is not supported yet; it arrives in a later version"),
-        instead,
-    )
+/// There is no such thing here, and something to write in its place.
+pub(super) fn not_supported(place: (u64, u64), what: &str, instead: &str) -> ViewError {
+    ViewError::new(place, format!("{what} is not supported"), instead)
 }
 
 pub(super) fn not_in_views(place: (u64, u64), what: &str, instead: &str) -> ViewError {

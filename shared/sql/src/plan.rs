@@ -11,7 +11,7 @@ use super::from::Origin;
 use super::kinds::{KnownColumns, StaticKind};
 use super::lower::{Lowering, Refused, Scope, shorten, start_of, window_bound};
 use super::messages::{Column, ColumnType, MAX_VIEW_NAME, ViewError};
-use super::parse::{not_yet, parse_select, place};
+use super::parse::{not_supported, parse_select, place};
 use super::rollup::{Catalog, NoViews, Source, find_source, known_columns};
 use super::window::WindowKind;
 
@@ -224,7 +224,7 @@ fn group_by(select: &Select, lowering: &mut Lowering) -> Refused<Vec<String>> {
         GroupByExpr::Expressions(items, modifiers) if modifiers.is_empty() => items,
         GroupByExpr::Expressions(..) | GroupByExpr::All(_) => {
             let found = place(&select.group_by);
-            return Err(not_yet(
+            return Err(not_supported(
                 found,
                 "GROUP BY ALL and its modifiers",
                 "list the columns",

@@ -11,7 +11,7 @@ use crate::expr::{Expr, Leaf};
 use crate::kinds::StaticKind;
 use crate::lower::{Lowering, Refused, Scope, start_of};
 use crate::messages::ViewError;
-use crate::parse::{function_name, not_yet, place};
+use crate::parse::{function_name, not_supported, place};
 use crate::scalar::Scalar;
 
 /// More would be a mistake, and each costs memory per group.
@@ -286,7 +286,7 @@ fn refuse_by_name(function: &Function, name: &str, found: (u64, u64)) -> Refused
         (Some((share, by)), _) => format!("write approx_percentile({by}, {share})"),
         _ => (*instead).to_owned(),
     };
-    Err(not_yet(found, &format!("the aggregate {name}"), &hint))
+    Err(not_supported(found, &format!("the aggregate {name}"), &hint))
 }
 
 /// The parts of `percentile_cont(0.5) WITHIN GROUP (ORDER BY x)`.
@@ -321,7 +321,11 @@ fn arguments<'a>(function: &'a Function, name: &str) -> Refused<(&'a [FunctionAr
                     }
                     _ => "remove it",
                 };
-                return Err(not_yet(found, &format!("a clause within {name}(...)"), hint));
+                return Err(not_supported(
+                    found,
+                    &format!("a clause within {name}(...)"),
+                    hint,
+                ));
             }
             Ok((
                 &list.args,
@@ -333,7 +337,7 @@ fn arguments<'a>(function: &'a Function, name: &str) -> Refused<(&'a [FunctionAr
             format!("there is no {name} without arguments"),
             KNOWN,
         )),
-        _ => Err(not_yet(
+        _ => Err(not_supported(
             found,
             &format!("{name} with further clauses"),
             "remove them",
