@@ -102,7 +102,7 @@ fn not_kept(basis: &Basis, page: &Cursor, recount: &mut Recount, floor: LogPos) 
     let missing = |recount: &Recount| basis.events.saturating_sub(page.explained + recount.sure.events);
     let doubtful = recount.unsure.events;
     // where one answer only is left, there is no doubt
-    if doubtful > 0 && page.unsure == 0 && missing(recount) == doubtful {
+    if doubtful > 0 && page.unsure == 0 && floor == LogPos(0) && missing(recount) == doubtful {
         recount.trust_all();
     }
     let events = missing(recount);
@@ -140,7 +140,7 @@ fn answer(
     let explained = found.events;
     let total = page.explained + explained;
     if total > basis.events {
-        tracing::error!(
+        tracing::warn!(
             view = %basis.view, position = %basis.position, events = basis.events, explained = total,
             "a window is explained by more events than it counts"
         );

@@ -7,8 +7,8 @@ use tributary_shared::time::Millis;
 use super::basis::Basis;
 use crate::commit::{CommitError, LogEntry, LogPos, LogReader, TimeRange};
 
-/// Positions that are read of the index at once.
-const POSITIONS: usize = 256;
+/// Positions that are read of the index at once. Each time all that lies in the range is looked at.
+const POSITIONS: usize = 4_096;
 /// Bytes of columns that are read at once where there is no index.
 const READ_BYTES: usize = 4 << 20;
 
