@@ -8,6 +8,7 @@ pub mod certs;
 pub mod cli;
 pub mod dead_letters;
 pub mod explain;
+pub mod graph;
 pub mod http;
 pub mod ledger;
 pub mod load;
@@ -23,6 +24,7 @@ pub mod soak;
 mod spool;
 pub mod supervise;
 pub mod top;
+pub mod trace;
 pub mod up;
 pub mod views;
 pub mod workload;
@@ -60,6 +62,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => supervising("up", up::run(args)).map(done),
         Command::Soak(args) => supervising("soak", soak::run(args)).map(done),
         Command::Bench(BenchCommand::Engine(args)) => bench::engine::run(&args).map(done),
+        Command::Bench(BenchCommand::Lineage(args)) => bench::lineage::run(&args).map(done),
         Command::Bench(BenchCommand::E2e(args)) => supervising("bench", bench::run(args)).map(done),
         Command::Spool(command) => spool::run(&command),
         Command::Check(args) => check(&args).map(done),
@@ -72,6 +75,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }),
         Command::Load(args) => load::run(&args).map(done),
         Command::Query(args) => query::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Top(args) => top::run(&args).map(done),
         Command::Views(command) => views::run(&command),
         Command::Explain(args) => explain::run(&args),
@@ -79,6 +83,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::DeadLetters(command) => dead_letters::run(&command),
         Command::Schema(command) => schema::run(&command),
         Command::Audit(command) => audit::run(&command),
+        Command::Graph(args) => graph::graph(&args),
+        Command::Impact(args) => graph::impact(&args),
         Command::Backup(args) => backup::backup(&args).map(done),
         Command::Restore(args) => backup::restore(&args).map(done),
         Command::Cert(command) => certs::run(&command).map(done),

@@ -8,9 +8,13 @@ mod audit;
 mod books;
 mod dead_letters;
 mod error;
+mod event_search;
 mod events;
 mod explain;
 mod export;
+mod graph;
+mod hops;
+mod lineage;
 mod live;
 mod live_page;
 mod operations;
@@ -53,8 +57,11 @@ pub fn configure(service: &mut web::ServiceConfig) {
                 .configure(live::configure)
                 .configure(live_page::configure)
                 .configure(books::configure)
+                .configure(graph::configure)
                 // before the events: a receipt's path begins as an event's
                 .configure(audit::configure)
+                .configure(event_search::configure)
+                .configure(lineage::configure)
                 .configure(events::configure)
                 .configure(dead_letters::configure)
                 .configure(schemas::configure)

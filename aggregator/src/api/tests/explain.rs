@@ -118,6 +118,11 @@ async fn what_the_log_does_not_keep_is_counted_and_named() {
         (&json!(gone), &json!(true)),
         "{told}"
     );
+    let since = told["not_kept"]["since"]
+        .as_str()
+        .and_then(parse_rfc3339)
+        .expect("a time");
+    assert!((now_millis() - since).abs() < 2 * 3_600_000, "{told}");
     let why = told["not_kept"]["why"].as_str().expect("words");
     assert!(
         why.starts_with("retention has deleted the log up to position"),

@@ -4,6 +4,8 @@ mod audit;
 mod dead_letters;
 mod disk_full;
 mod explain;
+mod graph;
+mod lineage;
 mod reading;
 mod registry;
 mod schemas;
@@ -90,7 +92,7 @@ impl Mesh {
             engine,
             Arc::new(AgentDirectory::new()),
             throughput,
-            registry,
+            (registry, crate::metadata::Metadata::open(dir).expect("metadata")),
             shutdown,
         );
         Self {

@@ -121,6 +121,9 @@ pub struct NotKept {
     pub events: u64,
     /// Retention has deleted the log up to here.
     pub up_to_position: Option<LogPos>,
+    /// The hour in which it deleted the last of that.
+    #[serde(serialize_with = "super::super::messages::rfc3339_or_null")]
+    pub since: Option<Millis>,
     pub why: String,
 }
 

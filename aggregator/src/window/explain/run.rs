@@ -67,7 +67,14 @@ pub fn explain(
     };
     let not_kept = match next {
         Some(_) => None,
-        None => not_kept(&basis, &page, &mut recount, log.floor()?),
+        None => {
+            let floor = log.floor()?;
+            let mut lost = not_kept(&basis, &page, &mut recount, floor);
+            if let Some(lost) = &mut lost {
+                lost.since = log.deleted_at(floor)?;
+            }
+            lost
+        }
     };
     Ok(answer(basis, &page, recount, not_kept, next))
 }
@@ -125,6 +132,7 @@ fn not_kept(basis: &Basis, page: &Cursor, recount: &mut Recount, floor: LogPos) 
     Some(NotKept {
         events,
         up_to_position,
+        since: None,
         why,
     })
 }

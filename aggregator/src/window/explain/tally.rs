@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tributary_shared::ids::{AgentId, GatewayId, LaneKey, LaneNo, Seq};
+use tributary_shared::telemetry::SpanCtx;
 use tributary_shared::wire::SchemaRef;
 
 use super::messages::{AgentPart, GatewayPart, LanePart, RangePart, SchemaPart};
@@ -133,8 +134,6 @@ fn sum(ranges: &[RangePart]) -> u64 {
     ranges.iter().map(|range| range.events).sum()
 }
 
-/// The trace id of a `traceparent` (W3C Trace Context, section 3.2).
 fn trace_id(traceparent: &str) -> Option<String> {
-    let id = traceparent.split('-').nth(1).filter(|id| id.len() == 32)?;
-    Some(id.to_owned())
+    SpanCtx::parse(traceparent).map(|context| context.trace_id())
 }
