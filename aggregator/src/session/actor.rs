@@ -10,9 +10,12 @@ use tokio::sync::mpsc;
 use tributary_shared::ids::{AgentId, LaneKey, StreamName};
 use tributary_shared::metrics::{self, MetricName};
 use tributary_shared::protocol::{AggregatorLink, AggregatorOutput, CommitOutcome};
+use tributary_shared::telemetry;
+
 use tributary_shared::time::{Monotonic, now_millis};
 use tributary_shared::wire::{
-    Bye, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, NodeReport, RefuseCode, SessionKey, frame,
+    Bye, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, MAX_PROMOTED, NodeReport, RefuseCode, SessionKey,
+    frame,
 };
 
 use super::messages::{Answered, Arrived, Ended, Found, FromGateway, KeyOf, Opened, SchemaChanged, Stop};
@@ -196,6 +199,10 @@ impl Session {
         let (directory, gateway) = (&self.setup.shared.agents, self.setup.link.gateway());
         let sightings = &self.setup.shared.sightings;
         let now = now_millis();
+        let promoted = report.iter().flat_map(|report| &report.promoted);
+        promoted
+            .take(MAX_PROMOTED)
+            .for_each(|trace| telemetry::promote(trace));
         match report {
             None => {
                 if sightings.left(agent, session) {

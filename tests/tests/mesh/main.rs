@@ -36,6 +36,7 @@ mod spool;
 mod stopped;
 mod surgery;
 mod tail;
+mod telemetry;
 mod trace;
 mod wire_format;
 

@@ -422,6 +422,7 @@ async fn the_ledger_tells_what_agents_still_hold() {
     };
     let report = NodeReport {
         skew_ms: None,
+        promoted: Vec::new(),
         now: 1_000,
         spool_bytes: 4096,
         spool_limit: 8192,
