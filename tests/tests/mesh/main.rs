@@ -18,6 +18,7 @@ mod host;
 mod kills;
 mod kills_at_work;
 mod kills_of_views;
+mod lineage;
 mod live;
 mod namespaces;
 mod offline;
