@@ -18,6 +18,8 @@ const MIN_KEEP_FOR: Duration = Duration::from_secs(60);
 const MIN_KEEP_BYTES: u64 = 64 << 20;
 /// The groups of some large batches: with less, every batch would wait for the disk.
 const MIN_HOT_BYTES: u64 = 1 << 20;
+/// Some thousand batches; less would be gone before anybody could ask.
+const MIN_KEEP_LINEAGE: u64 = 1 << 20;
 /// Less than that and one rejected batch would push out another.
 const MIN_KEEP_LETTERS: u64 = 1 << 20;
 
@@ -39,6 +41,8 @@ pub struct AggregatorConfig {
     pub require_schema: bool,
     /// How long the log keeps its entries.
     pub log: Retention,
+    /// A page that shows a trace: an address with `{trace_id}` in it. An event's path leads there.
+    pub trace_viewer: Option<String>,
     /// Where lineage of views is told; `None`: nowhere.
     pub openlineage: Option<OpenLineageConfig>,
     /// Bytes that the windows of all views may take in memory. Older ones are on disk only.
@@ -77,6 +81,7 @@ impl AggregatorConfig {
         let require_schema = section.boolean("require_schema").unwrap_or(false);
         let log = section.section("log", retention);
         let hot_bytes = section.section("views", hot_bytes);
+        let trace_viewer = section.section("trace_viewer", trace_viewer);
         let openlineage = section
             .has("openlineage")
             .then(|| section.section("openlineage", OpenLineageConfig::from_section))
@@ -91,10 +96,30 @@ impl AggregatorConfig {
             tls: tls?,
             require_schema,
             log,
+            trace_viewer,
             hot_bytes,
             openlineage,
         })
     }
+}
+
+/// Reads `[trace_viewer]`.
+fn trace_viewer(section: &mut Section) -> Option<String> {
+    let url = section.string("url")?;
+    let wrong = if !url.starts_with("http://") && !url.starts_with("https://") {
+        "is not an address of the web"
+    } else if !url.contains("{trace_id}") {
+        "does not say where the trace's id goes"
+    } else {
+        return Some(url);
+    };
+    section.problem(
+        "url",
+        Some(url),
+        wrong,
+        Some("for example \"http://127.0.0.1:16686/trace/{trace_id}\""),
+    );
+    None
 }
 
 /// Reads `[views]`.
@@ -126,6 +151,8 @@ fn retention(section: &mut Section) -> Retention {
     // by default letters stay longer than their entries, whatever those do
     let letters = default.keep_dead_letters_for.max(keep_for);
     let keep_dead_letters_for = period("keep_dead_letters_for", letters);
+    // an entry's hops are kept as long as the entry itself in any case
+    let keep_lineage_for = period("keep_lineage_for", default.keep_lineage_for.max(keep_for));
     if keep_dead_letters_for < keep_for {
         let hint = "at least as long as keep_for: an event's path leads to its dead letter";
         section.problem(
@@ -148,11 +175,25 @@ fn retention(section: &mut Section) -> Retention {
         let hint = Some("at least \"1MiB\"");
         section.problem("keep_dead_letters_bytes", shown, "is too small", hint);
     }
+    let keep_lineage_bytes = section
+        .size("keep_lineage_bytes")
+        .unwrap_or(default.keep_lineage_bytes);
+    if keep_lineage_bytes < MIN_KEEP_LINEAGE {
+        let shown = Some(format_size(keep_lineage_bytes));
+        section.problem(
+            "keep_lineage_bytes",
+            shown,
+            "is too small",
+            Some("at least \"1MiB\""),
+        );
+    }
     Retention {
         keep_for,
         keep_bytes,
         keep_dead_letters_for,
         keep_dead_letters_bytes,
+        keep_lineage_for,
+        keep_lineage_bytes,
     }
 }
 
@@ -194,15 +235,44 @@ mod tests {
         );
         let long = read("keep_for = '90d'").expect("valid").log;
         assert_eq!(long.keep_dead_letters_for, long.keep_for);
+        assert_eq!(long.keep_lineage_for, long.keep_for);
+        let kept = read("keep_lineage_for = '365d'\nkeep_lineage_bytes = '5GiB'")
+            .expect("valid")
+            .log;
+        assert_eq!(
+            (kept.keep_lineage_for, kept.keep_lineage_bytes),
+            (365 * 86_400_000, 5 << 30)
+        );
         for (log, key) in [
             ("keep_for = '59s'", "log.keep_for"),
             ("keep_bytes = '1KiB'", "log.keep_bytes"),
             ("keep_dead_letters_bytes = '1KiB'", "log.keep_dead_letters_bytes"),
             ("keep_dead_letters_for = '2d'", "log.keep_dead_letters_for"),
+            ("keep_lineage_for = '1s'", "log.keep_lineage_for"),
+            ("keep_lineage_bytes = '1KiB'", "log.keep_lineage_bytes"),
             ("keep = '2d'", "log.keep"),
         ] {
             let error = read(log).expect_err(key);
             assert_eq!(error.problems[0].key, key, "{error}");
+        }
+    }
+
+    #[test]
+    fn the_trace_viewer_is_read_and_checked() {
+        let read = |viewer: &str| {
+            let top = "dir = '/d'\nlisten = '0.0.0.0:1'\nhttp = '127.0.0.1:0'\nregistry = '127.0.0.1:0'\n";
+            parse(
+                "a.toml",
+                &format!("{top}[trace_viewer]\n{viewer}\n{TLS}"),
+                AggregatorConfig::from_section,
+            )
+        };
+        let url = "http://127.0.0.1:16686/trace/{trace_id}";
+        let read_url = read(&format!("url = '{url}'")).expect("valid").trace_viewer;
+        assert_eq!(read_url.as_deref(), Some(url));
+        for wrong in ["url = 'jaeger'", "url = 'http://127.0.0.1:16686'"] {
+            let error = read(wrong).expect_err(wrong);
+            assert_eq!(error.problems[0].key, "trace_viewer.url", "{error}");
         }
     }
 

@@ -18,6 +18,7 @@ pub mod page;
 pub mod registry;
 pub mod replay;
 mod run;
+pub mod search;
 mod session;
 pub mod sql;
 pub mod throughput;

@@ -64,7 +64,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
         window::start(&options, log.clone(), commit.clone(), Arc::clone(&throughput))?;
     let agents = Arc::new(AgentDirectory::new());
 
-    let state = ApiState::new(
+    let mut state = ApiState::new(
         log,
         commit.clone(),
         engine.clone(),
@@ -73,6 +73,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
         (registry.clone(), metadata.clone()),
         shutdown.clone(),
     );
+    state.trace_viewer = config.trace_viewer.as_deref().map(Arc::from);
     let addresses = [
         ("listen", endpoint.local_addr()?.to_string()),
         ("http", format!("http://{}", http.local_addr()?)),

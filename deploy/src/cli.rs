@@ -13,6 +13,7 @@ use crate::query::cli::QueryArgs;
 use crate::role::{self, Role};
 use crate::schema::cli::SchemaCommand;
 use crate::top::cli::TopArgs;
+use crate::trace::cli::TraceArgs;
 use crate::up::configs::Tail;
 use crate::views::cli::ViewsCommand;
 use crate::workload::Workload;
@@ -25,6 +26,7 @@ Examples:
   tributary load --intake http://127.0.0.1:8603 --stream readings --events 100000
   tributary bench e2e                           how fast this machine is, end to end
   tributary query 'SELECT * FROM host_cpu'       windows and events in SQL
+  tributary trace edge-1/orders/1/77            the path of one event
   tributary ledger                              where every event is; exit code 1 when the books do not balance
   tributary soak --minutes 1 --rate 5000        whether faults lose or double anything here
 
@@ -62,6 +64,8 @@ pub enum Command {
     Bench(BenchCommand),
     /// Ask in SQL, over views and retained events
     Query(QueryArgs),
+    /// Follow one event: where it was taken in, all that happened to it, the windows that it changed
+    Trace(TraceArgs),
     /// Throughput, lag and views, live in the terminal
     Top(TopArgs),
     /// Live views: list, show, make, delete
@@ -183,6 +187,30 @@ pub enum BenchCommand {
     E2e(E2eArgs),
     /// The window engine alone, on one thread: rows/s, bytes and time per group, query time
     Engine(EngineArgs),
+    /// The record of where events came from: how fast it is looked up, and what it costs a commit
+    Lineage(LineageArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Makes a log of so many events in batches of 1,000: about 17 bytes of disk an event, and as much memory as the
+views of an aggregator have. The figures count only from a release build on an otherwise idle machine.")]
+pub struct LineageArgs {
+    /// Events in the record
+    #[arg(long, value_name = "N", default_value_t = 100_000_000, value_parser = clap::value_parser!(u64).range(16_000..))]
+    pub events: u64,
+    /// Events to look up
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(10..))]
+    pub lookups: u64,
+    /// Batches that are committed with lineage, and as many without
+    #[arg(long, value_name = "N", default_value_t = 8_192, value_parser = clap::value_parser!(u64).range(512..))]
+    pub cost_batches: u64,
+    /// Where to make the temporary directories [default: the system's]
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -439,10 +467,13 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_told() {
-        let bad: [&[&str]; 22] = [
+        let bad: [&[&str]; 26] = [
             &["query"],
             &["query", "SELECT 1", "--format", "xlsx"],
             &["views", "put", "name"],
+            &["trace"],
+            &["trace", "--stream", "orders"],
+            &["trace", "--stream", "orders", "--where", "order_id"],
             &["backup", "--out", "o"],
             &["backup", "--dir", "d", "--http", "http://h:1", "--out", "o"],
             &["restore", "--from", "d"],
@@ -467,6 +498,7 @@ mod tests {
             &["load", "--stream", "s", "--events", "1"],
             &["bench", "e2e", "--agents", "0"],
             &["bench", "engine", "--rows", "0"],
+            &["bench", "lineage", "--events", "10"],
             &["bench", "engine", "--max-groups", "10000000"],
             &[
                 "cert", "issue", "--dir", "d", "--role", "king", "--id", "a", "--out", "o",

@@ -23,6 +23,7 @@ pub mod soak;
 mod spool;
 pub mod supervise;
 pub mod top;
+pub mod trace;
 pub mod up;
 pub mod views;
 pub mod workload;
@@ -60,6 +61,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => supervising("up", up::run(args)).map(done),
         Command::Soak(args) => supervising("soak", soak::run(args)).map(done),
         Command::Bench(BenchCommand::Engine(args)) => bench::engine::run(&args).map(done),
+        Command::Bench(BenchCommand::Lineage(args)) => bench::lineage::run(&args).map(done),
         Command::Bench(BenchCommand::E2e(args)) => supervising("bench", bench::run(args)).map(done),
         Command::Spool(command) => spool::run(&command),
         Command::Check(args) => check(&args).map(done),
@@ -72,6 +74,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }),
         Command::Load(args) => load::run(&args).map(done),
         Command::Query(args) => query::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Top(args) => top::run(&args).map(done),
         Command::Views(command) => views::run(&command),
         Command::Ledger(args) => ledger::run(&args),

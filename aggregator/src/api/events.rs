@@ -6,16 +6,22 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
 use serde_json::{Value, json};
 use tributary_shared::ids::{AgentId, Epoch, LaneKey, LaneNo, LineageId, Seq, StreamName};
-use tributary_shared::time::to_rfc3339;
+use tributary_shared::telemetry::SpanCtx;
+use tributary_shared::time::{Millis, to_rfc3339};
 use tributary_shared::wire::SchemaRef;
 use tributary_shared::wire::batch::SCHEMA_ID_COLUMN;
 
 use super::dead_letters::{fix_json, letter_json};
+use super::hops::{TraceLinks, counted_as, hops, trace_id};
 use super::{ApiError, ApiState};
 use crate::commit::{
-    CommitError, Committed, EntryHeader, ExpiredVerdict, Fate, Hop, LETTER_DISCARDED, LETTER_EXPIRED,
+    CommitError, Committed, EntryHeader, ExpiredVerdict, Fate, Gone, Hop, LETTER_DISCARDED, LETTER_EXPIRED,
     LaneRow, LogEntry, LogPos, LogReader, Settlement, StoredDeadLetter,
 };
+use crate::view::{Picked, Scalar};
+
+/// The field of an event that says which trace of its application it belongs to.
+const TRACEPARENT: &str = "traceparent";
 
 pub fn configure(service: &mut web::ServiceConfig) {
     service.route("/events/{id:.+}", web::get().to(event));
@@ -125,16 +131,24 @@ async fn event(state: web::Data<ApiState>, name: web::Path<String>) -> Result<Ht
         "epoch": lane.key.epoch,
         "seq": seq,
         "lane": lane.lane_no,
+        "application_trace": null,
     });
+    let links = TraceLinks {
+        viewer: state.trace_viewer.as_deref(),
+    };
+    if let Some((context, from)) = application_trace(&fate, seq, row.as_ref()) {
+        path["application_trace"] = links.shown(Some(&context));
+        path["application_trace"]["of"] = json!(from);
+    }
     match fate {
         Fate::Valid { hop, .. } => {
             path["outcome"] = json!("valid");
             path["schema"] = json!(row.as_ref().and_then(written_with));
-            committed(&mut path, &hop, seq);
+            committed(&mut path, &hop, seq, links);
             apply(&state, &mut path, hop.pos, row).await?;
         }
         Fate::Dead { hop, letter } => {
-            committed(&mut path, &hop, seq);
+            committed(&mut path, &hop, seq, links);
             match letter {
                 Some(letter) => dead(&state, &mut path, &letter, row).await?,
                 None => {
@@ -148,11 +162,23 @@ async fn event(state: web::Data<ApiState>, name: web::Path<String>) -> Result<Ht
         }
         Fate::Dropped { hop, reason, range } => {
             path["outcome"] = json!("dropped");
-            committed(&mut path, &hop, seq);
+            committed(&mut path, &hop, seq, links);
             path["dropped"] = json!({ "from": range.first, "to": range.last, "reason": reason });
         }
-        Fate::Expired { floor_seq, verdict } => {
-            expired(&mut path, floor_seq, &verdict);
+        Fate::Expired {
+            floor_seq,
+            verdict,
+            hop,
+            gone,
+        } => {
+            match &hop {
+                Some(hop) => {
+                    committed(&mut path, hop, seq, links);
+                    path["counted_as"] = json!(counted_as(&hop.header, seq));
+                }
+                None => path["hops"] = json!([]),
+            }
+            expired(&mut path, floor_seq, &verdict, gone);
             if let ExpiredVerdict::Dead(letter) = verdict {
                 dead(&state, &mut path, &letter, row).await?;
             }
@@ -167,8 +193,8 @@ fn unknown_lane(lane: LaneNo) -> ApiError {
     ApiError::not_found("unknown_event", format!("lane {lane} is not known"))
 }
 
-/// Retention has deleted the entry, and with it the hops.
-fn expired(path: &mut Value, floor_seq: Seq, verdict: &ExpiredVerdict) {
+/// Retention has deleted the entry, and with it the event's row; its hops as well, some time later.
+fn expired(path: &mut Value, floor_seq: Seq, verdict: &ExpiredVerdict, gone: Gone) {
     match verdict {
         ExpiredVerdict::Dropped { reason, range } => {
             path["outcome"] = json!("dropped");
@@ -178,11 +204,65 @@ fn expired(path: &mut Value, floor_seq: Seq, verdict: &ExpiredVerdict) {
         ExpiredVerdict::Dead(_) => {}
         ExpiredVerdict::Counted => path["outcome"] = json!("expired"),
     }
+    let about = |at: Option<Millis>| at.map_or(String::new(), |at| format!(" (about {})", to_rfc3339(at)));
+    let hops = if gone.hops {
+        format!(", and later{} the event's hops", about(gone.hops_at))
+    } else {
+        "; the event's hops are kept longer".to_owned()
+    };
     path["message"] = json!(format!(
-        "the event was committed and is counted; retention has deleted the lane's log up to seq {floor_seq}, and with \
-         it the event's hops"
+        "the event was committed and is counted; retention has deleted the lane's log up to seq {floor_seq}{}, and with it \
+         the event itself{hops}",
+        about(gone.entry_at)
     ));
-    path["hops"] = json!([]);
+    path["kept"] = json!({
+        "row": false,
+        "row_until": gone.entry_at.map(to_rfc3339),
+        "hops": !gone.hops,
+        "hops_until": gone.hops_at.map(to_rfc3339),
+    });
+}
+
+/// The trace context that an event brought along in its own field `traceparent`; else that of the request that brought it.
+fn application_trace(fate: &Fate, seq: Seq, row: Option<&EntryRow>) -> Option<(String, &'static str)> {
+    if let Some(own) = own_context(fate, row) {
+        return Some((own, "event"));
+    }
+    let hop = match fate {
+        Fate::Valid { hop, .. } | Fate::Dead { hop, .. } | Fate::Dropped { hop, .. } => hop,
+        Fate::Expired { hop, .. } => hop.as_deref()?,
+        Fate::NotCommitted { .. } | Fate::UnknownLane => return None,
+    };
+    Some((hop.header.contexts.of(seq)?.to_owned(), "request"))
+}
+
+/// Garbage is no context: the request's may still be one.
+fn own_context(fate: &Fate, row: Option<&EntryRow>) -> Option<String> {
+    let text = match row {
+        Some(EntryRow { entry, row }) => {
+            let field = Picked::bind(entry.records.as_ref()?, std::iter::once(TRACEPARENT));
+            match field.value(0, *row) {
+                Scalar::Text(text) => text.to_string(),
+                _ => return None,
+            }
+        }
+        None => {
+            let payload: Value = serde_json::from_slice(&letter_of(fate)?.payload).ok()?;
+            payload.get(TRACEPARENT)?.as_str()?.to_owned()
+        }
+    };
+    SpanCtx::parse(&text).map(|_| text)
+}
+
+fn letter_of(fate: &Fate) -> Option<&StoredDeadLetter> {
+    match fate {
+        Fate::Dead { letter, .. } => letter.as_deref(),
+        Fate::Expired {
+            verdict: ExpiredVerdict::Dead(letter),
+            ..
+        } => Some(letter),
+        _ => None,
+    }
 }
 
 fn not_committed(path: &mut Value, mark: Seq) {
@@ -195,34 +275,12 @@ fn not_committed(path: &mut Value, mark: Seq) {
 }
 
 /// The hops that every committed event has behind it.
-fn committed(path: &mut Value, hop: &Hop, seq: Seq) {
-    let header = &hop.header;
-    let mut hops = Vec::new();
-    if let Some(segment) = header.segment_of(seq) {
-        let origin = &segment.origin;
-        hops.push(json!({ "hop": "collected", "at": to_rfc3339(segment.collected_at), "origin": origin }));
-        hops.push(json!({ "hop": "spooled", "at": to_rfc3339(segment.spooled_at) }));
-    }
-    hops.push(json!({ "hop": "sent", "at": to_rfc3339(header.sent_at) }));
-    hops.push(json!({ "hop": "received", "at": to_rfc3339(header.received_at), "gateway": header.gateway }));
-    hops.push(json!({
-        "hop": "admitted",
-        "at": to_rfc3339(header.admitted_at),
-        "gateway": header.gateway,
-        "schema": header.schema,
-        "valid": header.valid(),
-        "dead": header.dead_seqs.len(),
-    }));
-    let range = header.range();
-    hops.push(json!({
-        "hop": "committed",
-        "at": to_rfc3339(hop.committed_at),
-        "position": hop.pos,
-        "from": range.first,
-        "to": range.last,
-    }));
-    path["hops"] = Value::Array(hops);
-    path["trace_id"] = json!(header.traceparent.as_deref().and_then(trace_id));
+fn committed(path: &mut Value, hop: &Hop, seq: Seq, links: TraceLinks<'_>) {
+    path["hops"] = Value::Array(hops(hop, seq, links));
+    let trace_id = trace_id(&hop.header);
+    path["trace_url"] = json!(trace_id.as_deref().and_then(|id| links.url(id)));
+    path["trace_id"] = json!(trace_id);
+    path["kept"] = json!({ "row": true, "row_until": null, "hops": true, "hops_until": null });
 }
 
 /// The schema that wrote a valid row: the row's own where the batch's differ, else the batch's only one.
@@ -296,11 +354,6 @@ fn push_hop(path: &mut Value, hop: Value) {
     if let Some(hops) = path["hops"].as_array_mut() {
         hops.push(hop);
     }
-}
-
-/// The trace id of a `traceparent` (W3C Trace Context, section 3.2).
-fn trace_id(traceparent: &str) -> Option<&str> {
-    traceparent.split('-').nth(1).filter(|id| id.len() == 32)
 }
 
 /// The last hop: whether the views have it, and which windows it went into.

@@ -8,9 +8,12 @@ mod audit;
 mod books;
 mod dead_letters;
 mod error;
+mod event_search;
 mod events;
 mod export;
 mod graph;
+mod hops;
+mod lineage;
 mod live;
 mod live_page;
 mod operations;
@@ -55,6 +58,8 @@ pub fn configure(service: &mut web::ServiceConfig) {
                 .configure(graph::configure)
                 // before the events: a receipt's path begins as an event's
                 .configure(audit::configure)
+                .configure(event_search::configure)
+                .configure(lineage::configure)
                 .configure(events::configure)
                 .configure(dead_letters::configure)
                 .configure(schemas::configure)

@@ -19,6 +19,8 @@ use crate::window::EngineHandle;
 const MAX_LIVE: usize = 256;
 /// Ad-hoc queries that run at one time: each may take what ingestion leaves of a core for its time.
 const MAX_QUERIES: usize = 2;
+/// Searches for events that run at one time: each decodes entries of the log for some seconds.
+const MAX_SEARCHES: usize = 2;
 /// CSV and Parquet answers that are made and sent at one time: each holds its rows, some tens of megabytes at most.
 const MAX_EXPORTS: usize = 4;
 
@@ -35,11 +37,14 @@ pub struct ApiState {
     pub replayer: Replayer,
     /// Turns true when the aggregator stops: live streams end then.
     pub shutdown: watch::Receiver<bool>,
+    /// A page that shows a trace, with `{trace_id}` in its address.
+    pub trace_viewer: Option<Arc<str>>,
     pub(super) overview: Arc<Overview>,
     pub(super) live_slots: Arc<Semaphore>,
     pub(super) sql_places: Arc<Semaphore>,
     pub(super) export_places: Arc<Semaphore>,
     pub(super) audit_export: Arc<Semaphore>,
+    pub(super) search_places: Arc<Semaphore>,
 }
 
 impl ApiState {
@@ -67,11 +72,13 @@ impl ApiState {
             metadata,
             replayer,
             shutdown,
+            trace_viewer: None,
             overview,
             live_slots,
             sql_places,
             export_places,
             audit_export: Arc::new(Semaphore::new(1)),
+            search_places: Arc::new(Semaphore::new(MAX_SEARCHES)),
         }
     }
 

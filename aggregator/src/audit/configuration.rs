@@ -56,6 +56,7 @@ pub fn shown(config: &AggregatorConfig) -> Map<String, Value> {
         tls,
         require_schema,
         log,
+        trace_viewer,
         hot_bytes,
         openlineage,
     } = config;
@@ -76,5 +77,8 @@ pub fn shown(config: &AggregatorConfig) -> Map<String, Value> {
         "log.keep_bytes": log.keep_bytes,
         "log.keep_dead_letters_for_ms": log.keep_dead_letters_for,
         "log.keep_dead_letters_bytes": log.keep_dead_letters_bytes,
+        "log.keep_lineage_for_ms": log.keep_lineage_for,
+        "log.keep_lineage_bytes": log.keep_lineage_bytes,
+        "trace_viewer.url": trace_viewer,
     }))
 }

@@ -101,6 +101,27 @@ pub fn open_with_retention(
     keep: Retention,
     schemas: SchemaCache,
 ) -> Result<(CommitHandle, LogReader, CommitThread), CommitError> {
+    start(options, keep, schemas, LogStore::open)
+}
+
+/// As [`open`], but entries are stored without what only lineage needs, so that `tributary bench lineage` can measure what
+/// that costs. Only for a new directory, which nobody can read afterwards.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_without_lineage(
+    options: CommitOptions,
+    schemas: SchemaCache,
+) -> Result<(CommitHandle, LogReader, CommitThread), CommitError> {
+    start(options, Retention::EVERYTHING, schemas, LogStore::open_bare)
+}
+
+fn start(
+    options: CommitOptions,
+    keep: Retention,
+    schemas: SchemaCache,
+    open: fn(&Path) -> Result<LogStore, CommitError>,
+) -> Result<(CommitHandle, LogReader, CommitThread), CommitError> {
     std::fs::create_dir_all(&options.dir)?;
     let lock = lock(&options.dir)?;
     if options.dir.join(RESTORING_FILE).exists() {
@@ -108,7 +129,7 @@ pub fn open_with_retention(
             dir: options.dir.display().to_string(),
         });
     }
-    let store = LogStore::open(&options.dir)?;
+    let store = open(&options.dir)?;
     let loaded = store.load()?;
     let (health, health_watch) = watch::channel(LogHealth::Storing);
     let reader = LogReader::open(&options.dir, health_watch)?;

@@ -93,6 +93,12 @@ impl Prepared {
         &self.key
     }
 
+    /// The valid rows in seq order; `None` when there are none.
+    #[must_use]
+    pub fn records(&self) -> Option<&RecordBatch> {
+        self.records.as_ref()
+    }
+
     #[must_use]
     pub fn header(&self) -> &CommitHeader {
         &self.header
@@ -319,11 +325,28 @@ pub enum Fate {
         range: SeqRange,
     },
     /// It was committed, and retention has deleted its entry, as all of its lane up to `floor_seq`.
-    Expired { floor_seq: Seq, verdict: ExpiredVerdict },
+    Expired {
+        floor_seq: Seq,
+        verdict: ExpiredVerdict,
+        /// Its hop record, which is kept longer; `None` when that is gone too.
+        hop: Option<Box<Hop>>,
+        gone: Gone,
+    },
     /// It lies above its lane's mark: still held at the edge, or never produced.
     NotCommitted { mark: Seq },
     /// No such lane.
     UnknownLane,
+}
+
+/// What retention has deleted of an event, and in which hour. A time is `None` where an earlier version did it, which
+/// wrote no times down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Gone {
+    /// The entry, and with it the event's row.
+    pub entry_at: Option<Millis>,
+    /// Whether the hop record is gone as well.
+    pub hops: bool,
+    pub hops_at: Option<Millis>,
 }
 
 /// What the books say of an event without its entry.
@@ -411,6 +434,27 @@ pub struct LogStats {
     pub dead_letters: u64,
     /// Database and WAL on disk.
     pub bytes: u64,
+}
+
+/// Hop records: how many, of how many events, and the bytes that they take, about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LineagePart {
+    pub entries: u64,
+    pub events: u64,
+    pub bytes: u64,
+}
+
+/// The record of where events came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LineageStats {
+    /// Of entries that are in the log. The bytes are those that the entries would not need without lineage.
+    pub in_log: LineagePart,
+    /// Of entries that retention has deleted.
+    pub beyond: LineagePart,
+    /// When the oldest kept entry was committed.
+    pub entries_since: Option<Millis>,
+    /// When the oldest kept hop record was committed.
+    pub hops_since: Option<Millis>,
 }
 
 /// Why the commit log cannot do something.

@@ -18,6 +18,7 @@
 
 mod actor;
 mod anchoring;
+mod bare;
 mod body;
 mod columns;
 mod feed;
@@ -30,6 +31,7 @@ mod inspect;
 pub mod invariants;
 mod lane;
 mod letters;
+mod lineage;
 mod messages;
 mod prepare;
 mod queries;
@@ -44,7 +46,7 @@ mod upgrade;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use actor::{CommitOptions, CommitThread, open, open_with_retention};
+pub use actor::{CommitOptions, CommitThread, open, open_with_retention, open_without_lineage};
 pub(crate) use actor::{RESTORING_FILE, lock};
 pub use body::EventTimes;
 #[cfg(test)]
@@ -59,8 +61,8 @@ pub use letters::{
 };
 pub use messages::{
     CommitAnswer, CommitError, CommitRequest, Committed, DroppedRange, EntryAt, EntryHeader, ExpiredVerdict,
-    Fate, Hop, LaneRow, LaneState, Ledger, LedgerLane, LedgerTotals, LogEntry, LogPos, LogStats, Prepared,
-    StreamRow,
+    Fate, Gone, Hop, LaneRow, LaneState, Ledger, LedgerLane, LedgerTotals, LineagePart, LineageStats,
+    LogEntry, LogPos, LogStats, Prepared, StreamRow,
 };
 pub use prepare::prepare;
 pub(crate) use queries::{floor, lane_by_key, lane_by_no, meta};

@@ -279,7 +279,7 @@ pub(super) fn dropped_at(
     Ok(found.map(|(_, run)| run).filter(|run| run.range.contains(seq)))
 }
 
-const HOP_COLUMNS: &str = "log.pos, agent, stream, epoch, committed_at, header";
+const HOP_COLUMNS: &str = "pos, agent, stream, epoch, committed_at, header";
 
 fn header<T: DeserializeOwned>(pos: LogPos, row: &Row<'_>) -> Result<T, CommitError> {
     let bytes = row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?;
@@ -303,6 +303,17 @@ pub(super) fn hop_of(db: &Connection, lane: LaneNo, seq: Seq) -> Result<Option<H
     let mut select = db.prepare_cached(&format!(
         "SELECT {HOP_COLUMNS} FROM log JOIN lanes ON lanes.no = log.lane
          WHERE log.lane = ?1 AND last_seq >= ?2 AND kind <> ?3 ORDER BY last_seq LIMIT 1"
+    ))?;
+    let mut rows = select.query(params![lane.0, seq, KIND_REPLAY])?;
+    let found = rows.next()?.map(hop).transpose()?;
+    Ok(found.filter(|hop| hop.header.range().contains(seq)))
+}
+
+/// The hop record of the deleted entry that held a seq of a lane.
+pub(super) fn kept_hop_of(db: &Connection, lane: LaneNo, seq: Seq) -> Result<Option<Hop>, CommitError> {
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {HOP_COLUMNS} FROM lineage JOIN lanes ON lanes.no = lineage.lane
+         WHERE lineage.lane = ?1 AND last_seq >= ?2 AND kind <> ?3 ORDER BY last_seq LIMIT 1"
     ))?;
     let mut rows = select.query(params![lane.0, seq, KIND_REPLAY])?;
     let found = rows.next()?.map(hop).transpose()?;

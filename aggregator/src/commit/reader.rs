@@ -14,11 +14,11 @@ use super::health::LogHealth;
 use super::letters::{self, DeadLetterFilter, LetterCount, LetterToReplay, ScanFrom, StoredDeadLetter};
 use super::messages::{
     CommitError, DroppedRange, EntryAt, ExpiredVerdict, Fate, Hop, LaneRow, Ledger, LedgerLane, LedgerTotals,
-    LogEntry, LogPos, LogStats, StreamRow,
+    LineageStats, LogEntry, LogPos, LogStats, StreamRow,
 };
 use super::store::log_path;
 use super::times::TimeRange;
-use super::{invariants, queries, times};
+use super::{invariants, lineage, queries, times};
 
 /// Connections, and so readers at one time; more wait. API calls are short, and replay takes one.
 const READERS: usize = 4;
@@ -322,6 +322,14 @@ impl LogReader {
         })
     }
 
+    /// How large the record of where events came from is.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn lineage(&self) -> Result<LineageStats, CommitError> {
+        self.with(lineage::stats)
+    }
+
     /// Checks every named invariant over the whole log; reads all of the index, none of the columns.
     ///
     /// # Errors
@@ -356,8 +364,13 @@ fn expired(db: &Connection, lane: &LaneRow, seq: Seq) -> Result<Fate, CommitErro
     } else {
         ExpiredVerdict::Counted
     };
-    let floor_seq = lane.floor_seq;
-    Ok(Fate::Expired { floor_seq, verdict })
+    let (hop, gone) = lineage::of_expired(db, lane.lane_no, seq)?;
+    Ok(Fate::Expired {
+        floor_seq: lane.floor_seq,
+        verdict,
+        hop,
+        gone,
+    })
 }
 
 fn missing(lane: &LaneRow, seq: Seq, what: &str) -> CommitError {

@@ -1,7 +1,7 @@
 //! How long the log keeps its entries: what may go now. Pure.
 //!
-//! Entries go from the oldest on, whole: columns and hop record. Lanes, marks, counts, the ledger and windows stay
-//! for ever, dead letters for a time of their own. Nothing goes before the stored snapshot of every view has it,
+//! Entries go from the oldest on, whole. Their hop records stay behind for a time of their own, as dead letters do; lanes,
+//! marks, counts, the ledger and windows stay for ever. Nothing goes before the stored snapshot of every view has it,
 //! however old or large the log is.
 
 use tributary_shared::time::Millis;
@@ -12,6 +12,8 @@ use super::messages::LogPos;
 /// milliseconds.
 pub(super) const CHUNK_ENTRIES: usize = 64;
 const CHUNK_BYTES: u64 = 8 << 20;
+/// Hop records that one transaction deletes at most.
+pub(super) const CHUNK_HOPS: usize = 256;
 /// Dead letters that one transaction deletes at most.
 pub(super) const CHUNK_LETTERS: usize = 256;
 
@@ -27,6 +29,10 @@ pub struct Retention {
     pub keep_dead_letters_for: Millis,
     /// The oldest dead letters go while their payloads have more bytes, also before their entries.
     pub keep_dead_letters_bytes: u64,
+    /// Hop records of entries that were committed longer ago go, once their entries are gone, in ms.
+    pub keep_lineage_for: Millis,
+    /// The oldest hop records without an entry go while all of them take more bytes.
+    pub keep_lineage_bytes: u64,
 }
 
 impl Retention {
@@ -36,6 +42,8 @@ impl Retention {
         keep_bytes: u64::MAX,
         keep_dead_letters_for: Millis::MAX,
         keep_dead_letters_bytes: u64::MAX,
+        keep_lineage_for: Millis::MAX,
+        keep_lineage_bytes: u64::MAX,
     };
 }
 
@@ -49,6 +57,10 @@ impl Default for Retention {
             keep_dead_letters_for: 30 * 86_400_000,
             // some millions of ordinary events; who rejects more has a schema to repair
             keep_dead_letters_bytes: 2 << 30,
+            // who asks where a number of the last quarter came from gets an answer
+            keep_lineage_for: 90 * 86_400_000,
+            // about two million batches
+            keep_lineage_bytes: 1 << 30,
         }
     }
 }
@@ -123,6 +135,29 @@ pub(super) fn next_letters(
     last
 }
 
+/// One of the oldest hop records whose entries are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OldHop {
+    pub pos: LogPos,
+    pub committed_at: Millis,
+    /// What deleting it frees, about.
+    pub bytes: u64,
+}
+
+/// The position up to which hop records go in the next transaction, given the oldest ones in order and the bytes of all.
+#[must_use]
+pub(super) fn next_hops(keep: &Retention, now: Millis, held: u64, oldest: &[OldHop]) -> Option<LogPos> {
+    let (mut held, mut last) = (held, None);
+    for hop in oldest.iter().take(CHUNK_HOPS) {
+        if !is_older(hop.committed_at, keep.keep_lineage_for, now) && held <= keep.keep_lineage_bytes {
+            break;
+        }
+        held = held.saturating_sub(hop.bytes);
+        last = Some(hop.pos);
+    }
+    last
+}
+
 /// Whether something of this time is kept no longer. A time in the future is not old.
 #[must_use]
 pub(super) fn is_older(at: Millis, keep_for: Millis, now: Millis) -> bool {
@@ -140,6 +175,8 @@ mod tests {
         keep_bytes: 10_000,
         keep_dead_letters_for: 5_000,
         keep_dead_letters_bytes: 1_000,
+        keep_lineage_for: 2_000,
+        keep_lineage_bytes: 1_000,
     };
 
     /// Entry `n` was committed at `100 * n` and has 500 bytes.
@@ -170,6 +207,31 @@ mod tests {
             "down to 1,000 bytes, whatever their age"
         );
         assert_eq!(next(0, 9, 1_000), None);
+    }
+
+    #[test]
+    fn hop_records_go_by_age_and_by_bytes() {
+        let hop = |n: u64| OldHop {
+            pos: LogPos(n),
+            committed_at: 100 * n as Millis,
+            bytes: 300,
+        };
+        let oldest: Vec<OldHop> = (1..=5).map(hop).collect();
+        let next = |now, held| next_hops(&KEEP, now, held, &oldest);
+        assert_eq!(next(0, 1_000), None);
+        assert_eq!(next(2_301, 1_000), Some(LogPos(3)), "older than 2 s");
+        assert_eq!(
+            next(0, 1_500),
+            Some(LogPos(2)),
+            "down to 1,000 bytes, whatever their age"
+        );
+        let many: Vec<OldHop> = (1..=1_000).map(hop).collect();
+        let chunk = next_hops(&KEEP, Millis::MAX, u64::MAX, &many);
+        assert_eq!(
+            chunk,
+            Some(LogPos(CHUNK_HOPS as u64)),
+            "a transaction stays small"
+        );
     }
 
     fn size(now: Millis, used: u64, covered: u64) -> Size {

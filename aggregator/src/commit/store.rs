@@ -15,7 +15,7 @@ use super::group::{Group, GroupEntry, verdicts};
 use super::lane::Lane;
 use super::messages::{CommitError, LogPos};
 use super::queries;
-use super::{anchoring, invariants, letters, times, upgrade};
+use super::{anchoring, bare, invariants, letters, times, upgrade};
 use crate::audit::{self, Anchor};
 
 /// File name within the aggregator's directory.
@@ -59,6 +59,8 @@ pub struct LogStore {
     pub(super) db: Connection,
     /// The growing end of the audit. What a failed write did to it is forgotten with the store.
     pub(super) audit: Anchor,
+    /// Off in `tributary bench lineage` only.
+    lineage: bool,
 }
 
 /// Path of the log in a directory.
@@ -82,7 +84,22 @@ impl LogStore {
         db.pragma_update(None, "journal_size_limit", WAL_SIZE_LIMIT)?;
         create(&db)?;
         let audit = Anchor::open(&mut db, dir)?;
-        Ok(Self { db, audit })
+        Ok(Self {
+            db,
+            audit,
+            lineage: true,
+        })
+    }
+
+    /// The same without what only lineage needs.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_bare(dir: &Path) -> Result<Self, CommitError> {
+        let mut store = Self::open(dir)?;
+        store.db.execute_batch("DROP INDEX log_by_lane")?;
+        store.lineage = false;
+        Ok(store)
     }
 
     /// Reads lanes and newest position, and checks them.
@@ -146,7 +163,7 @@ impl LogStore {
         }
         let mut anchored = Vec::with_capacity(group.entries.len() + group.replays.len());
         for entry in &group.entries {
-            anchored.push(append(&transaction, entry, now)?);
+            anchored.push(append(&transaction, entry, now, self.lineage)?);
         }
         for replay in &group.replays {
             anchored.push(letters::settle_replay(&transaction, replay, now)?);
@@ -272,12 +289,17 @@ fn write_history(db: &Connection, no: LaneNo, history: &History) -> rusqlite::Re
 }
 
 /// Writes an entry, and returns what it is anchored by.
-fn append(db: &Connection, entry: &GroupEntry, now: i64) -> Result<EntryRecord, CommitError> {
+fn append(db: &Connection, entry: &GroupEntry, now: i64, lineage: bool) -> Result<EntryRecord, CommitError> {
     let GroupEntry { pos, batch } = entry;
     let (header, range) = (&batch.header, batch.range());
     let (valid, dead, dropped) = verdicts(batch);
     let schema = header.schema.map(|schema| (schema.id, schema.version)).unzip();
-    let hop = queries::encode_header(header)?;
+    let hop = if lineage {
+        times::insert(db, *pos, header.lane, batch.facts.times)?;
+        queries::encode_header(header)?
+    } else {
+        bare::encode_header(header)?
+    };
     db.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")?
         .execute(params![
             pos.0,
@@ -293,7 +315,6 @@ fn append(db: &Connection, entry: &GroupEntry, now: i64) -> Result<EntryRecord, 
             hop,
             &batch.columns[..],
         ])?;
-    times::insert(db, *pos, header.lane, batch.facts.times)?;
     letters::insert(db, *pos, header, &batch.dead, now)?;
     if let BatchContent::Dropped { reason } = &header.content {
         let values = params![header.lane.0, range.first, range.last, reason, dropped];

@@ -39,6 +39,13 @@ pub struct TimeRange {
     pub to: Millis,
 }
 
+impl TimeRange {
+    #[must_use]
+    pub fn contains(&self, at: Millis) -> bool {
+        (self.from..self.to).contains(&at)
+    }
+}
+
 /// Two searches, by span. The first ends an hour behind the range, because nothing that it looks for is wider.
 pub(super) const BETWEEN: &str = "
     SELECT pos, lane, min_time, max_time FROM entry_times INDEXED BY entry_times_by_time

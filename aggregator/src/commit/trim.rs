@@ -9,10 +9,10 @@ use tributary_shared::time::{Millis, now_millis};
 use super::actor::Committer;
 use super::messages::{CommitError, LogPos};
 use super::retention::{
-    CHUNK_ENTRIES, CHUNK_LETTERS, OldLetter, Oldest, Retention, Size, next_chunk, next_letters,
+    CHUNK_ENTRIES, CHUNK_LETTERS, OldLetter, Oldest, Retention, Size, next_chunk, next_hops, next_letters,
 };
 use super::store::{LogStore, PAGE_SIZE};
-use super::{anchoring, letters, queries, times};
+use super::{anchoring, letters, lineage, queries, times};
 
 /// A log that is never idle gives up this much of its time at most: a chunk takes about a tenth of it.
 const WHEN_BUSY: Duration = Duration::from_millis(50);
@@ -94,7 +94,7 @@ pub(super) enum Trimmed {
 }
 
 impl LogStore {
-    /// Deletes, in one transaction, the next chunk of entries and dead letters that are kept no longer.
+    /// Deletes, in one transaction, the next chunk of entries, dead letters and hop records that are kept no longer.
     ///
     /// # Errors
     /// Those of SQLite. As after [`LogStore::write`], the file must then be opened again.
@@ -105,8 +105,9 @@ impl LogStore {
         now: Millis,
     ) -> Result<Trimmed, CommitError> {
         let oldest = oldest(self.connection())?;
-        // the audit is kept for ever, and pushes no entry out
-        let used = used_bytes(self.connection())?.saturating_sub(self.audit.stored_bytes());
+        // the audit is kept for ever, hop records as long as they may: neither pushes an entry out
+        let hops_held = lineage::held_bytes(self.connection())?;
+        let used = used_bytes(self.connection())?.saturating_sub(self.audit.stored_bytes() + hops_held);
         let chunk = next_chunk(keep, Size { now, used, covered }, &oldest);
         let floor = match chunk {
             Some(chunk) => chunk,
@@ -114,14 +115,18 @@ impl LogStore {
         };
         let held = letters::held_bytes(self.connection())?;
         let letters = next_letters(keep, now, floor, held, &old_letters(self.connection())?);
-        if chunk.is_none() && letters.is_none() {
+        let hops = next_hops(keep, now, hops_held, &lineage::oldest(self.connection())?);
+        if chunk.is_none() && letters.is_none() && hops.is_none() {
             return Ok(Trimmed::Nothing);
         }
         let transaction = self
             .db
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         if let Some(chunk) = chunk {
-            delete_entries(&transaction, chunk)?;
+            delete_entries(&transaction, chunk, now)?;
+        }
+        if let Some(upto) = hops {
+            lineage::delete_upto(&transaction, upto, now)?;
         }
         let expired = match letters {
             Some(last) => {
@@ -135,8 +140,8 @@ impl LogStore {
             None => 0,
         };
         transaction.commit()?;
-        // a page of the table, of its index, of the lanes and of the free list for each entry
-        let pages = 4 * CHUNK_ENTRIES;
+        // a page of the table, of its indexes, of the lanes, of the hop records and of the free list for each entry
+        let pages = 6 * CHUNK_ENTRIES;
         Ok(Trimmed::Some {
             floor,
             pages,
@@ -168,7 +173,7 @@ pub(super) fn used_bytes(db: &Connection) -> Result<u64, CommitError> {
     Ok(pages * number("page_size")?)
 }
 
-fn delete_entries(db: &Connection, upto: LogPos) -> Result<(), CommitError> {
+fn delete_entries(db: &Connection, upto: LogPos, now: Millis) -> Result<(), CommitError> {
     // a replay's seqs lie below the floor that batches set
     db.prepare_cached(
         "UPDATE lanes SET floor_seq = gone.last_seq
@@ -180,6 +185,7 @@ fn delete_entries(db: &Connection, upto: LogPos) -> Result<(), CommitError> {
         "INSERT OR REPLACE INTO passed_entries SELECT lane, last_seq, pos FROM log WHERE pos <= ?1 AND kind <> ?2",
     )?
     .execute(params![upto.0, queries::KIND_REPLAY])?;
+    lineage::take(db, upto, now)?;
     times::delete_upto(db, upto)?;
     db.prepare_cached("DELETE FROM log WHERE pos <= ?1")?
         .execute([upto.0])?;

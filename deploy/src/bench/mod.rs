@@ -1,4 +1,4 @@
-//! `tributary bench engine` is in [`engine`]. `tributary bench e2e`: a mesh of real processes in a temporary directory, measured from a tailed file to a
+//! `tributary bench engine` is in [`engine`], `bench lineage` in [`lineage`]. `tributary bench e2e`: a mesh of real processes in a temporary directory, measured from a tailed file to a
 //! queryable window. Everything is durable, as in production; all figures are of one run.
 //!
 //! 1. `throughput`: files of events appear, agents tail them; the clock stops when the last event is in the
@@ -10,6 +10,7 @@ pub(crate) mod api;
 pub mod engine;
 mod input;
 mod latency;
+pub mod lineage;
 mod mesh;
 pub(crate) mod openmetrics;
 pub(crate) mod procfs;

@@ -135,6 +135,12 @@ impl SpanCtx {
         self.trace.to_string()
     }
 
+    /// The span's id, 16 hexadecimal digits.
+    #[must_use]
+    pub fn span_id(&self) -> String {
+        self.span.to_string()
+    }
+
     /// Whether whoever made it records the trace.
     #[must_use]
     pub fn is_sampled(&self) -> bool {

@@ -182,10 +182,17 @@ impl CommitHeader {
     /// The segment that a seq was taken in with.
     #[must_use]
     pub fn segment_of(&self, seq: Seq) -> Option<&SegmentOrigin> {
+        self.segment_and_range(seq).map(|(segment, _)| segment)
+    }
+
+    /// The same, with the seqs that were taken in together; of a batch that was trimmed, those that are left.
+    #[must_use]
+    pub fn segment_and_range(&self, seq: Seq) -> Option<(&SegmentOrigin, SeqRange)> {
         let mut next = self.first_seq;
-        self.segments.iter().find(|segment| {
+        self.segments.iter().find_map(|segment| {
+            let first = next;
             next = next.saturating_add(u64::from(segment.count));
-            seq < next
+            (seq < next).then(|| (segment, SeqRange::from_count(first, segment.count)))
         })
     }
 

@@ -4,6 +4,7 @@ mod audit;
 mod dead_letters;
 mod disk_full;
 mod graph;
+mod lineage;
 mod reading;
 mod registry;
 mod schemas;

@@ -4,6 +4,7 @@ mod crash;
 mod faults;
 mod formats;
 mod inspected;
+mod lineage;
 mod model;
 mod retained;
 mod settled;
@@ -169,6 +170,12 @@ impl Log {
             thread,
             schemas,
         }
+    }
+
+    /// A reader of a log that no thread of this process writes.
+    pub fn open_beside(dir: &Path) -> LogReader {
+        let (_, healthy) = tokio::sync::watch::channel(LogHealth::Storing);
+        LogReader::open(dir, healthy).expect("opens")
     }
 
     pub async fn submit(&self, request: CommitRequest) -> CommitAnswer {
