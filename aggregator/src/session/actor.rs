@@ -51,6 +51,8 @@ pub struct Session {
     submissions: Option<mpsc::Sender<Submission>>,
     subscribed: HashSet<StreamName>,
     agents: HashSet<AgentId>,
+    /// Its hello was good.
+    greeted: bool,
     closing: bool,
 }
 
@@ -62,6 +64,7 @@ impl Session {
             submissions: None,
             subscribed: HashSet::new(),
             agents: HashSet::new(),
+            greeted: false,
             closing: false,
         }
     }
@@ -102,6 +105,8 @@ impl Session {
             } => {
                 tracing::info!(gateway = %self.setup.link.gateway(), software, "gateway connected");
                 let gateway = self.setup.link.gateway().to_string();
+                self.greeted = true;
+                self.setup.shared.metadata.session_began(&gateway);
                 self.node_seen((NodeKind::Gateway, &gateway), &software, configuration.as_deref());
             }
             AggregatorOutput::Refused { peers } => {
@@ -301,8 +306,10 @@ impl Actor for Session {
             .gateway_down(gateway, &ctx.address().recipient());
         tracing::info!(gateway = %self.setup.link.gateway(), "gateway left");
         self.setup.shared.agents.gateway_lost(gateway);
-        let metadata = &self.setup.shared.metadata;
-        metadata.left(NodeKind::Gateway, gateway.as_str(), now_millis());
+        if self.greeted {
+            let metadata = &self.setup.shared.metadata;
+            metadata.session_ended(gateway.as_str(), now_millis());
+        }
         self.setup.connection.close(quinn::VarInt::from_u32(0), b"");
     }
 }
