@@ -20,6 +20,7 @@ mod live;
 mod namespaces;
 mod offline;
 mod page_modules;
+mod path;
 mod raw_agent;
 mod registry_clients;
 mod replay;
