@@ -1,4 +1,4 @@
-//! The built-in page at `/`: one HTML document, two style sheets and ES modules, all our own and inside the program.
+//! The built-in page at `/`: one HTML document, three style sheets and ES modules, all our own and inside the program.
 //! Nothing is fetched from anywhere else, which the content security policy also enforces.
 //!
 //! The page reads the same API as everybody else and follows `GET /api/v1/live`.
@@ -12,6 +12,11 @@
 //! | drawing: only what is in view, once a frame | `frames`, `plot`, `spark`, `theme` |
 //! | parts | `chart`, `cursor`, `legend`, `datatable`, `groupfilter`, `range`, `editor`, `status`, `missing` |
 //! | all views · one view · the form | `browse`, `card` · `detail`, `deletedialog` · `viewform` |
+//! | sections of their own, as the address names them | `sections` |
+//! | an event's path: what it says; drawn; found | `path` · `pathpicture`, `svg` · `event`, `eventsearch` |
+//! | what a row is made of: counts and flows; drawn; read | `origins` · `originspicture` · `explain` |
+//! | the graph: what is drawn of it, laid out; drawn and walked; read; what would break | `mesh`, `layers` · `graphpicture` · `graph` · `impact` |
+//! | audit: what leaves say; proofs; heads that this browser keeps | `acts`, `audit` · `merkle`, `sha256` · `heads`, `auditcheck` |
 //! | the rest of the page | `letters`, `tables`, `dom`, `format`, `main` |
 
 mod assets;

@@ -117,6 +117,14 @@ fn strangers_and_wrong_certificates_are_refused_and_counted() {
             SOON,
         );
     }
+    // who was turned away, and by whom, is in the audit
+    wait_until(SOON, "the refusals are in the audit", || {
+        let url = format!("{}/api/v1/audit?kind=refusal", mesh.ready().http);
+        let told = http::get_json(&url)?.to_string();
+        (told.contains("by gateway ") && told.contains("127.0.0.1"))
+            .then_some(())
+            .ok_or(told)
+    });
     // at the aggregator's only gateways: an agent's certificate cannot act as one
     let before = Metrics::scrape(&mesh.ready().http)
         .expect("metrics")
@@ -127,14 +135,6 @@ fn strangers_and_wrong_certificates_are_refused_and_counted() {
         Role::Aggregator,
     ));
     Metrics::wait_for_more(&mesh.ready().http, REFUSED_UPSTREAM, &[], before, SOON);
-    // who was turned away, and by whom, is in the audit
-    wait_until(SOON, "the refusals are in the audit", || {
-        let url = format!("{}/api/v1/audit?kind=refusal", mesh.ready().http);
-        let told = http::get_json(&url)?.to_string();
-        (told.contains("by gateway ") && told.contains("127.0.0.1"))
-            .then_some(())
-            .ok_or(told)
-    });
     mesh.assert_traffic_flows("app");
 
     // whoever has such a certificate is told at the start, in words

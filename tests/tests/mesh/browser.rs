@@ -16,10 +16,10 @@ const DRIVER: Tool = Tool {
     hint: "apt-get install chromium chromium-driver",
 };
 /// A browser on a machine of two cores that compiles something meanwhile.
-const SLOW: Duration = Duration::from_secs(60);
+pub const SLOW: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
-const ENTER: &str = "\u{e007}";
+pub const ENTER: &str = "\u{e007}";
 const END: &str = "\u{e010}";
 /// Finds what assistive technology would stumble over.
 const AXE: &str = "axe-core@4.14.1";
@@ -50,7 +50,7 @@ fn capabilities(profile: &Path) -> serde_json::Map<String, Value> {
 }
 
 /// Waits until the text at a place on the page is this one.
-async fn wait_for_text(page: &Client, css: &str, text: &str) {
+pub async fn wait_for_text(page: &Client, css: &str, text: &str) {
     let mut seen = String::new();
     let found = async {
         loop {
@@ -84,7 +84,7 @@ async fn open(driver: &str, profile: &TempDir, mesh: &Mesh) -> Client {
 }
 
 /// Types into the element at a place on the page; on a button, this is how a keyboard presses it.
-async fn type_into(page: &Client, css: &str, keys: &str) {
+pub async fn type_into(page: &Client, css: &str, keys: &str) {
     let element = page.wait().at_most(SLOW).for_element(Locator::Css(css)).await;
     let element = element.unwrap_or_else(|error| panic!("{css}: {error}"));
     element
@@ -157,13 +157,13 @@ async fn repair_clicks(page: Client, mesh: &Mesh) {
 }
 
 /// The value of a JavaScript expression on the page.
-async fn ask(page: &Client, expression: &str) -> Value {
+pub async fn ask(page: &Client, expression: &str) -> Value {
     let answer = page.execute(&format!("return {expression}"), Vec::new()).await;
     answer.unwrap_or_else(|error| panic!("{expression}: {error}"))
 }
 
 /// Writes into a field what stands in it afterwards.
-async fn fill(page: &Client, css: &str, text: &str) {
+pub async fn fill(page: &Client, css: &str, text: &str) {
     let element = page.wait().at_most(SLOW).for_element(Locator::Css(css)).await;
     let element = element.unwrap_or_else(|error| panic!("{css}: {error}"));
     element
@@ -173,8 +173,14 @@ async fn fill(page: &Client, css: &str, text: &str) {
     type_into(page, css, text).await;
 }
 
+/// The script of axe-core; nothing where no package can be had.
+pub fn axe(test: &str) -> Option<String> {
+    let modules = npm_package(test, &tools().join("axe"), AXE)?;
+    Some(std::fs::read_to_string(modules.join("axe-core/axe.min.js")).expect("axe-core's script"))
+}
+
 /// What axe-core finds wrong with the page as it is, by the rules of WCAG 2.2 up to AA.
-async fn assert_accessible(page: &Client, axe: &str, what: &str) {
+pub async fn assert_accessible(page: &Client, axe: &str, what: &str) {
     page.execute(axe, Vec::new()).await.expect("axe-core loads");
     let run = "const done = arguments[0];
         axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }).then(
@@ -347,7 +353,7 @@ async fn look_through_many(page: Client, mesh: &Mesh) {
 }
 
 /// Runs a browser on the page of a mesh of its own; nothing where no browser is installed.
-fn in_browser(test: &str, look: impl AsyncFnOnce(Client, &Mesh)) {
+pub fn in_browser(test: &str, look: impl AsyncFnOnce(Client, &Mesh)) {
     let Some(chromedriver) = DRIVER.find(test) else {
         return;
     };
@@ -388,10 +394,7 @@ fn a_dead_letter_is_repaired_on_the_page_by_keyboard() {
 #[test]
 fn a_view_is_made_read_changed_and_shared_on_the_page() {
     let test = "a_view_is_made_read_changed_and_shared_on_the_page";
-    let Some(modules) = npm_package(test, &tools().join("axe"), AXE) else {
-        return;
-    };
-    let axe = std::fs::read_to_string(modules.join("axe-core/axe.min.js")).expect("axe-core's script");
+    let Some(axe) = axe(test) else { return };
     in_browser(test, async |page, mesh| make_a_view(page, mesh, &axe).await);
 }
 

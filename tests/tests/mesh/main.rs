@@ -5,6 +5,7 @@ mod audit;
 mod bad_peers;
 mod bad_requests;
 mod browser;
+mod browser_record;
 mod dead_letters;
 mod disk_full;
 mod evolution;

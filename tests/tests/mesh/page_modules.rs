@@ -26,13 +26,14 @@ fn the_pages_modules_decide_as_they_should() {
         let name = file.file_name().expect("a name");
         std::fs::copy(&file, dir.path().join(name)).expect("copies");
     }
+    let tests = ["views", "record"].map(|name| root.join(format!("page/{name}.test.mjs")));
     let output = Command::new(node)
         .arg("--test")
-        .arg(root.join("page/modules.test.mjs"))
+        .args(tests)
         .env("PAGE", dir.path())
         .env("TZ", "UTC")
         .output()
         .expect("node runs");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("pass 14"), "{said}");
+    assert!(output.status.success() && said.contains("pass 34"), "{said}");
 }

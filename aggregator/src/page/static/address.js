@@ -1,12 +1,14 @@
-// What the address bar says: which view, which time, which groups, which columns. Whoever opens the same address sees
-// the same, so everything that a reader chooses lives here and nowhere else.
+// What the address bar says: which section, which view, which time, which groups, which columns. Whoever opens the same
+// address sees the same, so everything that a reader chooses lives here and nowhere else.
 
 /** Units of `last`, in milliseconds. */
 const UNITS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const WHERE = "where.";
-const TEXTS = ["view", "find", "last", "show", "measure", "sort", "rows"];
+const TEXTS = ["view", "find", "last", "show", "measure", "sort", "rows", "stream", "field", "before"];
+/** Sections with a page of their own. What they show is their value; without one, what they begin with. */
+const SECTIONS = ["event", "explain", "graph", "audit"];
 const TIMES = ["from", "to"];
-const FLAGS = ["edit", "new"];
+const FLAGS = ["edit", "new", "overflow"];
 
 /** "90m" in milliseconds; undefined when it is no duration. */
 export function duration(text) {
@@ -19,6 +21,7 @@ export function parse(search) {
   const query = new URLSearchParams(search);
   const place = { columns: query.getAll("column"), where: new Map() };
   for (const name of TEXTS) if (query.get(name)) place[name] = query.get(name);
+  for (const name of SECTIONS) if (query.has(name)) place[name] = query.get(name);
   for (const name of FLAGS) if (query.has(name)) place[name] = true;
   for (const name of TIMES) {
     const at = Date.parse(query.get(name) ?? "");
@@ -33,12 +36,35 @@ export function parse(search) {
 export function format(place) {
   const query = new URLSearchParams();
   for (const name of TEXTS) if (place[name]) query.set(name, place[name]);
+  for (const name of SECTIONS) if (place[name] !== undefined) query.set(name, place[name]);
   for (const name of FLAGS) if (place[name]) query.set(name, "1");
   for (const name of TIMES) if (place[name] !== undefined) query.set(name, new Date(place[name]).toISOString());
   for (const name of place.columns ?? []) query.append("column", name);
   for (const [name, value] of place.where ?? []) query.set(WHERE + name, value);
   const text = query.toString();
   return text ? `/?${text}` : "/";
+}
+
+/** Which section a place is of: `event`, `explain`, `graph`, `audit`, or `views`. */
+export function sectionOf(place) {
+  const [section] = SECTIONS.filter((name) => place[name] !== undefined && (name !== "explain" || place.view));
+  return section ?? "views";
+}
+
+/** The address of an event's path, by its lineage id or as agent/stream/epoch/seq. */
+export function eventLink(id) {
+  return format({ event: id });
+}
+
+/**
+ * The address of what a view's row is made of: `group` are its keys, of which one that is null is no text. A window without
+ * a start is that of a view without windows.
+ */
+export function explainLink(view, { window_start: start, overflow }, group) {
+  if (overflow) return format({ view, explain: start ?? "", overflow: true });
+  const text = (value) => (value === null || value === undefined ? "" : typeof value === "object" ? JSON.stringify(value) : String(value));
+  const where = new Map(Object.entries(group ?? {}).map(([name, value]) => [name, text(value)]));
+  return format({ view, explain: start ?? "", where });
 }
 
 /** The time that a place asks for, `now` being the server's: {from?, to?}, in milliseconds. */

@@ -1,6 +1,7 @@
 // The rows of a view as a table: every value that the chart shows, sorted by any column, filtered by any text, a page of
 // rows at a time. Rows of the page are filled in place, so that a table that changes does not jump.
 
+import { explainLink } from "./address.js";
 import { el, setAttribute, setText } from "./dom.js";
 import { absolute, integer, measure, percent, span } from "./format.js";
 import { NULL_TEXT, OVERFLOW_TEXT, keyText, stateOf } from "./rows.js";
@@ -8,6 +9,8 @@ import { keysOf, shownOf } from "./kinds.js";
 
 /** Rows of a page. */
 const PAGE = 50;
+/** Columns that every view's table has. */
+const FIXED = new Set(["window", "state", "revision", "why"]);
 const STATES = { open: "good", complete: "quiet", final: "quiet" };
 const collator = new Intl.Collator(undefined, { numeric: true });
 
@@ -29,6 +32,7 @@ export function tableColumns(view) {
     { key: "state", label: "State", value: ({ row }) => (row.final ? 2 : row.completeness), text: stateText, state: (point) => (point.amended ? "warn" : STATES[stateOf(point.row)]) },
     ...columns,
     { key: "revision", label: "Revision", numeric: true, value: ({ row }) => row.revision, text: ({ row }) => integer(row.revision) },
+    { key: "why", label: "Why", text: () => "explain", link: ({ row }) => explainLink(view.name, row, Object.fromEntries([...keys].map((name) => [name, row[name]]))) },
   ];
 }
 
@@ -80,8 +84,8 @@ function compare(a, b) {
 /** Points in order: `sort` is a column's key, with "-" before it from the largest down. Nulls come last, then first. */
 export function sorted(points, columns, sort) {
   const descending = sort?.startsWith("-") ?? false;
-  const column = columns.find((one) => one.key === (sort ?? "").replace(/^-/, ""));
-  const names = columns.filter((one) => !["window", "state", "revision"].includes(one.key));
+  const column = columns.find((one) => !one.link && one.key === (sort ?? "").replace(/^-/, ""));
+  const names = columns.filter((one) => !FIXED.has(one.key));
   const byGroup = (a, b) => names.reduce((order, one) => order || compare(one.value(a), one.value(b)), 0);
   const newest = (a, b) => b.start - a.start || byGroup(a, b);
   if (!column) return points.sort(newest);
@@ -115,7 +119,7 @@ export class DataTable {
     this.#learnTypes(points);
     this.#setColumns(columns, sort);
     const wanted = find.trim().toLowerCase();
-    const hits = wanted ? points.filter((point) => this.columns.some((one) => one.text(point).toLowerCase().includes(wanted))) : points;
+    const hits = wanted ? points.filter((point) => this.columns.some((one) => !one.link && one.text(point).toLowerCase().includes(wanted))) : points;
     this.points = sorted(hits, this.all, sort);
     this.of = points.length;
     this.#fill();
@@ -134,14 +138,14 @@ export class DataTable {
   }
 
   #setColumns(chosen, sort) {
-    const fixed = new Set(["window", "state", "revision"]);
-    const columns = this.all.filter(({ key }) => fixed.has(key) || chosen.length === 0 || chosen.includes(key));
+    const columns = this.all.filter(({ key }) => FIXED.has(key) || chosen.length === 0 || chosen.includes(key));
     if (columns.map((one) => one.key).join("\n") !== this.columns.map((one) => one.key).join("\n")) {
       this.columns = columns;
       this.head.replaceChildren(...columns.map((column) => this.#headCell(column)));
       this.body.replaceChildren();
     }
     [...this.head.cells].forEach((cell, at) => {
+      if (this.columns[at].link) return;
       const { key } = this.columns[at];
       const order = sort === key ? "ascending" : sort === `-${key}` || (!sort && key === "window") ? "descending" : "none";
       setAttribute(cell, "aria-sort", order);
@@ -149,6 +153,7 @@ export class DataTable {
   }
 
   #headCell(column) {
+    if (column.link) return el("th", { scope: "col", "data-col": column.key }, column.label);
     const label = el("button", { type: "button", class: "sort" }, column.label);
     label.addEventListener("click", () => {
       const ascending = label.parentElement.getAttribute("aria-sort") === "ascending";
@@ -197,6 +202,11 @@ export class DataTable {
 
 function fill(cell, column, point) {
   const text = column.text(point);
+  if (column.link) {
+    if (!cell.firstElementChild) cell.append(el("a", {}, text));
+    setAttribute(cell.firstElementChild, "href", column.link(point));
+    return;
+  }
   setText(cell, text);
   if (column.title) setAttribute(cell, "title", column.title(point));
   if (column.state) {

@@ -6,6 +6,7 @@ const two = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFract
 const small = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const clockSeconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const clockMillis = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23" });
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 
 let clockOffset = 0;
@@ -57,14 +58,35 @@ export function absolute(millis) {
   return `${new Date(millis).toLocaleString()} (${new Date(millis).toISOString()})`;
 }
 
+/** "12:03:04.567", with the day in front when it is not today's. */
+export function moment(millis) {
+  return dayBefore(millis) + clockMillis.format(new Date(millis));
+}
+
+/** A length of time in two units at most: "0 ms", "1.25 s", "2 min 5 s", "3 d 4 h". Of clocks that differ it may be less than nothing. */
+export function lapse(millis) {
+  if (millis < 0) return `−${lapse(-millis)}`;
+  if (millis < 1000) return `${whole.format(millis)} ms`;
+  if (millis < 60_000) return `${few.format(millis / 1000)} s`;
+  const steps = [[86_400_000, "d"], [3_600_000, "h"], [60_000, "min"], [1000, "s"]];
+  const at = steps.findIndex(([size]) => millis >= size);
+  const [[size, unit], [below, belowUnit]] = [steps[at], steps[at + 1]];
+  const rest = Math.floor((millis % size) / below);
+  return `${whole.format(Math.floor(millis / size))} ${unit}${rest > 0 ? ` ${rest} ${belowUnit}` : ""}`;
+}
+
 /** "12:03 – 12:04", with the day in front when it is not today's, with seconds for windows that need them. */
 export function span(start, end) {
   const needsSeconds = start % 60000 !== 0 || end % 60000 !== 0;
   const time = needsSeconds ? clockSeconds : clock;
-  const date = new Date(start);
+  return `${dayBefore(start)}${time.format(new Date(start))} – ${time.format(new Date(end))}`;
+}
+
+/** "3 Feb, ", or nothing for today. */
+function dayBefore(millis) {
+  const date = new Date(millis);
   const today = new Date(serverNow()).toDateString() === date.toDateString();
-  const prefix = today ? "" : `${day.format(date)}, `;
-  return `${prefix}${time.format(date)} – ${time.format(new Date(end))}`;
+  return today ? "" : `${day.format(date)}, `;
 }
 
 /** A share from 0 to 1. Never rounded up to all of it. */

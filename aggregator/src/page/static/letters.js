@@ -1,5 +1,6 @@
 // Dead letters: which there are, what is wrong with one, and how it comes back.
 
+import { eventLink } from "./address.js";
 import { get, post } from "./api.js";
 import { KeyedTable, button, byId, el, emptyState, labelled, setText, showOr, timeNode } from "./dom.js";
 import { integer } from "./format.js";
@@ -291,7 +292,7 @@ function recordNodes(letter) {
     el("span", {}, `${letter.stream} from ${letter.agent}`),
     el("span", {}, letter.schema ? `schema version ${letter.schema.version}` : "no schema"),
     el("span", {}, letter.state),
-    el("a", { href: `/api/v1/events/${encodeURIComponent(letter.lineage_id)}` }, "path of this event"),
+    el("a", { href: eventLink(letter.lineage_id) }, "path of this event"),
     el("span", { class: "at" }, timeNode(letter.at)),
   );
   const became = letter.replays.map((replay) => el("li", {}, `replayed by ${replay.by} `, timeNode(replay.at)));

@@ -2,10 +2,15 @@
 
 import { Address } from "./address.js";
 import { Live, get } from "./api.js";
+import { Audit } from "./audit.js";
 import { byId, setAttribute, setText, startClock } from "./dom.js";
+import { FollowEvent } from "./event.js";
+import { Explain } from "./explain.js";
 import { integer, serverNow, setServerNow } from "./format.js";
+import { Graph } from "./graph.js";
 import { DeadLetters } from "./letters.js";
 import { RangeControl } from "./range.js";
+import { Sections } from "./sections.js";
 import { Spark } from "./spark.js";
 import { Agents, Streams } from "./tables.js";
 import { Views } from "./views.js";
@@ -89,11 +94,20 @@ function pause() {
   paused = !paused;
   setText(byId("pause"), paused ? "Go on" : "Pause");
   views.pause(paused);
+  // what reads by itself, see sections.js
+  if (paused) document.body.dataset.paused = "true";
+  else delete document.body.dataset.paused;
 }
 
 setText(byId("zone"), Intl.DateTimeFormat().resolvedOptions().timeZone);
 startClock();
 new RangeControl(address);
+new Sections(address, {
+  event: new FollowEvent(address, byId("event"), { streams: () => known }),
+  explain: new Explain(address, byId("explain")),
+  graph: new Graph(address, byId("graph")),
+  audit: new Audit(address, byId("audit")),
+});
 byId("pause").addEventListener("click", pause);
 quietly(
   get("/api/v1/throughput").then(({ now, buckets }) => {

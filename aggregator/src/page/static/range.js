@@ -3,7 +3,6 @@
 import { byId, el, labelled, setText } from "./dom.js";
 
 const PRESETS = [
-  ["", "Newest windows"],
   ["15m", "Last 15 minutes"],
   ["1h", "Last hour"],
   ["6h", "Last 6 hours"],
@@ -14,14 +13,16 @@ const PRESETS = [
 const CUSTOM = "custom";
 
 export class RangeControl {
-  constructor(address) {
+  /** `id` is that of its parts; `all` stands for no choice of time. */
+  constructor(address, { node = byId("range"), id = "range", all = "Newest windows" } = {}) {
     this.address = address;
-    this.node = byId("range");
-    this.preset = el("select", { id: "range-last", "data-testid": "range" });
-    this.preset.append(...PRESETS.map(([value, label]) => el("option", { value }, label)), el("option", { value: CUSTOM }, "From … to …"));
-    this.from = el("input", { type: "datetime-local", step: "1", "data-testid": "range-from" });
-    this.to = el("input", { type: "datetime-local", step: "1", "data-testid": "range-to" });
-    this.problem = el("p", { class: "field-error", id: "range-problem", role: "alert" });
+    this.node = node;
+    this.preset = el("select", { id: `${id}-last`, "data-testid": id });
+    const presets = [["", all], ...PRESETS];
+    this.preset.append(...presets.map(([value, label]) => el("option", { value }, label)), el("option", { value: CUSTOM }, "From … to …"));
+    this.from = el("input", { type: "datetime-local", step: "1", "data-testid": `${id}-from` });
+    this.to = el("input", { type: "datetime-local", step: "1", "data-testid": `${id}-to` });
+    this.problem = el("p", { class: "field-error", id: `${id}-problem`, role: "alert" });
     this.bounds = el("span", { class: "range-bounds" }, labelled("From", this.from), labelled("To", this.to));
     this.node.append(labelled("Time", this.preset), this.bounds, this.problem);
     this.preset.addEventListener("change", () => this.#choose());
@@ -32,7 +33,7 @@ export class RangeControl {
 
   #show({ last, from, to }) {
     const custom = from !== undefined || to !== undefined;
-    const known = PRESETS.some(([value]) => value === (last ?? ""));
+    const known = [...this.preset.options].some(({ value }) => value === (last ?? ""));
     if (!known) this.preset.append(el("option", { value: last }, `Last ${last}`));
     this.preset.value = custom ? CUSTOM : (last ?? "");
     this.bounds.hidden = !custom;
@@ -63,7 +64,7 @@ export class RangeControl {
   #tell(text) {
     setText(this.problem, text);
     for (const input of [this.from, this.to]) {
-      if (text) input.setAttribute("aria-describedby", "range-problem");
+      if (text) input.setAttribute("aria-describedby", this.problem.id);
       input.setAttribute("aria-invalid", String(Boolean(text)));
     }
   }

@@ -1,6 +1,6 @@
 // The section of views: all of them, one of them, or the form that makes one, as the address says.
 
-import { timeOnly } from "./address.js";
+import { sectionOf, timeOnly } from "./address.js";
 import { Refresher, get } from "./api.js";
 import { Browse } from "./browse.js";
 import { Detail } from "./detail.js";
@@ -72,10 +72,11 @@ export class Views {
   #show(place, before, travelled) {
     const view = this.list.find((one) => one.name === place.view);
     const editing = place.new || (place.edit && view);
-    const here = editing ? "edit" : place.view !== undefined ? "view" : "browse";
+    const section = sectionOf(place);
+    const here = section !== "views" ? section : editing ? "edit" : place.view !== undefined ? "view" : "browse";
     setAttribute(document.body, "data-place", here);
-    document.title = place.view ? `${place.view} · Tributary` : place.new ? "New view · Tributary" : "Tributary";
-    if (editing) this.#showForm(place.new ? undefined : view);
+    if (section === "views") document.title = place.view ? `${place.view} · Tributary` : place.new ? "New view · Tributary" : "Tributary";
+    if (here === "edit") this.#showForm(place.new ? undefined : view);
     else this.formOf = undefined;
     if (here === "view") this.#showDetail(view, place, travelled);
     else this.#dropDetail();
@@ -140,7 +141,8 @@ export class Views {
 
   #look() {
     const { view, new: making } = this.address.place;
-    this.looks(view ? [view] : making ? [] : this.browse.inSight());
+    if (sectionOf(this.address.place) !== "views") this.looks([]);
+    else this.looks(view ? [view] : making ? [] : this.browse.inSight());
   }
 
   #feeds() {

@@ -1,5 +1,5 @@
-// The page's modules that decide without a browser. Run by the test `the_pages_modules_decide_as_they_should`, with the
-// directory of the modules in PAGE.
+// The modules of the section of views that decide without a browser. Run by the test `the_pages_modules_decide_as_they_should`,
+// with the directory of the modules in PAGE.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
