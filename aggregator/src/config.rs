@@ -9,6 +9,7 @@ use tributary_shared::identity::TlsPaths;
 use tributary_shared::time::Millis;
 
 use crate::commit::Retention;
+use crate::openlineage::OpenLineageConfig;
 use crate::window::EngineConfig;
 
 /// Snapshots are some seconds apart; a log that is shorter keeps nothing that anybody could use.
@@ -42,6 +43,8 @@ pub struct AggregatorConfig {
     pub log: Retention,
     /// A page that shows a trace: an address with `{trace_id}` in it. An event's path leads there.
     pub trace_viewer: Option<String>,
+    /// Where lineage of views is told; `None`: nowhere.
+    pub openlineage: Option<OpenLineageConfig>,
     /// Bytes that the windows of all views may take in memory. Older ones are on disk only.
     pub hot_bytes: u64,
 }
@@ -79,6 +82,10 @@ impl AggregatorConfig {
         let log = section.section("log", retention);
         let hot_bytes = section.section("views", hot_bytes);
         let trace_viewer = section.section("trace_viewer", trace_viewer);
+        let openlineage = section
+            .has("openlineage")
+            .then(|| section.section("openlineage", OpenLineageConfig::from_section))
+            .flatten();
         let tls = section.section("tls", TlsPaths::from_section);
         Some(Self {
             dir: dir?,
@@ -91,6 +98,7 @@ impl AggregatorConfig {
             log,
             trace_viewer,
             hot_bytes,
+            openlineage,
         })
     }
 }
@@ -284,6 +292,33 @@ mod tests {
             ("hot = 1", "views.hot"),
         ] {
             let error = read(views).expect_err(key);
+            assert_eq!(error.problems[0].key, key, "{error}");
+        }
+    }
+
+    #[test]
+    fn the_endpoint_of_openlineage_is_read_and_checked() {
+        let read = |openlineage: &str| {
+            let top = "dir = '/d'\nlisten = '0.0.0.0:1'\nhttp = '127.0.0.1:0'\nregistry = '127.0.0.1:0'\n";
+            parse(
+                "a.toml",
+                &format!("{top}{openlineage}\n{TLS}"),
+                AggregatorConfig::from_section,
+            )
+        };
+        assert_eq!(read("").expect("valid").openlineage, None);
+        let config = read("[openlineage]\nurl = 'http://h:5000/api/v1/lineage'").expect("valid");
+        let openlineage = config.openlineage.expect("there");
+        assert_eq!(openlineage.namespace, "tributary");
+        assert_eq!(openlineage.every, Duration::from_secs(300));
+        for (lines, key) in [
+            ("", "openlineage.url"),
+            ("url = 'https://h/lineage'", "openlineage.url"),
+            ("url = 'h:5000'", "openlineage.url"),
+            ("url = 'http://h/'\nnamespace = ''", "openlineage.namespace"),
+            ("url = 'http://h/'\nevery = '10ms'", "openlineage.every"),
+        ] {
+            let error = read(&format!("[openlineage]\n{lines}")).expect_err(lines);
             assert_eq!(error.problems[0].key, key, "{error}");
         }
     }

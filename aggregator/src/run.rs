@@ -1,6 +1,5 @@
 //! Wires an aggregator, from the sink to the source: stores, engine, API, and last the port for gateways.
 
-use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +7,16 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::watch;
 use tributary_shared::identity::{Identity, Role};
-use tributary_shared::ids::AgentId;
 use tributary_shared::ready::Ready;
 use tributary_shared::refusals::Refusals;
 
 use crate::agents::AgentDirectory;
 use crate::api::{self, ApiState};
 use crate::audit;
+use crate::beside::Beside;
 use crate::commit::{self, CommitOptions};
 use crate::config::AggregatorConfig;
+use crate::metadata::Metadata;
 use crate::registry::Registry;
 use crate::session::{MAX_IN_FLIGHT, Shared, listen};
 use crate::throughput::Throughput;
@@ -24,9 +24,6 @@ use crate::window::{self, EngineConfig, EngineHandle, EngineOptions};
 
 /// How long a stopping aggregator waits for its gateways to take leave.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
-
-/// How often the registry makes durable which schema versions are in use.
-const SAVE_USAGE_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs until `shutdown` turns true, then drains: sessions end, what is queued is committed, the windows are
 /// saved. Must run inside an actix system.
@@ -45,6 +42,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
         .with_context(|| format!("cannot listen on udp {} (key `listen`)", config.listen))?;
 
     let registry = Registry::open(&config.dir)?;
+    let metadata = Metadata::open(&config.dir)?;
     let options = CommitOptions {
         dir: config.dir.clone(),
         require_schema: config.require_schema,
@@ -72,7 +70,7 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
         engine.clone(),
         Arc::clone(&agents),
         throughput,
-        registry.clone(),
+        (registry.clone(), metadata.clone()),
         shutdown.clone(),
     );
     state.trace_viewer = config.trace_viewer.as_deref().map(Arc::from);
@@ -81,13 +79,12 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
         ("http", format!("http://{}", http.local_addr()?)),
         ("registry", format!("http://{}", registry_port.local_addr()?)),
     ];
+    let beside = Beside::start(&config, &state, &shutdown)?;
     let api = api::serve(http, state.clone())?;
     let registry_api = api::serve_registry(registry_port, state)?;
     let (api_handle, registry_handle) = (api.handle(), registry_api.handle());
     actix::spawn(api);
     actix::spawn(registry_api);
-    let usage = actix::spawn(save_usage(registry.clone()));
-    let away = actix::spawn(tell_away(agents.away(), engine.clone()));
 
     tokio::select! {
         () = recovered(&engine) => {}
@@ -104,11 +101,12 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
         let name = identity.own().id.clone();
         let shared = Arc::new(Shared {
             commit: commit.clone(),
-            registry: registry.clone(),
+            registry,
             agents,
             sightings: crate::session::Sightings::default(),
             gateways,
             refusals: refusals.clone(),
+            metadata,
             name,
         });
         tokio::select! {
@@ -126,35 +124,10 @@ pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> a
     commit.stop().await;
     engine.stop().await;
     tokio::join!(api_handle.stop(true), registry_handle.stop(true));
-    usage.abort();
-    away.abort();
-    let saved = tokio::task::spawn_blocking(move || registry.save_usage()).await?;
-    if let Err(error) = saved {
-        tracing::warn!(%error, "the last seconds of schema usage are not counted");
-    }
+    beside.stop().await?;
     let committed = tokio::task::spawn_blocking(move || commit_thread.join()).await?;
     engine_thread.join().await?;
     Ok(committed?)
-}
-
-/// Watermarks do not wait for agents that left.
-async fn tell_away(mut away: watch::Receiver<BTreeSet<AgentId>>, engine: EngineHandle) {
-    while away.changed().await.is_ok() {
-        let agents = away.borrow_and_update().clone();
-        engine.set_away(agents).await;
-    }
-}
-
-async fn save_usage(registry: Registry) {
-    let mut tick = tokio::time::interval(SAVE_USAGE_EVERY);
-    loop {
-        tick.tick().await;
-        let registry = registry.clone();
-        let saved = tokio::task::spawn_blocking(move || registry.save_usage()).await;
-        if let Ok(Err(error)) = saved {
-            tracing::warn!(%error, "cannot save the usage of schema versions; trying again");
-        }
-    }
 }
 
 fn bind(at: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {

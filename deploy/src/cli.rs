@@ -8,6 +8,7 @@ use tributary_shared::ids::{AgentId, StreamName};
 
 use crate::audit::cli::AuditCommand;
 use crate::dead_letters::cli::DeadLettersCommand;
+use crate::graph::cli::{GraphArgs, ImpactArgs};
 use crate::query::cli::QueryArgs;
 use crate::role::{self, Role};
 use crate::schema::cli::SchemaCommand;
@@ -81,6 +82,10 @@ pub enum Command {
     /// The record of acts and of what was received: list it, verify it, fetch proofs of it
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// How agents, gateways, schemas, streams and views hang together
+    Graph(GraphArgs),
+    /// What reads a stream, and what would break if a field of it went away
+    Impact(ImpactArgs),
     /// Copy an aggregator's log, views and schemas, while it runs
     Backup(BackupArgs),
     /// Put a backup into the directory of a stopped aggregator
@@ -462,7 +467,7 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_told() {
-        let bad: [&[&str]; 23] = [
+        let bad: [&[&str]; 26] = [
             &["query"],
             &["query", "SELECT 1", "--format", "xlsx"],
             &["views", "put", "name"],
@@ -475,6 +480,9 @@ mod tests {
             &["ledger", "--http", "nowhere"],
             &["ledger", "--http", "http://host:1/api"],
             &["ledger", "surplus"],
+            &["graph", "stream"],
+            &["graph", "king", "a"],
+            &["impact"],
             &["dead-letters", "discard", "--stream", "s"],
             &[
                 "dead-letters",

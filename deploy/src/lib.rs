@@ -7,6 +7,7 @@ pub mod bench;
 pub mod certs;
 pub mod cli;
 pub mod dead_letters;
+pub mod graph;
 pub mod http;
 pub mod ledger;
 pub mod load;
@@ -80,6 +81,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::DeadLetters(command) => dead_letters::run(&command),
         Command::Schema(command) => schema::run(&command),
         Command::Audit(command) => audit::run(&command),
+        Command::Graph(args) => graph::graph(&args),
+        Command::Impact(args) => graph::impact(&args),
         Command::Backup(args) => backup::backup(&args).map(done),
         Command::Restore(args) => backup::restore(&args).map(done),
         Command::Cert(command) => certs::run(&command).map(done),

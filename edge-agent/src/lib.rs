@@ -10,6 +10,7 @@ pub mod host;
 pub mod intake;
 mod run;
 pub mod shipper;
+mod shown;
 pub mod spool;
 pub mod stop;
 pub mod tail;

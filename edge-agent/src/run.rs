@@ -19,6 +19,7 @@ use crate::heads::Heads;
 use crate::host::HostMetrics;
 use crate::intake::{self, ConnectionStatus, IntakeContext};
 use crate::shipper::{Shipper, ShipperSetup, Stop};
+use crate::shown;
 use crate::spool::{self, SpoolHandle};
 use crate::tail::Tail;
 
@@ -118,6 +119,7 @@ fn start_shipper(
         endpoint,
         identity: Arc::clone(identity),
         software: concat!("tributary-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
+        configuration: shown::shown(config),
         ship: config.ship,
         status,
         checks: checks.clone(),

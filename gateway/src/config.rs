@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tributary_shared::config::Section;
 use tributary_shared::identity::TlsPaths;
+use tributary_shared::wire::MAX_CONFIGURATION;
 
 /// Agents connect here by default.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8602";
@@ -73,6 +74,30 @@ impl GatewayConfig {
             tls: tls?,
             limits,
         })
+    }
+}
+
+impl GatewayConfig {
+    /// Every setting by its key, as the centre shows it; paths of keys stay at home. `None` when that is longer than
+    /// what may be told.
+    #[must_use]
+    pub fn shown(&self) -> Option<String> {
+        let LimitsConfig {
+            max_sessions,
+            sessions_per_s,
+            admission_budget,
+            events_per_s,
+        } = self.limits;
+        let settings = serde_json::json!({
+            "listen": self.listen.to_string(),
+            "aggregator": self.aggregator,
+            "http": self.http.map(|http| http.to_string()),
+            "limits.max_sessions": max_sessions,
+            "limits.sessions_per_s": sessions_per_s,
+            "limits.admission_budget": admission_budget,
+            "limits.events_per_s": events_per_s,
+        });
+        Some(settings.to_string()).filter(|text| text.len() <= MAX_CONFIGURATION)
     }
 }
 

@@ -50,6 +50,7 @@ pub async fn run(config: GatewayConfig, shutdown: watch::Receiver<bool>) -> anyh
         news: news.clone(),
         instance: rand::random(),
         software: concat!("tributary-gateway/", env!("CARGO_PKG_VERSION")).to_owned(),
+        configuration: config.shown(),
         refusals: refusals.clone(),
     };
     let (failed, mut failure) = mpsc::channel(1);

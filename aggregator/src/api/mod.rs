@@ -11,6 +11,7 @@ mod error;
 mod event_search;
 mod events;
 mod export;
+mod graph;
 mod hops;
 mod lineage;
 mod live;
@@ -54,6 +55,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
                 .configure(live::configure)
                 .configure(live_page::configure)
                 .configure(books::configure)
+                .configure(graph::configure)
                 // before the events: a receipt's path begins as an event's
                 .configure(audit::configure)
                 .configure(event_search::configure)

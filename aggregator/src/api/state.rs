@@ -9,6 +9,7 @@ use super::ApiError;
 use super::overview::Overview;
 use crate::agents::AgentDirectory;
 use crate::commit::{CommitError, CommitHandle, LogReader};
+use crate::metadata::Metadata;
 use crate::registry::Registry;
 use crate::replay::Replayer;
 use crate::throughput::Throughput;
@@ -32,6 +33,7 @@ pub struct ApiState {
     pub agents: Arc<AgentDirectory>,
     pub throughput: Arc<Throughput>,
     pub schemas: Registry,
+    pub metadata: Metadata,
     pub replayer: Replayer,
     /// Turns true when the aggregator stops: live streams end then.
     pub shutdown: watch::Receiver<bool>,
@@ -53,7 +55,7 @@ impl ApiState {
         engine: EngineHandle,
         agents: Arc<AgentDirectory>,
         throughput: Arc<Throughput>,
-        schemas: Registry,
+        (schemas, metadata): (Registry, Metadata),
         shutdown: watch::Receiver<bool>,
     ) -> Self {
         let (overview, live_slots) = (Arc::default(), Arc::new(Semaphore::new(MAX_LIVE)));
@@ -67,6 +69,7 @@ impl ApiState {
             agents,
             throughput,
             schemas,
+            metadata,
             replayer,
             shutdown,
             trace_viewer: None,

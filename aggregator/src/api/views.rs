@@ -4,14 +4,16 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tributary_schema::decode::StreamSchema;
 use tributary_shared::time::to_rfc3339;
 
 use super::export::{self, Facts};
 use super::{ApiError, ApiState, query};
 use crate::commit::LogPos;
 use crate::export::{Format, RowColumns, Sheet};
-use crate::view::ViewOptions;
-use crate::window::{PagePlace, QueryError, ViewInfo, WindowPage, WindowQuery, WindowRow};
+use crate::metadata::known_columns;
+use crate::view::{ViewOptions, ViewPlan};
+use crate::window::{PagePlace, PutViewError, QueryError, ViewInfo, WindowPage, WindowQuery, WindowRow};
 
 /// Rows of an answer when the request names no limit, and the most that it may ask for.
 const DEFAULT_LIMIT: usize = 1_000;
@@ -48,6 +50,7 @@ async fn put(
     let body = body.into_inner();
     let (lateness, retention) = (body.allowed_lateness.as_deref(), body.retention.as_deref());
     let options = ViewOptions::read(lateness, retention, body.max_groups)?;
+    check_columns(&state, &name, &body.sql).await?;
     let put = state
         .engine
         .put_view_with(name.into_inner(), body.sql, options)
@@ -58,6 +61,24 @@ async fn put(
         StatusCode::OK
     };
     Ok(HttpResponse::build(status).json(put.view))
+}
+
+/// Refuses what no event of the stream can have, as far as its schema tells: names that are not among its fields where
+/// it allows no others, and operations on values of the wrong type. A roll-up's columns are its source's, which the
+/// engine checks; so it does with whatever does not compile at all.
+async fn check_columns(state: &ApiState, name: &str, sql: &str) -> Result<(), ApiError> {
+    let Ok(plan) = ViewPlan::compile(name, sql) else {
+        return Ok(());
+    };
+    let Some(info) = state.schemas.cache().latest(plan.stream()) else {
+        return Ok(());
+    };
+    let checked = web::block(move || match StreamSchema::compile(&info) {
+        Ok(schema) => plan.check_columns(&known_columns(&schema)),
+        // no gateway can judge events by it either, and says so
+        Err(_) => Ok(()),
+    });
+    Ok(checked.await?.map_err(PutViewError::Sql)?)
 }
 
 async fn get(state: web::Data<ApiState>, name: web::Path<String>) -> Result<HttpResponse, ApiError> {

@@ -32,11 +32,7 @@ pub async fn record_configuration(
     log: &LogReader,
     now: Map<String, Value>,
 ) -> Result<(), CommitError> {
-    let before = log.with(|db| read::newest_of(db, Kind::Configuration))?;
-    let before = before.and_then(|leaf| match leaf.content {
-        Content::Act { detail, .. } => detail.get("settings").and_then(Value::as_object).cloned(),
-        Content::Group(_) => None,
-    });
+    let before = log.with(own_settings)?;
     if before.as_ref() == Some(&now) {
         return Ok(());
     }
@@ -52,6 +48,30 @@ pub async fn record_configuration(
         .record(Act::new(Kind::Configuration, detail))
         .await
         .map(|_| ())
+}
+
+/// The aggregator's settings as they were recorded last. Leaves of agents and gateways name their role.
+fn own_settings(db: &Connection) -> Result<Option<Map<String, Value>>, CommitError> {
+    let mut query = AuditQuery {
+        kinds: Kinds::One(Kind::Configuration),
+        from: None,
+        newest_first: true,
+        limit: CHUNK,
+    };
+    loop {
+        let leaves = read::page(db, query)?.leaves;
+        let Some(last) = leaves.last() else {
+            return Ok(None);
+        };
+        query.from = Some(last.index);
+        for leaf in leaves {
+            if let Content::Act { detail, .. } = leaf.content
+                && !detail.contains_key("role")
+            {
+                return Ok(detail.get("settings").and_then(Value::as_object).cloned());
+            }
+        }
+    }
 }
 
 /// The gateways that the audit has a leaf of. Clones share it.

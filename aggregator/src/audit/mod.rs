@@ -24,7 +24,7 @@ mod tests;
 
 pub use anchor::Anchor;
 pub(crate) use anchor::PENDING;
-pub use configuration::shown as shown_configuration;
+pub use configuration::{node_configuration, shown as shown_configuration};
 pub use keeper::{KnownGateways, keep, record_configuration, record_refusals};
 pub use key::{KEY_FILE, PUBLIC_KEY_FILE, read_public};
 pub use messages::{Act, AuditPage, AuditQuery, Kinds, NotProved, act_detail};

@@ -16,8 +16,10 @@ use tributary_shared::wire::{
 };
 
 use super::messages::{Answered, Arrived, Ended, Found, FromGateway, KeyOf, Opened, SchemaChanged, Stop};
-use super::submit::{Submission, submit};
+use super::submit::{Books, Submission, submit};
 use super::{MAX_IN_FLIGHT, Shared, Supersede};
+use crate::audit;
+use crate::metadata::{NodeKind, Reported};
 
 /// How often the link is given the time.
 const TICK_EVERY: Duration = Duration::from_millis(500);
@@ -91,8 +93,13 @@ impl Session {
                         .protocol_error("more batches than the credit allows");
                 }
             }
-            AggregatorOutput::GatewayUp { software } => {
+            AggregatorOutput::GatewayUp {
+                software,
+                configuration,
+            } => {
                 tracing::info!(gateway = %self.setup.link.gateway(), software, "gateway connected");
+                let gateway = self.setup.link.gateway().to_string();
+                self.node_seen((NodeKind::Gateway, &gateway), &software, configuration.as_deref());
             }
             AggregatorOutput::Refused { peers } => {
                 let gateway = self.setup.link.gateway();
@@ -106,10 +113,41 @@ impl Session {
                 session,
                 remote,
                 software,
+                configuration,
                 report,
-            } => self.agent(&agent, session, (&remote, &software), report),
+            } => {
+                if report.is_some() && (configuration.is_some() || !self.agents.contains(&agent)) {
+                    self.node_seen(
+                        (NodeKind::Agent, agent.as_str()),
+                        &software,
+                        configuration.as_deref(),
+                    );
+                }
+                self.agent(&agent, session, (&remote, &software), report);
+            }
             AggregatorOutput::Close { bye } => self.close(bye, ctx),
         }
+    }
+
+    /// An agent or a gateway is here: it goes into the graph, and into the audit when it is another than it was.
+    fn node_seen(&self, (kind, name): (NodeKind, &str), software: &str, configuration: Option<&str>) {
+        let reported = Reported {
+            kind,
+            name,
+            software,
+            configuration,
+        };
+        let Some(change) = self.setup.shared.metadata.seen(reported, now_millis()) else {
+            return;
+        };
+        let commit = self.setup.shared.commit.clone();
+        actix::spawn(async move {
+            let act = audit::node_configuration(&change);
+            if let Err(error) = commit.record(act).await {
+                let node = &change.record.name;
+                tracing::warn!(node, %error, "the audit does not say that a node's configuration changed");
+            }
+        });
     }
 
     /// A gateway asks once for each schema that it meets, and a registry that cannot be read is asked again.
@@ -163,6 +201,10 @@ impl Session {
                 if sightings.left(agent, session) {
                     self.agents.remove(agent);
                     directory.disconnected(agent, gateway, now);
+                    self.setup
+                        .shared
+                        .metadata
+                        .left(NodeKind::Agent, agent.as_str(), now);
                 }
             }
             Some(_) if !sightings.seen(agent, gateway, session) => {
@@ -229,8 +271,11 @@ impl Actor for Session {
         let (sender, queue) = mpsc::channel(2 * MAX_IN_FLIGHT as usize);
         self.submissions = Some(sender);
         let shared = &self.setup.shared;
-        let (commit, registry) = (shared.commit.clone(), shared.registry.clone());
-        actix::spawn(submit(queue, commit, registry, ctx.address()));
+        let books = Books {
+            registry: shared.registry.clone(),
+            metadata: shared.metadata.clone(),
+        };
+        actix::spawn(submit(queue, shared.commit.clone(), books, ctx.address()));
         ctx.run_interval(TICK_EVERY, |actor, ctx| {
             let now = actor.setup.clock.tick();
             if let Some(head) = actor.setup.shared.commit.audit_head() {
@@ -248,7 +293,9 @@ impl Actor for Session {
             .sightings
             .gateway_down(gateway, &ctx.address().recipient());
         tracing::info!(gateway = %self.setup.link.gateway(), "gateway left");
-        self.setup.shared.agents.gateway_lost(self.setup.link.gateway());
+        self.setup.shared.agents.gateway_lost(gateway);
+        let metadata = &self.setup.shared.metadata;
+        metadata.left(NodeKind::Gateway, gateway.as_str(), now_millis());
         self.setup.connection.close(quinn::VarInt::from_u32(0), b"");
     }
 }

@@ -23,6 +23,7 @@ use super::{MAX_IN_FLIGHT, SchemaChanged, Session, SessionSetup, Stop};
 use crate::agents::AgentDirectory;
 use crate::audit::KnownGateways;
 use crate::commit::CommitHandle;
+use crate::metadata::Metadata;
 use crate::registry::Registry;
 
 /// What all sessions share.
@@ -36,6 +37,8 @@ pub struct Shared {
     pub gateways: KnownGateways,
     /// Who was turned away, on its way into the audit.
     pub refusals: Refusals,
+    /// Which nodes and routes were seen.
+    pub metadata: Metadata,
     /// Our own name, as gateways see it.
     pub name: String,
 }

@@ -2,7 +2,7 @@
 
 use actix::Addr;
 use tokio::sync::mpsc;
-use tributary_shared::ids::LaneKey;
+use tributary_shared::ids::{GatewayId, LaneKey};
 use tributary_shared::protocol::{CommitOutcome, Generation};
 use tributary_shared::telemetry::{BatchSpan, Stage, attr};
 use tributary_shared::time::now_millis;
@@ -11,10 +11,18 @@ use tributary_shared::wire::{BatchContent, RefuseCode, SchemaRef, SchemaUse};
 use super::Session;
 use super::messages::Answered;
 use crate::commit::{CommitAnswer, CommitError, CommitHandle, Prepared};
+use crate::metadata::Metadata;
 use crate::registry::Registry;
 
 /// How long a gateway waits before it tries a store again that cannot store.
 const RETRY_AFTER_MS: u32 = 1_000;
+
+/// Where it is counted what was committed.
+#[derive(Debug, Clone)]
+pub(super) struct Books {
+    pub registry: Registry,
+    pub metadata: Metadata,
+}
 
 /// A batch in its lane's order.
 #[derive(Debug)]
@@ -27,7 +35,7 @@ pub(super) struct Submission {
 pub(super) async fn submit(
     mut queue: mpsc::Receiver<Submission>,
     commit: CommitHandle,
-    registry: Registry,
+    books: Books,
     session: Addr<Session>,
 ) {
     while let Some(Submission {
@@ -42,10 +50,10 @@ pub(super) async fn submit(
         let Ok(pending) = commit.enqueue(*batch).await else {
             return;
         };
-        let (session, registry) = (session.clone(), registry.clone());
+        let (session, books) = (session.clone(), books.clone());
         actix::spawn(async move {
             let answer = pending.await;
-            written.count(&registry, &answer);
+            written.count(&books, &answer);
             end_span(span, &answer);
             let outcome = outcome(answer, first, writer);
             // a session that ended needs no answer: its agents hear the mark when they open the lane again
@@ -64,6 +72,7 @@ pub(super) async fn submit(
 #[derive(Debug)]
 struct Written {
     key: LaneKey,
+    gateway: GatewayId,
     schema: Option<SchemaRef>,
     usage: Vec<SchemaUse>,
     rows: bool,
@@ -74,6 +83,7 @@ impl Written {
         let header = batch.header();
         Self {
             key: batch.key().clone(),
+            gateway: header.gateway.clone(),
             schema: header.schema,
             usage: header.usage.clone(),
             rows: !matches!(header.content, BatchContent::Dropped { .. }),
@@ -81,7 +91,7 @@ impl Written {
     }
 
     /// Counts what was committed. Of a batch that was trimmed, no schema is counted for more rows than were left.
-    fn count(&self, registry: &Registry, answer: &Result<CommitAnswer, CommitError>) {
+    fn count(&self, Books { registry, metadata }: &Books, answer: &Result<CommitAnswer, CommitError>) {
         let Ok(CommitAnswer::Committed {
             applied: Some(applied),
             ..
@@ -91,6 +101,9 @@ impl Written {
         };
         let (LaneKey { agent, stream, .. }, now) = (&self.key, now_millis());
         let most = applied.count();
+        if self.rows {
+            metadata.passed(&self.key, &self.gateway, most, now);
+        }
         for used in &self.usage {
             let rows = u64::from(used.rows).min(most);
             registry.note_use(stream, agent, used.schema, rows, now);

@@ -299,7 +299,7 @@ pub struct ViewCounters {
 }
 
 /// A view's state in numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct ViewStats {
     /// Rows of all windows, in memory or on disk.
     pub groups: u64,

@@ -58,6 +58,8 @@ pub struct ShipperSetup {
     pub endpoint: quinn::Endpoint,
     pub identity: Arc<Identity>,
     pub software: String,
+    /// Told to the centre with each hello.
+    pub configuration: Option<String>,
     pub ship: ShipConfig,
     pub status: watch::Sender<ConnectionStatus>,
     pub checks: Checks,
@@ -247,6 +249,7 @@ impl Shipper {
             self.setup.ship.schedule(),
             opened,
         );
+        link.configured(self.setup.configuration.clone());
         link.keeps(self.setup.checks.kept());
         link.wants(self.setup.checks.streams());
         let (quic, addr) = (connection.clone(), ctx.address());

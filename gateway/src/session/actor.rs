@@ -48,6 +48,8 @@ pub struct SessionSetup {
 pub struct Session {
     setup: SessionSetup,
     software: String,
+    /// What the hello said of it, until it is handed on with the first report.
+    configuration: Option<String>,
     /// Known once the agent has said hello.
     key: Option<SessionKey>,
     closing: bool,
@@ -61,6 +63,7 @@ impl Session {
         Self {
             setup,
             software: String::new(),
+            configuration: None,
             key: None,
             closing: false,
             told: None,
@@ -76,11 +79,16 @@ impl Session {
     fn act(&mut self, output: GatewayOutput, ctx: &mut Context<Self>) {
         match output {
             GatewayOutput::Send(message) => self.send(&message, ctx),
-            GatewayOutput::AgentUp { software, session } => {
+            GatewayOutput::AgentUp {
+                software,
+                configuration,
+                session,
+            } => {
                 metrics::counter(MetricName::GatewaySessionsOpened, &[]).inc();
                 let remote = self.setup.connection.remote_address();
                 tracing::info!(agent = %self.setup.link.agent(), %remote, "agent connected");
                 self.software = software;
+                self.configuration = configuration;
                 self.key = Some(session);
             }
             GatewayOutput::Report(report) => self.report(Some(report), ctx),
@@ -137,12 +145,14 @@ impl Session {
         // it changes when the agent roams: QUIC takes the session along
         let remote = self.setup.connection.remote_address().to_string();
         let software = self.software.clone();
+        let configuration = self.configuration.take();
         self.ask_upstream(
             ReportAgent {
                 agent,
                 session,
                 remote,
                 software,
+                configuration,
                 report,
             },
             ctx,

@@ -52,6 +52,8 @@ pub struct UpstreamSetup {
     pub news: SchemaNews,
     pub instance: u64,
     pub software: String,
+    /// Told to the aggregator with each hello.
+    pub configuration: Option<String>,
     /// Peers that were turned away: the aggregator is told.
     pub refusals: Refusals,
 }
@@ -153,7 +155,8 @@ impl Upstream {
             credit,
         });
         let setup = &self.setup;
-        let link = UpstreamLink::new(&setup.gateway, &setup.software, setup.instance, self.clock.tick());
+        let mut link = UpstreamLink::new(&setup.gateway, &setup.software, setup.instance, self.clock.tick());
+        link.configured(setup.configuration.clone());
         self.current = Some(Session {
             link,
             connection: Arc::clone(&connection),

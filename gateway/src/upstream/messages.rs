@@ -68,6 +68,8 @@ pub struct ReportAgent {
     pub session: SessionKey,
     pub remote: String,
     pub software: String,
+    /// In the first report of a session.
+    pub configuration: Option<String>,
     pub report: Option<NodeReport>,
 }
 
@@ -78,6 +80,7 @@ impl From<ReportAgent> for ToAggregator {
             session,
             remote,
             software,
+            configuration,
             report,
         } = report;
         Self::Agent {
@@ -85,6 +88,7 @@ impl From<ReportAgent> for ToAggregator {
             session,
             remote,
             software,
+            configuration,
             report,
         }
     }

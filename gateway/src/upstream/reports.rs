@@ -14,7 +14,14 @@ impl Reports {
     /// An agent reports, or has left.
     pub(super) fn heard(&mut self, report: &ReportAgent) {
         if report.report.is_some() {
-            self.0.insert(report.agent.clone(), report.clone());
+            let before = self.0.insert(report.agent.clone(), report.clone());
+            // only the first report of a session says it
+            if let Some(last) = before
+                && last.session == report.session
+                && let Some(now) = self.0.get_mut(&report.agent)
+            {
+                now.configuration = now.configuration.take().or(last.configuration);
+            }
         } else if self
             .0
             .get(&report.agent)
@@ -51,6 +58,7 @@ mod tests {
             session: SessionKey { instance: 1, session },
             remote: String::new(),
             software: String::new(),
+            configuration: None,
             report: spool_bytes.map(report),
         }
     }
@@ -78,6 +86,26 @@ mod tests {
         assert_eq!(held(&reports), [("a".to_owned(), 1, 30), ("b".to_owned(), 7, 20)]);
         reports.heard(&report("a", 1, None));
         assert_eq!(held(&reports), [("b".to_owned(), 7, 20)]);
+    }
+
+    #[test]
+    fn the_configuration_of_a_session_is_kept_with_later_reports() {
+        let mut reports = Reports::default();
+        let told = |session, configuration: Option<&str>| ReportAgent {
+            configuration: configuration.map(str::to_owned),
+            ..report("a", session, Some(1))
+        };
+        let kept = |reports: &Reports| {
+            reports
+                .all()
+                .next()
+                .and_then(|report| report.configuration.clone())
+        };
+        reports.heard(&told(1, Some("{}")));
+        reports.heard(&told(1, None));
+        assert_eq!(kept(&reports).as_deref(), Some("{}"));
+        reports.heard(&told(2, None));
+        assert_eq!(kept(&reports), None, "another session may be of another program");
     }
 
     #[test]

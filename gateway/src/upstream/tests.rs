@@ -89,6 +89,7 @@ impl Call {
                     session,
                     remote,
                     software,
+                    configuration,
                     report,
                 } = message.expect("the connection lasts")
                 {
@@ -97,6 +98,7 @@ impl Call {
                         session,
                         remote,
                         software,
+                        configuration,
                         report,
                     };
                 }
@@ -129,6 +131,7 @@ fn start(identity: Identity, aggregator: SocketAddr) -> Supervised<Upstream> {
         news: crate::news::SchemaNews::default(),
         instance: 1,
         software: "test".to_owned(),
+        configuration: None,
         refusals: Refusals::default(),
     };
     let published = Arc::new(watch::channel(None).0);
@@ -145,6 +148,7 @@ fn report(agent: &str, spool_bytes: Option<u64>) -> ReportAgent {
         },
         remote: String::new(),
         software: String::new(),
+        configuration: None,
         report: spool_bytes.map(|spool_bytes| NodeReport {
             skew_ms: None,
             now: 0,

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sqlparser::ast::Expr as Sql;
+use sqlparser::ast::{Expr as Sql, Ident};
+use tributary_shared::wire::batch::{EVENT_TIME_COLUMN, EXTRA_COLUMN, SCHEMA_ID_COLUMN};
 
 use super::aggregate::Aggregate;
 use super::expr::{CastType, Expr, Leaf, ScalarFn};
@@ -75,13 +76,39 @@ impl KnownColumns {
         let same = |known: &&String| known.eq_ignore_ascii_case(name);
         let hint = match self.kinds.keys().find(same) {
             Some(known) => format!("names are case-sensitive: write \"{known}\""),
-            None => format!("its columns are {}", listed(self.kinds.keys())),
+            None => {
+                let named = self.kinds.keys().filter(|name| !OURS.contains(&name.as_str()));
+                format!("its columns are {}", listed(named))
+            }
         };
         Err(ViewError::new(
             found,
             format!("the stream's schema has no column {name:?}"),
             hint,
         ))
+    }
+}
+
+/// What the mesh adds to each event. Nobody is told to read it.
+const OURS: [&str; 3] = [EVENT_TIME_COLUMN, EXTRA_COLUMN, SCHEMA_ID_COLUMN];
+
+impl KnownColumns {
+    /// Refuses a time column that no event has, or that surely holds no times.
+    pub(super) fn check_time(&self, time: &Ident) -> Refused<()> {
+        // these two always name the event time
+        if time.value == "ts" || time.value == EVENT_TIME_COLUMN {
+            return Ok(());
+        }
+        let found = (time.span.start.line, time.span.start.column);
+        self.check(&time.value, found)?;
+        match self.kinds.get(&time.value) {
+            Some(kind @ (StaticKind::Bool | StaticKind::Number)) => Err(ViewError::new(
+                found,
+                format!("{} is {}, and windows are cut by times", time.value, kind.word()),
+                "times are RFC 3339 texts or integer Unix milliseconds; ts is always the event's time",
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -44,6 +44,7 @@ mod parse;
 mod plan;
 mod predicate;
 mod promote;
+mod reads;
 #[cfg(test)]
 mod reference_tests;
 mod regexes;
@@ -72,6 +73,7 @@ pub use kinds::{KnownColumns, StaticKind};
 pub use messages::{Column, ColumnType, ErrorBound, ErrorKind, MAX_SQL, MAX_VIEW_NAME, ViewError};
 pub use plan::{MAX_KEYS, ViewPlan};
 pub use predicate::Predicate;
+pub use reads::{ColumnReads, How, OutputReads};
 pub use regexes::{Pattern, RegexJob, Replacement};
 pub use rollup::{Catalog, MERGED, NoViews, Source};
 pub use rowwise::{Env, Evaluator};

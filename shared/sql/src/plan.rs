@@ -128,6 +128,9 @@ impl ViewPlan {
             None => None,
         };
         if source.is_none() {
+            if let Some(known) = &lowering.known {
+                known.check_time(&from.time)?;
+            }
             // the time column is read like any other, unless it turns out to be the event time
             lowering.column(&from.time.value);
         }

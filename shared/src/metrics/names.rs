@@ -57,6 +57,8 @@ metric_names! {
     ApplySeconds = "tributary_apply_seconds": "Duration of folding one batch into every view";
     AppliedPosition = "tributary_applied_position": "Log position up to which the views are current";
     CommittedPosition = "tributary_committed_position": "Newest log position";
+    OpenlineagePosted = "tributary_openlineage_posted_events": "OpenLineage events that were posted";
+    OpenlineageNotPosted = "tributary_openlineage_not_posted_events": "OpenLineage events that were given up, by reason (queue_full, refused, stopped)";
     DeadLettersOpen = "tributary_dead_letters_open": "Dead letters that can be replayed";
     DeadLettersSettled = "tributary_dead_letters_settled": "Dead letters that were settled, by outcome (replayed, discarded, expired)";
     LogFloor = "tributary_log_floor_position": "Log position up to which retention has deleted entries";

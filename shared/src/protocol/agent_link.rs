@@ -193,6 +193,7 @@ impl AgentLink {
             software: software.to_owned(),
             instance: session.instance,
             session: session.session,
+            configuration: None,
         };
         Self {
             state: State::AwaitWelcome {
@@ -214,6 +215,14 @@ impl AgentLink {
             last_progress: now,
             last_heard: now,
             outputs: VecDeque::from([AgentOutput::Send(ToGateway::Hello(hello))]),
+        }
+    }
+
+    /// What the aggregator is told, with the hello, of how this agent is set up. To be called before the first output is
+    /// taken.
+    pub fn configured(&mut self, configuration: Option<String>) {
+        if let Some(AgentOutput::Send(ToGateway::Hello(hello))) = self.outputs.front_mut() {
+            hello.configuration = configuration;
         }
     }
 

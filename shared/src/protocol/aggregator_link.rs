@@ -64,6 +64,7 @@ pub enum AggregatorOutput<B> {
     },
     GatewayUp {
         software: String,
+        configuration: Option<String>,
     },
     /// Whom the gateway turned away.
     Refused {
@@ -74,6 +75,8 @@ pub enum AggregatorOutput<B> {
         session: SessionKey,
         remote: String,
         software: String,
+        /// In the first of a session at least.
+        configuration: Option<String>,
         report: Option<NodeReport>,
     },
     Close {
@@ -163,6 +166,7 @@ impl<B> AggregatorLink<B> {
                     session,
                     remote,
                     software,
+                    configuration,
                     report,
                 },
                 State::Open,
@@ -172,6 +176,7 @@ impl<B> AggregatorLink<B> {
                     session,
                     remote,
                     software,
+                    configuration,
                     report,
                 });
             }
@@ -213,6 +218,7 @@ impl<B> AggregatorLink<B> {
                     .push_back(AggregatorOutput::Send(FromAggregator::Welcome(welcome)));
                 self.outputs.push_back(AggregatorOutput::GatewayUp {
                     software: hello.software,
+                    configuration: hello.configuration,
                 });
             }
         }

@@ -23,6 +23,7 @@ pub enum GatewayOutput {
     /// The agent is who it says: show it.
     AgentUp {
         software: String,
+        configuration: Option<String>,
         session: SessionKey,
     },
     /// Pass on to the aggregator.
@@ -152,12 +153,16 @@ impl GatewayLink {
                     software,
                     instance,
                     session,
+                    configuration,
                     ..
                 } = hello;
                 let session = SessionKey { instance, session };
                 self.session = Some(session);
-                self.outputs
-                    .push_back(GatewayOutput::AgentUp { software, session });
+                self.outputs.push_back(GatewayOutput::AgentUp {
+                    software,
+                    configuration,
+                    session,
+                });
             }
         }
     }

@@ -11,6 +11,7 @@ fn versions_without_overlap_are_refused_with_both_ranges() {
         software: String::new(),
         instance: 0,
         session: 0,
+        configuration: None,
     };
     assert_eq!(negotiate(&hello(1, 9)), Ok(VERSION));
     let bye = negotiate(&hello(VERSION + 1, VERSION + 3)).expect_err("too new");
@@ -33,6 +34,7 @@ fn aggregator_session(lanes: u32) -> AggregatorLink<()> {
         software: String::new(),
         instance: 1,
         session: 1,
+        configuration: None,
     };
     link.receive(0, 0, crate::wire::ToAggregator::Hello(hello));
     for lane in 1..=lanes {
@@ -375,6 +377,7 @@ fn only_the_session_that_is_meant_is_superseded() {
         software: String::new(),
         instance: 7,
         session: 3,
+        configuration: None,
     };
     link.receive(0, 0, ToGateway::Hello(hello));
     let key = |session| SessionKey { instance: 7, session };
@@ -441,6 +444,7 @@ fn gateway_session(version: u16, schema_id: Option<u32>) -> GatewayLink {
         software: String::new(),
         instance: 1,
         session: 1,
+        configuration: None,
     };
     link.receive(0, 0, ToGateway::Hello(hello));
     let open = crate::wire::OpenLane {

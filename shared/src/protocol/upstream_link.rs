@@ -82,6 +82,7 @@ impl UpstreamLink {
             software: software.to_owned(),
             instance,
             session: 0,
+            configuration: None,
         };
         Self {
             state: State::AwaitWelcome {
@@ -90,6 +91,14 @@ impl UpstreamLink {
             in_flight: BTreeMap::new(),
             next_heartbeat: now + HEARTBEAT_EVERY,
             outputs: VecDeque::from([UpstreamOutput::Send(ToAggregator::Hello(hello))]),
+        }
+    }
+
+    /// What the aggregator is told, with the hello, of how this gateway is set up. To be called before the first output
+    /// is taken.
+    pub fn configured(&mut self, configuration: Option<String>) {
+        if let Some(UpstreamOutput::Send(ToAggregator::Hello(hello))) = self.outputs.front_mut() {
+            hello.configuration = configuration;
         }
     }
 

@@ -429,6 +429,7 @@ fn agent_message(agent: crate::ids::AgentId, session: SessionKey) -> ToAggregato
         session,
         remote: String::new(),
         software: String::new(),
+        configuration: None,
         report: Some(NodeReport {
             skew_ms: None,
             now: 0,

@@ -24,6 +24,10 @@ pub struct Hello {
     /// Counts the sessions of that process, upwards: of two, the higher is the newer.
     #[serde(default)]
     pub session: u64,
+    /// How the node is set up: a JSON object of settings by their keys, as text, of at most
+    /// [`super::MAX_CONFIGURATION`] bytes. Earlier versions leave it out, and leave it unread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<String>,
 }
 
 /// First answer to a [`Hello`].
@@ -128,6 +132,9 @@ pub enum ToAggregator {
         session: SessionKey,
         remote: String,
         software: String,
+        /// As the agent's hello said it; in the first message about a session at least.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        configuration: Option<String>,
         report: Option<NodeReport>,
     },
     Heartbeat {

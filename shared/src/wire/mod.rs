@@ -63,5 +63,7 @@ pub const MAX_BATCH_ROWS: u32 = 16_384;
 pub const MAX_EVENT_BYTES: usize = 1 << 20;
 /// Batches that one session may have sent and not yet seen acknowledged.
 pub const DEFAULT_MAX_IN_FLIGHT: u32 = 16;
+/// What a node says of its configuration, in bytes of JSON. A longer one is not told.
+pub const MAX_CONFIGURATION: usize = 16 << 10;
 /// Lanes that one session may have open.
 pub const MAX_SESSION_LANES: u32 = 1_024;

@@ -83,6 +83,7 @@ fn frames() -> Vec<Vec<u8>> {
         software: "tributary".to_owned(),
         instance: 7,
         session: 1,
+        configuration: Some(r#"{"gateways":["g:1"]}"#.to_owned()),
     });
     let welcome = ToAgent::Welcome(Welcome {
         version: 1,

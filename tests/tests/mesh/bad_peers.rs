@@ -300,6 +300,7 @@ fn hello_of(node: &str) -> tributary_shared::wire::Hello {
         software: "by hand".to_owned(),
         instance: 2,
         session: 1,
+        configuration: None,
     }
 }
 

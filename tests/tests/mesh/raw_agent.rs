@@ -66,6 +66,7 @@ impl RawAgent {
             software: "by hand".to_owned(),
             instance: 1,
             session: 1,
+            configuration: None,
         };
         agent.say(&ToGateway::Hello(hello)).await;
         let first = |answer: &ToAgent| matches!(answer, ToAgent::Welcome(_) | ToAgent::Bye(_));

@@ -3,6 +3,7 @@
 mod audit;
 mod dead_letters;
 mod disk_full;
+mod graph;
 mod lineage;
 mod reading;
 mod registry;
@@ -83,7 +84,7 @@ impl Mesh {
             engine,
             Arc::new(AgentDirectory::new()),
             throughput,
-            registry,
+            (registry, crate::metadata::Metadata::open(dir).expect("metadata")),
             shutdown,
         );
         Self {

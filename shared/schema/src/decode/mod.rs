@@ -15,6 +15,7 @@
 //!   `columns`.
 //! - Rows that name their schema (`framing` · `writers`) are judged by it and go into the columns of the stream's
 //!   newest one (`judge` · `translate` · `avro` · `protobuf`); `tally` counts who wrote what.
+//! - `fields` tells others what a schema asks of an event's fields.
 //! - `rules` holds whole batches against the conditions that schemas bring.
 //! - `scan` and `number` read JSON exactly as strictly as `serde_json`; `reasons` explains rejected rows.
 //!
@@ -39,6 +40,7 @@ mod decoder;
 #[cfg(feature = "columns")]
 mod extra;
 mod fault;
+mod fields;
 mod framing;
 mod infer;
 #[cfg(feature = "columns")]
@@ -79,6 +81,9 @@ mod writers;
 pub use checker::Checker;
 #[cfg(feature = "columns")]
 pub use decoder::Decoder;
+#[cfg(feature = "columns")]
+pub use fields::RuleText;
+pub use fields::{FieldKind, SchemaField};
 pub use framing::writer_id;
 pub use messages::{DecodeError, DecodeLimits, Decoded, SchemaError, encode_dead, split_body};
 pub use reasons::is_event;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tributary_shared::wire::Reason;
 use tributary_sql::Predicate;
 
+use super::fields::RuleText;
 use super::messages::SchemaError;
 use super::reasons::{MAX_REASONS, pointer, reason};
 
@@ -27,6 +28,16 @@ pub(super) struct Rule {
     name: String,
     message: String,
     predicate: Predicate,
+}
+
+impl Rule {
+    pub(super) fn text(&self) -> RuleText {
+        RuleText {
+            name: self.name.clone(),
+            sql: self.predicate.sql().to_owned(),
+            columns: self.predicate.columns().to_vec(),
+        }
+    }
 }
 
 /// Checks the rules that a schema text brings, for whoever registers it. A text without rules passes, whatever

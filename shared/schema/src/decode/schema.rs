@@ -8,6 +8,7 @@ use tributary_shared::wire::{NamedText, Reason, SchemaInfo, SchemaRef};
 
 #[cfg(feature = "columns")]
 use super::avro::{self, AvroSchema};
+use super::fields::Asked;
 use super::kind::Kind;
 use super::messages::SchemaError;
 use super::plan::Plan;
@@ -52,6 +53,7 @@ pub(super) enum Language {
 pub(super) struct Judged {
     pub validator: Validator,
     pub plan: Plan,
+    pub asked: Asked,
 }
 
 /// Steps that a pattern may take which cannot be matched in linear time. A value that needs more is a dead
@@ -233,7 +235,11 @@ impl Judged {
         let validator = validator(root, None, Some(&registry))
             .map_err(|error| invalid(error.instance_path().as_str().to_owned(), error.to_string()))?;
         let plan = Plan::build(root, validator.draft(), kinds)?;
-        Ok(Self { validator, plan })
+        Ok(Self {
+            validator,
+            plan,
+            asked: Asked::of(root),
+        })
     }
 }
 
