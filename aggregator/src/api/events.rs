@@ -154,6 +154,7 @@ async fn event(state: web::Data<ApiState>, name: web::Path<String>) -> Result<Ht
                 Some(letter) => dead(&state, &mut path, &letter, row).await?,
                 None => {
                     path["outcome"] = json!(LETTER_EXPIRED);
+                    path["kept"]["row"] = json!(false);
                     path["message"] = json!(
                         "the event was rejected by its schema, and retention has deleted its dead letter; it stays \
                          counted as dead, with a line in the ledger"
@@ -165,6 +166,8 @@ async fn event(state: web::Data<ApiState>, name: web::Path<String>) -> Result<Ht
             path["outcome"] = json!("dropped");
             committed(&mut path, &hop, seq, links);
             path["dropped"] = json!({ "from": range.first, "to": range.last, "reason": reason });
+            // a dropped event never was here
+            path["kept"]["row"] = Value::Null;
         }
         Fate::Expired {
             floor_seq,
@@ -211,13 +214,21 @@ fn expired(path: &mut Value, floor_seq: Seq, verdict: &ExpiredVerdict, gone: Gon
     } else {
         "; the event's hops are kept longer".to_owned()
     };
+    // a letter holds what the event said; a dropped event never was here
+    let (row, what) = match verdict {
+        ExpiredVerdict::Dead(_) => (Some(true), "; its dead letter is kept"),
+        ExpiredVerdict::Dropped { .. } => (None, "; the ledger's line stays"),
+        ExpiredVerdict::Counted => (
+            Some(false),
+            ", and with it the event itself: which windows it changed cannot be worked out any more",
+        ),
+    };
     path["message"] = json!(format!(
-        "the event was committed and is counted; retention has deleted the lane's log up to seq {floor_seq}{}, and with it \
-         the event itself{hops}",
+        "the event was committed and is counted; retention has deleted the lane's log up to seq {floor_seq}{}{what}{hops}",
         about(gone.entry_at)
     ));
     path["kept"] = json!({
-        "row": false,
+        "row": row,
         "row_until": gone.entry_at.map(to_rfc3339),
         "hops": !gone.hops,
         "hops_until": gone.hops_at.map(to_rfc3339),
@@ -364,6 +375,8 @@ async fn apply(
     pos: LogPos,
     row: Option<EntryRow>,
 ) -> Result<(), ApiError> {
+    // of a replayed event, the row is in the replay's entry, which comes and goes later than its batch's
+    path["kept"]["row"] = json!(row.is_some());
     let applied = state.engine.applied();
     let hop = json!({ "hop": "applied", "applied": applied >= pos, "position": applied });
     push_hop(path, hop);

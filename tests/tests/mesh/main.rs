@@ -24,6 +24,7 @@ mod namespaces;
 mod offline;
 mod openlineage;
 mod page_modules;
+mod path;
 mod raw_agent;
 mod registry_clients;
 mod replay;

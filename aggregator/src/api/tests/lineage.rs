@@ -292,6 +292,11 @@ async fn a_path_outlives_its_row_and_says_which_part_is_gone() {
         (&dead["outcome"], &dead["counted_as"]),
         (&json!("dead_letter"), &json!("dead"))
     );
+    assert_eq!(
+        (&dead["kept"]["row"], &dead["kept"]["hops"]),
+        (&json!(true), &json!(true)),
+        "the letter holds what the event said: {dead}"
+    );
     let (_, size) = call(&app, get("/api/v1/lineage")).await;
     assert_eq!(
         (
