@@ -28,6 +28,7 @@ export class Graph {
     this.latest = new Latest();
     this.impacts = new Latest();
     this.apart = new Set();
+    this.stays = true;
     this.title = el("h2", { id: "graph-title", tabindex: "-1" }, "What hangs together");
     this.notice = el("p", { class: "notice", role: "status", hidden: "" });
     this.counts = el("p", { class: "lead", "data-testid": "graph-counts" });

@@ -75,7 +75,7 @@ pub async fn make(dir: &Path, events: u64, progress: &Progress) -> anyhow::Resul
         engine.clone(),
         agents,
         throughput,
-        registry,
+        (registry, aggregator::metadata::Metadata::open(dir)?),
         shutdown,
     );
     actix::spawn(api::serve(listener, state)?);
