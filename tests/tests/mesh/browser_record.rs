@@ -166,8 +166,8 @@ async fn check_the_audit(page: Client, mesh: &Mesh, id: &str, axe: &str) {
     page.close().await.expect("the browser ends");
 }
 
-/// An event is found by a field; a row that it is in is explained, and leads back to the event.
-async fn explain_a_row(page: Client, mesh: &Mesh, axe: &str) {
+/// An event is found by a field; then the graph is walked to what would break without that field.
+async fn find_and_walk(page: Client, mesh: &Mesh, axe: &str) {
     replayed_click(mesh);
     goto(&page, mesh, "/?event=").await;
     fill(&page, "[data-testid=event-stream]", "clicks").await;
@@ -175,26 +175,13 @@ async fn explain_a_row(page: Client, mesh: &Mesh, axe: &str) {
     fill(&page, "[data-testid=event-value]", "red").await;
     type_into(&page, "[data-testid=event-find]", ENTER).await;
     wait_for_text(&page, "[data-testid=events-found] td[data-col=outcome]", "valid").await;
-    assert_eq!(texts(&page, "[data-testid=events-found] td[data-col=seq]").await, ["1"]);
+    assert_eq!(
+        texts(&page, "[data-testid=events-found] td[data-col=seq]").await,
+        ["1"]
+    );
     assert_accessible_everywhere(&page, axe, "events found").await;
     type_into(&page, "[data-testid=events-found] a", ENTER).await;
     let said = "It is valid and counts in 6 windows of 2 views.";
-    wait_for_text(&page, "[data-testid=event-verdict]", said).await;
-
-    // the replayed click is a row of its own, which no gateway sent
-    goto(&page, mesh, "/?view=clicks_by_button&where.button=one").await;
-    wait_for_text(&page, ".detail tbody td[data-col=button]", "one").await;
-    type_into(&page, ".detail tbody td[data-col=why] a", ENTER).await;
-    wait_for_text(&page, "[data-testid=balance]", "1 found = 1, the row's own count.").await;
-    let ways = texts(&page, "[data-testid=origins] td[data-col=which]").await;
-    assert!(ways[1].contains("replayed"), "{ways:?}");
-    // all groups of a window together, by its address
-    goto(&page, mesh, "/?view=clicks_by_button&explain=2026-01-01T12:00:00Z").await;
-    wait_for_text(&page, "[data-testid=balance]", "3 found = 3, the row's own count.").await;
-    let drawn = texts(&page, "[data-testid=origins-picture] .origin[data-stage='1'] text:nth-of-type(1)").await;
-    assert_eq!(drawn, ["gateway-1", "Replays of dead letters"]);
-    assert_accessible_everywhere(&page, axe, "what a row is made of").await;
-    type_into(&page, "[data-testid=ranges] td[data-col=last] a", ENTER).await;
     wait_for_text(&page, "[data-testid=event-verdict]", said).await;
     walk_the_graph(page, mesh, axe).await;
 }
@@ -207,25 +194,47 @@ async fn walk_the_graph(page: Client, mesh: &Mesh, axe: &str) {
     // along a line to a view, which is chosen
     type_into(&page, stream, RIGHT).await;
     let focused = ask(&page, "document.activeElement.dataset.id").await;
-    let view = focused.as_str().and_then(|id| id.strip_prefix("view:")).expect("a view").to_owned();
-    type_into(&page, &format!("[data-testid=graph-picture] [data-id='view:{view}']"), ENTER).await;
+    let view = focused
+        .as_str()
+        .and_then(|id| id.strip_prefix("view:"))
+        .expect("a view")
+        .to_owned();
+    type_into(
+        &page,
+        &format!("[data-testid=graph-picture] [data-id='view:{view}']"),
+        ENTER,
+    )
+    .await;
     wait_for_text(&page, "#node-title", &format!("view {view}")).await;
-    assert_eq!(ask(&page, "document.activeElement.dataset.id").await, focused, "the focus stays");
+    assert_eq!(
+        ask(&page, "document.activeElement.dataset.id").await,
+        focused,
+        "the focus stays"
+    );
 
     goto(&page, mesh, "/?graph=stream:clicks").await;
     type_into(&page, "[data-testid=fields] a[data-field=button]", ENTER).await;
-    wait_for_text(&page, "[data-testid=impact]", "Without button, 1 view would change.").await;
-    let broken = texts(&page, "[data-testid=graph-picture] [data-level=bad] text:nth-of-type(2)").await;
+    wait_for_text(
+        &page,
+        "[data-testid=impact]",
+        "Without button, 1 view would change.",
+    )
+    .await;
+    let broken = texts(
+        &page,
+        "[data-testid=graph-picture] [data-level=bad] text:nth-of-type(2)",
+    )
+    .await;
     assert_eq!(broken, ["clicks_by_button"]);
     assert_accessible_everywhere(&page, axe, "what would break").await;
     page.close().await.expect("the browser ends");
 }
 
 #[test]
-fn a_row_is_explained_and_the_graph_is_walked_on_the_page() {
-    let test = "a_row_is_explained_and_the_graph_is_walked_on_the_page";
+fn an_event_is_found_and_the_graph_is_walked_on_the_page() {
+    let test = "an_event_is_found_and_the_graph_is_walked_on_the_page";
     let Some(axe) = axe(test) else { return };
-    in_browser(test, async |page, mesh| explain_a_row(page, mesh, &axe).await);
+    in_browser(test, async |page, mesh| find_and_walk(page, mesh, &axe).await);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 // The audit: its head, what this browser finds right or wrong with it, the newest acts, and how anybody checks it by hand.
 
-import { get } from "./api.js";
 import { KINDS, detailText, levelOf, wordsOf } from "./acts.js";
+import { get } from "./api.js";
 import { checkHead, checkLeaf, readHead } from "./auditcheck.js";
 import { button, el, labelled, setAttribute, setText, timeNode } from "./dom.js";
-import { cell, plainTable } from "./event.js";
 import { integer, moment } from "./format.js";
 import { forget } from "./heads.js";
 import { words } from "./path.js";
+import { cell, plainTable } from "./plaintable.js";
 import { Latest, later } from "./sections.js";
 
 /** Acts of one page. */
