@@ -287,6 +287,7 @@ mod tests {
         };
         NodeReport {
             skew_ms: None,
+            promoted: Vec::new(),
             now,
             spool_bytes: 4096,
             spool_limit: 8192,

@@ -47,6 +47,8 @@ pub struct AggregatorConfig {
     pub openlineage: Option<OpenLineageConfig>,
     /// Bytes that the windows of all views may take in memory. Older ones are on disk only.
     pub hot_bytes: u64,
+    /// Where people reach the page, as spans lead there.
+    pub public_url: Option<String>,
 }
 
 impl AggregatorConfig {
@@ -86,6 +88,7 @@ impl AggregatorConfig {
             .has("openlineage")
             .then(|| section.section("openlineage", OpenLineageConfig::from_section))
             .flatten();
+        let public_url = section.section("public", public_url);
         let tls = section.section("tls", TlsPaths::from_section);
         Some(Self {
             dir: dir?,
@@ -99,6 +102,7 @@ impl AggregatorConfig {
             trace_viewer,
             hot_bytes,
             openlineage,
+            public_url,
         })
     }
 }
@@ -132,6 +136,20 @@ fn hot_bytes(section: &mut Section) -> u64 {
         section.problem("hot_bytes", shown, "is too small", Some("at least \"1MiB\""));
     }
     hot_bytes
+}
+
+/// Reads `[public]`.
+fn public_url(section: &mut Section) -> Option<String> {
+    let url = section.string("url")?;
+    let host = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"));
+    if host.is_none_or(|host| host.is_empty() || host.starts_with('/')) {
+        let hint = Some("as a browser opens it, for example \"https://mesh.example\"");
+        section.problem("url", Some(url), "is no address of a page", hint);
+        return None;
+    }
+    Some(url)
 }
 
 /// Reads `[log]`. What is kept at least is what a restart of the engine or a slow view needs anyway.
@@ -216,6 +234,21 @@ mod tests {
         assert_eq!(config.ready_file, None);
         assert_eq!(config.log, Retention::default());
         assert_eq!(config.hot_bytes, 1 << 30);
+    }
+
+    #[test]
+    fn the_pages_address_is_read_and_checked() {
+        let read = |url: &str| {
+            let top = "dir = '/d'\nlisten = '0.0.0.0:1'\nhttp = '127.0.0.1:0'\nregistry = '127.0.0.1:0'\n";
+            let text = format!("{top}[public]\nurl = '{url}'\n{TLS}");
+            parse("a.toml", &text, AggregatorConfig::from_section)
+        };
+        let config = read("https://mesh.example").expect("valid");
+        assert_eq!(config.public_url.as_deref(), Some("https://mesh.example"));
+        for url in ["mesh.example", "http://", "https:///events", "ftp://x"] {
+            let error = read(url).expect_err(url);
+            assert_eq!(error.problems[0].key, "public.url", "{error}");
+        }
     }
 
     #[test]

@@ -32,6 +32,7 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
 /// When the identity is not usable, an address cannot be bound, or a store cannot be used.
 pub async fn run(config: AggregatorConfig, shutdown: watch::Receiver<bool>) -> anyhow::Result<()> {
     let identity = Arc::new(Identity::load(&config.tls, Role::Aggregator)?);
+    tributary_shared::telemetry::set_public_url(config.public_url.as_deref());
     std::fs::create_dir_all(&config.dir)
         .with_context(|| format!("cannot make {} (key `dir`)", config.dir.display()))?;
     let http = bind(config.http, "http")?;

@@ -8,6 +8,7 @@ use tributary_shared::ids::{AgentId, StreamName};
 
 use crate::audit::cli::AuditCommand;
 use crate::dead_letters::cli::DeadLettersCommand;
+use crate::explain::cli::ExplainArgs;
 use crate::graph::cli::{GraphArgs, ImpactArgs};
 use crate::query::cli::QueryArgs;
 use crate::role::{self, Role};
@@ -71,6 +72,8 @@ pub enum Command {
     /// Live views: list, show, make, delete
     #[command(subcommand)]
     Views(ViewsCommand),
+    /// From a window back to the events that built it: agents, lanes, gateways, schemas
+    Explain(ExplainArgs),
     /// Show where every event is, and check that nothing left without a line
     Ledger(LedgerArgs),
     /// What schemas rejected: list it, repair and replay it, or give it up

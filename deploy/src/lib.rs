@@ -7,6 +7,7 @@ pub mod bench;
 pub mod certs;
 pub mod cli;
 pub mod dead_letters;
+pub mod explain;
 pub mod graph;
 pub mod http;
 pub mod ledger;
@@ -77,6 +78,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Trace(args) => trace::run(&args),
         Command::Top(args) => top::run(&args).map(done),
         Command::Views(command) => views::run(&command),
+        Command::Explain(args) => explain::run(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::DeadLetters(command) => dead_letters::run(&command),
         Command::Schema(command) => schema::run(&command),

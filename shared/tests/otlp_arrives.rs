@@ -12,10 +12,7 @@ fn spans_metrics_and_logs_arrive_over_http() {
     let (endpoint, requests) = collector();
     metrics::counter(MetricName::CommitBatches, &[("when", "before")]).inc();
     metrics::histogram(MetricName::CommitSeconds, &[]).observe(0.004);
-    let otlp = Otlp {
-        endpoint,
-        protocol: Protocol::HttpProtobuf,
-    };
+    let otlp = Otlp::to(&endpoint, Protocol::HttpProtobuf);
 
     let guard = telemetry::init_with(Some(&otlp), "gateway", "gw-1");
     assert!(telemetry::tracing_on());

@@ -83,6 +83,20 @@ pub fn post(url: &str, content_type: &str, body: &[u8]) -> Result<Answer, ureq::
     request.send(body).and_then(Answer::read)
 }
 
+/// [`post`] with one more header.
+///
+/// # Errors
+/// As [`post`].
+pub fn post_with(
+    url: &str,
+    content_type: &str,
+    (name, value): (&str, &str),
+    body: &[u8],
+) -> Result<Answer, ureq::Error> {
+    let request = CLIENT.post(url).header("content-type", content_type);
+    request.header(name, value).send(body).and_then(Answer::read)
+}
+
 /// # Errors
 /// When no whole answer comes.
 pub fn put(url: &str, body: &Value) -> Result<Answer, ureq::Error> {

@@ -24,22 +24,36 @@ pub struct Span {
     pub id: String,
     pub parent: String,
     pub attributes: Vec<(String, String)>,
+    /// Trace and span of each link.
+    pub links: Vec<(String, String)>,
+    /// Who sent it.
+    pub resource: Vec<(String, String)>,
 }
 
 impl Span {
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        value(&self.attributes, name)
     }
+
+    #[must_use]
+    pub fn of_resource(&self, name: &str) -> Option<&str> {
+        value(&self.resource, name)
+    }
+}
+
+fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let found = pairs.iter().find(|(key, _)| key == name);
+    found.map(|(_, value)| value.as_str())
 }
 
 /// A receiver that runs.
 #[derive(Debug)]
 pub struct Rotel {
     process: Process,
+    program: PathBuf,
+    dir: PathBuf,
+    ports: (u16, u16),
     /// For `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub endpoint: String,
 }
@@ -60,33 +74,33 @@ impl Rotel {
                 return None;
             }
         };
-        let (grpc, http) = (free_tcp_port(), free_tcp_port());
-        let pid_file = dir.join("rotel.pid").display().to_string();
-        let args = [
-            "start",
-            "--otlp-grpc-endpoint",
-            &format!("127.0.0.1:{grpc}"),
-            "--otlp-http-endpoint",
-            &format!("127.0.0.1:{http}"),
-            "--debug-log",
-            "traces",
-            "--debug-log-verbosity",
-            "detailed",
-            "--exporter",
-            "blackhole",
-            "--pid-file",
-            &pid_file,
-        ];
-        let process = Process::start(&program, args, &[], dir.join("rotel.log"));
-        wait_until(SOON, "rotel listens", || {
-            std::net::TcpStream::connect(("127.0.0.1", http))
-                .map(drop)
-                .map_err(|error| error.to_string())
-        });
+        let ports = (free_tcp_port(), free_tcp_port());
         Some(Self {
-            process,
-            endpoint: format!("http://127.0.0.1:{http}"),
+            process: serve(&program, dir, ports),
+            program,
+            dir: dir.to_owned(),
+            ports,
+            endpoint: format!("http://127.0.0.1:{}", ports.1),
         })
+    }
+
+    /// For exporters that speak gRPC.
+    #[must_use]
+    pub fn grpc_endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.0)
+    }
+
+    /// Ends it at once, with whatever it holds.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again where it was. What it has printed before stays.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(&mut self) {
+        self.process = serve(&self.program, &self.dir, self.ports);
     }
 
     /// The spans that it has received so far.
@@ -94,6 +108,32 @@ impl Rotel {
     pub fn spans(&self) -> Vec<Span> {
         parse(&self.process.log())
     }
+}
+
+fn serve(program: &Path, dir: &Path, (grpc, http): (u16, u16)) -> Process {
+    let pid_file = dir.join("rotel.pid").display().to_string();
+    let args = [
+        "start",
+        "--otlp-grpc-endpoint",
+        &format!("127.0.0.1:{grpc}"),
+        "--otlp-http-endpoint",
+        &format!("127.0.0.1:{http}"),
+        "--debug-log",
+        "traces",
+        "--debug-log-verbosity",
+        "detailed",
+        "--exporter",
+        "blackhole",
+        "--pid-file",
+        &pid_file,
+    ];
+    let process = Process::start(program, args, &[], dir.join("rotel.log"));
+    wait_until(SOON, "rotel listens", || {
+        std::net::TcpStream::connect(("127.0.0.1", http))
+            .map(drop)
+            .map_err(|error| error.to_string())
+    });
+    process
 }
 
 /// The program; installed into a virtual environment once, by one test at a time.
@@ -125,21 +165,30 @@ fn program(dir: &Path) -> Option<PathBuf> {
 
 fn parse(log: &str) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
-    let (mut service, mut in_resource) = (String::new(), true);
+    let (mut resource, mut in_resource, mut in_links) = (Vec::new(), true, false);
     for line in log.lines() {
         if line.starts_with("ResourceSpans #") {
-            in_resource = true;
+            (in_resource, resource) = (true, Vec::new());
         } else if line.starts_with("Span #") {
-            in_resource = false;
+            (in_resource, in_links) = (false, false);
             spans.push(Span {
-                service: service.clone(),
+                service: value(&resource, "service.name").unwrap_or_default().to_owned(),
+                resource: resource.clone(),
                 ..Span::default()
             });
+        } else if line.starts_with("SpanLink #") {
+            in_links = true;
         } else if let Some((key, value)) = attribute(line) {
-            match spans.last_mut().filter(|_| !in_resource) {
-                Some(span) => span.attributes.push((key, value)),
-                None if key == "service.name" => service = value,
-                None => {}
+            match (spans.last_mut().filter(|_| !in_resource), key.as_str()) {
+                (None, _) => resource.push((key, value)),
+                (Some(span), "Trace ID") if in_links => span.links.push((value, String::new())),
+                (Some(span), "ID") if in_links => {
+                    if let Some((_, id)) = span.links.last_mut() {
+                        *id = value;
+                    }
+                }
+                (Some(_), _) if in_links => {}
+                (Some(span), _) => span.attributes.push((key, value)),
             }
         } else if let (Some((key, value)), Some(span)) = (line.split_once(':'), spans.last_mut())
             && !in_resource
@@ -178,7 +227,8 @@ mod tests {
                    -> service.name: Str(tributary-agent)\nScopeSpans #0\nInstrumentationScope x \nSpan #0\n    \
                    Trace ID       : 20b4\n    Parent ID      : 5120\n    ID             : 6121\n    \
                    Name           : ship\n    Kind           : SPAN_KIND_INTERNAL\nAttributes:\n     \
-                   -> tributary.lane: Str(a/b/1)\n     -> n: Int(3)\nResourceSpans #0\nResource attributes:\n     \
+                   -> tributary.lane: Str(a/b/1)\n     -> n: Int(3)\nLinks:\nSpanLink #0\n     -> Trace ID: 4bf9\n     \
+                   -> ID: 00f0\n     -> TraceState: \nResourceSpans #0\nResource attributes:\n     \
                    -> service.name: Str(tributary-gateway)\nSpan #0\n    Trace ID       : 20b4\n";
         let [span] = &parse(log)[..] else {
             panic!("one whole span")
@@ -195,5 +245,7 @@ mod tests {
             (span.attribute("tributary.lane"), span.attribute("n")),
             (Some("a/b/1"), Some("3"))
         );
+        assert_eq!(span.links, [("4bf9".to_owned(), "00f0".to_owned())]);
+        assert_eq!(span.of_resource("service.name"), Some("tributary-agent"));
     }
 }

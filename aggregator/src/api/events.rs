@@ -19,6 +19,7 @@ use crate::commit::{
     LaneRow, LogEntry, LogPos, LogReader, Settlement, StoredDeadLetter,
 };
 use crate::view::{Picked, Scalar};
+use crate::window::Located;
 
 /// The field of an event that says which trace of its application it belongs to.
 const TRACEPARENT: &str = "traceparent";
@@ -367,11 +368,19 @@ async fn apply(
     let hop = json!({ "hop": "applied", "applied": applied >= pos, "position": applied });
     push_hop(path, hop);
     let found = row.and_then(|EntryRow { entry, row }| Some((entry.key.stream, entry.records?, row)));
-    let windows = match found {
-        Some((stream, records, row)) => state.engine.locate(stream, records, row).await?,
-        None => Vec::new(),
+    let mut located = match found {
+        Some((stream, records, row)) => state.engine.locate(stream, pos, records, row).await?,
+        None => Located::default(),
     };
-    path["windows"] = json!(windows);
+    if !located.doubts.is_empty() {
+        let settled = state.read(move |log| {
+            located.settle(log, pos)?;
+            Ok(located)
+        });
+        located = settled.await?;
+    }
+    path["windows"] = json!(located.windows);
+    path["not_counted"] = json!(located.not_counted);
     Ok(())
 }
 

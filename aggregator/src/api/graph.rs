@@ -30,6 +30,7 @@ async fn known(state: &ApiState) -> Result<Known, ApiError> {
         views,
         nodes: state.metadata.nodes(),
         routes: state.metadata.routes(),
+        gateways_here: state.metadata.gateways_here(),
     })
 }
 

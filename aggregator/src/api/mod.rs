@@ -10,6 +10,7 @@ mod dead_letters;
 mod error;
 mod event_search;
 mod events;
+mod explain;
 mod export;
 mod graph;
 mod hops;
@@ -52,6 +53,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
             web::scope("/api/v1")
                 .wrap(from_fn(recorded::recorded))
                 .configure(views::configure)
+                .configure(explain::configure)
                 .configure(live::configure)
                 .configure(live_page::configure)
                 .configure(books::configure)

@@ -24,6 +24,9 @@ const MAX_SEARCHES: usize = 2;
 /// CSV and Parquet answers that are made and sent at one time: each holds its rows, some tens of megabytes at most.
 const MAX_EXPORTS: usize = 4;
 
+/// Windows that are explained at one time: each reads and folds log entries for some seconds at most.
+const MAX_EXPLANATIONS: usize = 2;
+
 /// Handles on everything that the API shows. Clones share it.
 #[derive(Debug, Clone)]
 pub struct ApiState {
@@ -43,6 +46,7 @@ pub struct ApiState {
     pub(super) live_slots: Arc<Semaphore>,
     pub(super) sql_places: Arc<Semaphore>,
     pub(super) export_places: Arc<Semaphore>,
+    pub(super) explain_places: Arc<Semaphore>,
     pub(super) audit_export: Arc<Semaphore>,
     pub(super) search_places: Arc<Semaphore>,
 }
@@ -77,6 +81,7 @@ impl ApiState {
             live_slots,
             sql_places,
             export_places,
+            explain_places: Arc::new(Semaphore::new(MAX_EXPLANATIONS)),
             audit_export: Arc::new(Semaphore::new(1)),
             search_places: Arc::new(Semaphore::new(MAX_SEARCHES)),
         }

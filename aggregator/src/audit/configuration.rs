@@ -59,6 +59,7 @@ pub fn shown(config: &AggregatorConfig) -> Map<String, Value> {
         trace_viewer,
         hot_bytes,
         openlineage,
+        public_url,
     } = config;
     act_detail(json!({
         "dir": path(dir),
@@ -73,6 +74,7 @@ pub fn shown(config: &AggregatorConfig) -> Map<String, Value> {
         "openlineage.url": openlineage.as_ref().map(|to| without_password(&to.url)),
         "openlineage.namespace": openlineage.as_ref().map(|to| to.namespace.as_str()),
         "openlineage.every_s": openlineage.as_ref().map(|to| to.every.as_secs()),
+        "public.url": public_url,
         "log.keep_for_ms": log.keep_for,
         "log.keep_bytes": log.keep_bytes,
         "log.keep_dead_letters_for_ms": log.keep_dead_letters_for,

@@ -106,6 +106,11 @@ fn deleted_at(db: &Connection, part: Part, pos: LogPos) -> Result<Option<Millis>
         .optional()?)
 }
 
+/// The hour in which the entry at a position was deleted.
+pub(super) fn entry_deleted_at(db: &Connection, pos: LogPos) -> Result<Option<Millis>, CommitError> {
+    deleted_at(db, Part::Entries, pos)
+}
+
 /// What is still known of an event whose entry is deleted: its hops, and what is gone.
 pub(super) fn of_expired(
     db: &Connection,

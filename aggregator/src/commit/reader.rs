@@ -75,6 +75,15 @@ impl LogReader {
         self.with(queries::floor)
     }
 
+    /// The hour in which retention deleted the entry at a position; `None` where it is there, or an earlier version did
+    /// that.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn deleted_at(&self, pos: LogPos) -> Result<Option<Millis>, CommitError> {
+        self.with(|db| lineage::entry_deleted_at(db, pos))
+    }
+
     /// The directory that the log lies in.
     #[must_use]
     pub fn dir(&self) -> &Path {

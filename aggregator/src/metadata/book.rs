@@ -33,6 +33,8 @@ struct Book {
     /// What the file does not have yet.
     changed_nodes: BTreeSet<NodeKey>,
     changed_routes: HashSet<RouteKey>,
+    /// Sessions of gateways that are open: a new one may begin before the old one ends.
+    sessions: BTreeMap<String, u32>,
     /// It was said once that there are too many.
     full: bool,
 }
@@ -107,6 +109,30 @@ impl Metadata {
             .chain(keys.cloned())
             .collect();
         Some(ConfigurationChange { record, changed })
+    }
+
+    /// A gateway's session began.
+    pub fn session_began(&self, gateway: &str) {
+        *self.book().sessions.entry(gateway.to_owned()).or_default() += 1;
+    }
+
+    /// A session that began has ended.
+    pub fn session_ended(&self, gateway: &str, at: Millis) {
+        let mut book = self.book();
+        if let Some(open) = book.sessions.get_mut(gateway) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                book.sessions.remove(gateway);
+            }
+        }
+        drop(book);
+        self.left(NodeKind::Gateway, gateway, at);
+    }
+
+    /// Gateways that have a session.
+    #[must_use]
+    pub fn gateways_here(&self) -> BTreeSet<String> {
+        self.book().sessions.keys().cloned().collect()
     }
 
     /// A node that was here has left.

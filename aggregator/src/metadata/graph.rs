@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 use tributary_shared::time::{Millis, to_rfc3339};
 
-use super::fields::listed;
+use super::fields::{SchemaFacts, listed};
 use super::messages::{Edge, EdgeKind, Graph, Known, Node, NodeKind, NodeRecord, Subject, ViewFacts};
 use crate::agents::AgentRow;
 use crate::commit::StreamRow;
@@ -209,27 +209,16 @@ fn routed(known: &Known, drawing: &mut Drawing) {
             facts.insert("events".to_owned(), events.into());
         }
     }
-    // a gateway that serves one agent at least is here
-    let serving: BTreeSet<&str> = known
-        .agents
-        .iter()
-        .filter(|agent| agent.connected)
-        .filter_map(|agent| agent.gateway.as_ref().map(|gateway| gateway.as_str()))
-        .collect();
-    let gateways: Vec<String> = drawing
-        .nodes
-        .keys()
-        .filter(|(kind, _)| *kind == NodeKind::Gateway)
-        .map(|(_, name)| name.clone())
-        .collect();
-    for gateway in gateways {
-        let agents = known.agents.iter().filter(|agent| {
-            agent.connected && agent.gateway.as_ref().is_some_and(|at| at.as_str() == gateway)
-        });
-        let (agents, serves) = (agents.count(), serving.contains(gateway.as_str()));
-        let facts = drawing.node(NodeKind::Gateway, &gateway);
-        facts.insert("agents".to_owned(), agents.into());
-        facts.insert("connected".to_owned(), serves.into());
+    let mut agents: BTreeMap<&str, u64> = BTreeMap::new();
+    for gateway in known.agents.iter().filter_map(|agent| agent.gateway.as_ref()) {
+        *agents.entry(gateway.as_str()).or_default() += 1;
+    }
+    for ((kind, name), facts) in &mut drawing.nodes {
+        if *kind == NodeKind::Gateway {
+            let here = agents.get(name.as_str()).copied().unwrap_or(0);
+            facts.insert("agents".to_owned(), here.into());
+            facts.insert("connected".to_owned(), known.gateways_here.contains(name).into());
+        }
     }
 }
 
@@ -254,7 +243,7 @@ fn schema(subject: &Subject, drawing: &mut Drawing) {
         "version": current.map(|current| current.version),
         "schema_id": current.map(|current| current.id),
         "format": current.map(|current| current.format.as_str()),
-        "fields": current.map(super::fields::SchemaFacts::listed),
+        "fields": current.map(SchemaFacts::listed),
         "closed": current.map(|current| current.closed),
         "rules": current.map(|current| {
             let rule = |rule: &tributary_schema::decode::RuleText| json!({ "name": rule.name, "sql": rule.sql });
@@ -314,12 +303,13 @@ fn stream_fields(known: &Known, drawing: &mut Drawing) {
         .filter(|(kind, _)| *kind == NodeKind::Stream)
         .map(|(_, name)| name.clone())
         .collect();
+    let schemas: BTreeMap<&str, &SchemaFacts> = known
+        .subjects
+        .iter()
+        .filter_map(|subject| Some((subject.stream.as_ref()?.as_str(), subject.current.as_deref()?)))
+        .collect();
     for stream in streams {
-        let subject = known
-            .subjects
-            .iter()
-            .find(|subject| subject.stream.as_ref().is_some_and(|of| of.as_str() == stream));
-        let schema = subject.and_then(|subject| subject.current.as_deref());
+        let schema = schemas.get(stream.as_str()).copied();
         let mut fields: Vec<Value> = schema
             .map(|schema| schema.fields.iter().map(listed).collect())
             .unwrap_or_default();

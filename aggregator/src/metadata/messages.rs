@@ -1,5 +1,6 @@
 //! What is passed to and from the metadata store.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -176,4 +177,6 @@ pub struct Known {
     pub views: Vec<ViewFacts>,
     pub nodes: Vec<NodeRecord>,
     pub routes: Vec<Route>,
+    /// Gateways that have a session.
+    pub gateways_here: BTreeSet<String>,
 }

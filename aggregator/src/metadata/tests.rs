@@ -112,6 +112,19 @@ fn routes_add_up_over_restarts() {
 }
 
 #[test]
+fn a_gateway_is_here_while_any_session_of_it_is() {
+    let dir = tempfile::tempdir().expect("dir");
+    let metadata = Metadata::open(dir.path()).expect("opens");
+    let here = || metadata.gateways_here().into_iter().collect::<Vec<_>>();
+    metadata.session_began("g");
+    metadata.session_began("g");
+    metadata.session_ended("g", 1);
+    assert_eq!(here(), ["g"], "the older session ended after the newer one began");
+    metadata.session_ended("g", 2);
+    assert_eq!(here(), [""; 0]);
+}
+
+#[test]
 fn a_file_of_a_newer_program_is_refused() {
     let dir = tempfile::tempdir().expect("dir");
     drop(Metadata::open(dir.path()).expect("opens"));

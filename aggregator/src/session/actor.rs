@@ -10,9 +10,12 @@ use tokio::sync::mpsc;
 use tributary_shared::ids::{AgentId, LaneKey, StreamName};
 use tributary_shared::metrics::{self, MetricName};
 use tributary_shared::protocol::{AggregatorLink, AggregatorOutput, CommitOutcome};
+use tributary_shared::telemetry;
+
 use tributary_shared::time::{Monotonic, now_millis};
 use tributary_shared::wire::{
-    Bye, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, NodeReport, RefuseCode, SessionKey, frame,
+    Bye, FromAggregator, LaneOpened, MAX_CONTROL_FRAME, MAX_PROMOTED, NodeReport, RefuseCode, SessionKey,
+    frame,
 };
 
 use super::messages::{Answered, Arrived, Ended, Found, FromGateway, KeyOf, Opened, SchemaChanged, Stop};
@@ -48,6 +51,8 @@ pub struct Session {
     submissions: Option<mpsc::Sender<Submission>>,
     subscribed: HashSet<StreamName>,
     agents: HashSet<AgentId>,
+    /// Its hello was good.
+    greeted: bool,
     closing: bool,
 }
 
@@ -59,6 +64,7 @@ impl Session {
             submissions: None,
             subscribed: HashSet::new(),
             agents: HashSet::new(),
+            greeted: false,
             closing: false,
         }
     }
@@ -99,6 +105,8 @@ impl Session {
             } => {
                 tracing::info!(gateway = %self.setup.link.gateway(), software, "gateway connected");
                 let gateway = self.setup.link.gateway().to_string();
+                self.greeted = true;
+                self.setup.shared.metadata.session_began(&gateway);
                 self.node_seen((NodeKind::Gateway, &gateway), &software, configuration.as_deref());
             }
             AggregatorOutput::Refused { peers } => {
@@ -196,6 +204,10 @@ impl Session {
         let (directory, gateway) = (&self.setup.shared.agents, self.setup.link.gateway());
         let sightings = &self.setup.shared.sightings;
         let now = now_millis();
+        let promoted = report.iter().flat_map(|report| &report.promoted);
+        promoted
+            .take(MAX_PROMOTED)
+            .for_each(|trace| telemetry::promote(trace));
         match report {
             None => {
                 if sightings.left(agent, session) {
@@ -294,8 +306,10 @@ impl Actor for Session {
             .gateway_down(gateway, &ctx.address().recipient());
         tracing::info!(gateway = %self.setup.link.gateway(), "gateway left");
         self.setup.shared.agents.gateway_lost(gateway);
-        let metadata = &self.setup.shared.metadata;
-        metadata.left(NodeKind::Gateway, gateway.as_str(), now_millis());
+        if self.greeted {
+            let metadata = &self.setup.shared.metadata;
+            metadata.session_ended(gateway.as_str(), now_millis());
+        }
         self.setup.connection.close(quinn::VarInt::from_u32(0), b"");
     }
 }

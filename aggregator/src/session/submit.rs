@@ -2,7 +2,7 @@
 
 use actix::Addr;
 use tokio::sync::mpsc;
-use tributary_shared::ids::{GatewayId, LaneKey};
+use tributary_shared::ids::{GatewayId, LaneKey, LineageId};
 use tributary_shared::protocol::{CommitOutcome, Generation};
 use tributary_shared::telemetry::{BatchSpan, Stage, attr};
 use tributary_shared::time::now_millis;
@@ -128,20 +128,24 @@ fn commit_span(batch: &Prepared) -> BatchSpan {
         .number(attr::EVENTS, header.count)
         .number(attr::VALID, header.valid())
         .number(attr::DEAD, header.dead_seqs.len())
+        .lineage(LineageId::new(header.lane, header.first_seq))
         .maybe_number(attr::SCHEMA_ID, header.schema.map(|schema| schema.id))
         .maybe_number(attr::SCHEMA_VERSION, header.schema.map(|schema| schema.version))
 }
 
 fn end_span(span: BatchSpan, answer: &Result<CommitAnswer, CommitError>) {
-    let span = match answer {
+    let mut span = match answer {
         Ok(CommitAnswer::Committed { pos, .. }) => {
-            span.maybe_number(attr::LOG_POSITION, pos.map(|pos| pos.0))
+            let span = span.maybe_number(attr::LOG_POSITION, pos.map(|pos| pos.0));
+            return span.end_at(now_millis());
         }
         Ok(CommitAnswer::Refused { code, message, .. }) => {
-            span.text(attr::REFUSED, format_args!("{code:?}")).fail(message)
+            span.text(attr::REFUSED, code.as_str()).fail(message)
         }
         Err(error) => span.fail(error),
     };
+    // the agent hears of the refusal, and has the gateway export its part
+    let _ = span.promote();
     span.end_at(now_millis());
 }
 

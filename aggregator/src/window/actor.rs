@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tributary_shared::actors::thread::{self, WorkerThread};
+use tributary_shared::ids::LineageId;
 use tributary_shared::metrics::{self, Counter, Gauge, Histogram, MetricName};
 use tributary_shared::telemetry::{BatchSpan, Stage, attr, tracing_on};
 use tributary_shared::time::now_millis;
@@ -298,6 +299,7 @@ impl Runner {
             .number(attr::LAST_SEQ, entry.header.range().last)
             .number(attr::EVENTS, events(entry))
             .number(attr::VALID, entry.header.valid())
+            .lineage(LineageId::new(entry.header.lane(), entry.header.range().first))
             .maybe_number(attr::SCHEMA_ID, entry.header.schema().map(|schema| schema.id));
         self.fold(entry);
         span.end_at(now_millis());

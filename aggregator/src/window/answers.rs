@@ -48,13 +48,23 @@ impl Runner {
             Question::Closed { view, limit, reply } => {
                 drop(reply.send(self.engine.newest_closed(&view, limit)));
             }
+            Question::Basis { view, query, reply } => {
+                drop(reply.send(self.engine.basis(&view, &query).map(Box::new)));
+            }
+            Question::Owned {
+                view,
+                generation,
+                asked,
+                reply,
+            } => drop(reply.send(self.engine.owned(&view, generation, &asked))),
             Question::Locate {
                 stream,
+                pos,
                 records,
                 row,
                 reply,
             } => {
-                drop(reply.send(self.engine.locate(&stream, &records, row)));
+                drop(reply.send(self.engine.locate(&stream, pos, &records, row)));
             }
             Question::Away { agents } => self.engine.set_away(agents),
             Question::Times { reply } => {

@@ -4,16 +4,15 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use tributary_shared::ids::{AgentId, LaneNo, StreamName};
 use tributary_shared::time::Millis;
 
 use super::clocks::Clocks;
 use super::cold::{ColdError, ColdGroups, ColdView, NothingCold};
 use super::messages::{
-    AppliedBatch, EngineConfig, GroupId, LaneWatermark, LateLine, ViewStats, WindowChange, WindowHit,
+    AppliedBatch, EngineConfig, GroupId, LaneWatermark, LateLine, ViewStats, WindowChange,
 };
-use super::state::{Applied, ViewState, hit};
+use super::state::{Applied, ViewState};
 use crate::commit::LogPos;
 use crate::view::{ViewOptions, ViewPlan, WindowKind};
 
@@ -364,25 +363,6 @@ impl Engine {
                 state.miss_until(pos);
             }
         }
-    }
-
-    /// The windows that one event changed: row `row` of `records`, an entry of `stream`.
-    #[must_use]
-    pub fn locate(&self, stream: &StreamName, records: &RecordBatch, row: usize) -> Vec<WindowHit> {
-        if row >= records.num_rows() {
-            return Vec::new();
-        }
-        let event = records.slice(row, 1);
-        let reads = |state: &&ViewState| state.plan.source.is_none() && state.plan.stream == *stream;
-        let mut hits = Vec::new();
-        for state in self.views.values().filter(reads) {
-            let (spans, key) = state.locate(&event);
-            for span in spans {
-                hits.push(hit(&state.plan, &key, span));
-                self.locate_above(state, span, &key, &mut hits);
-            }
-        }
-        hits
     }
 }
 

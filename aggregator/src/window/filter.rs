@@ -119,6 +119,11 @@ impl<'a> Filters<'a> {
             .collect()
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
     /// Whether a row is wanted, of which `value` gives what a filter looks at.
     pub fn keep(&self, value: impl Fn(Looked) -> Scalar) -> bool {
         self.all.iter().all(|filter| filter.keeps(&value(filter.looked)))

@@ -13,10 +13,12 @@ use tributary_shared::time::{Millis, rfc3339};
 
 use super::closed::ClosedWindow;
 use super::cold::ColdError;
+use super::explain::{Asked, Basis, ExplainError, ExplainQuery};
 use super::fill::Backfill;
 use super::live::{LiveEvent, LiveRows};
+use super::locate::Located;
 use super::messages::{
-    LaneWatermark, LateLine, QueryError, ScanPage, ViewStats, WindowHit, WindowPage, WindowQuery, WindowScan,
+    LaneWatermark, LateLine, QueryError, ScanPage, ViewStats, WindowPage, WindowQuery, WindowScan,
 };
 use super::since::SincePage;
 use super::stamp::EventId;
@@ -168,11 +170,23 @@ pub(super) enum Question {
         limit: usize,
         reply: oneshot::Sender<Result<Option<ClosedWindow>, QueryError>>,
     },
+    Basis {
+        view: String,
+        query: ExplainQuery,
+        reply: oneshot::Sender<Result<Box<Basis>, ExplainError>>,
+    },
+    Owned {
+        view: String,
+        generation: u64,
+        asked: Vec<Asked>,
+        reply: oneshot::Sender<Result<Vec<bool>, QueryError>>,
+    },
     Locate {
         stream: StreamName,
+        pos: LogPos,
         records: RecordBatch,
         row: usize,
-        reply: oneshot::Sender<Vec<WindowHit>>,
+        reply: oneshot::Sender<Result<Located, QueryError>>,
     },
     Away {
         agents: BTreeSet<AgentId>,
@@ -314,23 +328,60 @@ impl EngineHandle {
             .await??)
     }
 
-    /// The windows that one row of a committed batch belongs to.
+    /// The rows that are to be explained; see [`super::Engine::basis`]. Blocks: for threads that may.
     ///
     /// # Errors
-    /// [`EngineStopped`].
+    /// [`ExplainError`] when there are none.
+    pub fn basis_blocking(&self, view: String, query: ExplainQuery) -> Result<Basis, ExplainError> {
+        let (reply, answer) = oneshot::channel();
+        self.questions
+            .blocking_send(Question::Basis { view, query, reply })
+            .map_err(|_| EngineStopped)?;
+        Ok(*answer.blocking_recv().map_err(|_| EngineStopped)??)
+    }
+
+    /// Which of these groups there are; see [`super::Engine::owned`]. Blocks: for threads that may.
+    ///
+    /// # Errors
+    /// [`WindowsError::Query`] when the view was replaced meanwhile.
+    pub fn owned_blocking(
+        &self,
+        view: String,
+        generation: u64,
+        asked: Vec<Asked>,
+    ) -> Result<Vec<bool>, WindowsError> {
+        let (reply, answer) = oneshot::channel();
+        let question = Question::Owned {
+            view,
+            generation,
+            asked,
+            reply,
+        };
+        self.questions
+            .blocking_send(question)
+            .map_err(|_| EngineStopped)?;
+        Ok(answer.blocking_recv().map_err(|_| EngineStopped)??)
+    }
+
+    /// The windows that one row of the entry at a position changed.
+    ///
+    /// # Errors
+    /// [`WindowsError::Query`] when windows on disk cannot be read.
     pub async fn locate(
         &self,
         stream: StreamName,
+        pos: LogPos,
         records: RecordBatch,
         row: usize,
-    ) -> Result<Vec<WindowHit>, EngineStopped> {
-        self.ask(|reply| Question::Locate {
+    ) -> Result<Located, WindowsError> {
+        let question = |reply| Question::Locate {
             stream,
+            pos,
             records,
             row,
             reply,
-        })
-        .await
+        };
+        Ok(self.ask(question).await??)
     }
 
     /// How far lanes have come in event time, and which events came too late.

@@ -270,6 +270,14 @@ pub struct WindowHit {
     pub window_end: Option<Millis>,
     /// The group key by column.
     pub group: serde_json::Map<String, serde_json::Value>,
+    /// It is the row that stands for all groups that its window had no room for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub overflow: bool,
+    /// The window is beyond the view's retention by now.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub expired: bool,
+    /// `None` when it cannot be told any more whether the event was too late for it.
+    pub counted: Option<bool>,
 }
 
 /// What was counted instead of guessed, since the view began.
@@ -429,10 +437,16 @@ mod maybe_time {
 }
 
 #[expect(clippy::ref_option, reason = "serde passes a reference")]
-fn rfc3339_or_null<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn rfc3339_or_null<S: Serializer>(
+    time: &Option<Millis>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     time.map(to_rfc3339).serialize(serializer)
 }
 
-fn shared<T: ?Sized + Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn shared<T: ?Sized + Serialize, S: Serializer>(
+    value: &Arc<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     value.as_ref().serialize(serializer)
 }

@@ -22,6 +22,7 @@ mod cold;
 #[cfg(test)]
 mod crash_tests;
 mod engine;
+mod explain;
 mod fill;
 mod filter;
 mod gather;
@@ -32,6 +33,7 @@ mod keys;
 mod late;
 mod live;
 mod load;
+mod locate;
 mod messages;
 mod panes;
 mod pinned;
@@ -42,6 +44,7 @@ mod restore;
 mod rollup;
 mod row;
 mod saving;
+mod sift;
 mod since;
 mod stamp;
 mod state;
@@ -54,6 +57,9 @@ pub use actor::{EngineOptions, EngineThread, start};
 pub use closed::ClosedWindow;
 pub use cold::{ColdError, ColdGroups, WindowFacts};
 pub use engine::Engine;
+pub use explain::{
+    Asked, Basis, Cursor, ExplainError, ExplainQuery, Explanation, Limits, NotKept, Recount, explain,
+};
 pub use fill::Backfill;
 pub use handle::{
     EngineError, EngineHandle, EngineStopped, MAX_VIEWS, PutView, PutViewError, Serves, StreamTimes,
@@ -61,6 +67,7 @@ pub use handle::{
 };
 pub use live::LiveEvent;
 pub use load::VIEWS_FILE;
+pub use locate::{Located, NotCounted, WhyNot};
 pub use messages::{
     AppliedBatch, EngineConfig, GoneRow, GroupId, GroupName, GroupState, LaneWatermark, LateLine, QueryError,
     ScanPage, ScanPlace, Snapshot, StateError, ViewCounters, ViewSnapshot, ViewStats, WindowChange,

@@ -173,7 +173,7 @@ impl Engine {
     }
 
     /// What a roll-up reads, as long as it is what the roll-up was compiled for.
-    fn below(&self, source: &Source) -> Option<&ViewState> {
+    pub(super) fn below(&self, source: &Source) -> Option<&ViewState> {
         let below = self.views.get(source.plan.name())?;
         Arc::ptr_eq(&below.plan, &source.plan).then_some(below)
     }
@@ -203,34 +203,18 @@ impl Engine {
     ) -> Part<'a> {
         let mut scratch = Groups::new(plan.keys.len(), &plan.cells);
         let mut changed: Vec<bool> = Vec::new();
-        if let (Some(below), Some(end)) = (self.below(source), plan.window.end(start)) {
-            let of_source = Wanted {
-                keys: source_keys(plan, source, wanted),
-                ..Wanted::default()
+        self.read_source(plan, source, start, wanted, |rows, keys| {
+            let target = |key: &Option<Vec<Scalar>>| match key {
+                None => scratch.overflow_of(start),
+                Some(key) => scratch.slot_of(start, key),
             };
-            let starts = self.window_starts(below, Some(start), Some(end));
-            let windows: Vec<WindowRows<'_>> = starts
-                .map(|start| self.window_rows(below, start, &of_source))
-                .collect();
-            let rows = windows
-                .iter()
-                .flat_map(WindowRows::rows)
-                .filter(RowRef::is_shown)
-                .collect();
-            let rows = SourceRows::filtered(source, plan, rows);
-            let keys = rows.keys(plan);
-            let target = |(row, key): (&RowRef<'_>, &Vec<Scalar>)| match row.is_overflow() && !key.is_empty()
-            {
-                true => scratch.overflow_of(start),
-                false => scratch.slot_of(start, key),
-            };
-            let targets: Vec<u32> = rows.rows.iter().zip(&keys).map(target).collect();
+            let targets: Vec<u32> = keys.iter().map(target).collect();
             for (row, target) in rows.rows.iter().zip(&targets) {
                 changed.resize(changed.len().max(*target as usize + 1), false);
                 changed[*target as usize] |= wanted.change(row.changed_at());
             }
-            fold(plan, source, &rows, &targets, &mut scratch);
-        }
+            fold(plan, source, rows, &targets, &mut scratch);
+        });
         // the bound on groups is far below 2^32
         let slots =
             (0..changed.len() as u32).filter(|slot| changed[*slot as usize] && scratch.contains(*slot));
@@ -239,6 +223,57 @@ impl Engine {
             slots,
             groups: Held::Scratch(Box::new(scratch)),
         }
+    }
+
+    /// Reads the rows of its source that a roll-up's window is made of, each with the key of the row that it is part of:
+    /// `None` for the row that stands for all groups that had no room.
+    fn read_source(
+        &self,
+        plan: &ViewPlan,
+        source: &Source,
+        start: Millis,
+        wanted: &Wanted<'_>,
+        read: impl FnOnce(&SourceRows<'_>, &[Option<Vec<Scalar>>]),
+    ) {
+        let (Some(below), Some(end)) = (self.below(source), plan.window.end(start)) else {
+            return;
+        };
+        let of_source = Wanted {
+            keys: source_keys(plan, source, wanted),
+            ..Wanted::default()
+        };
+        let starts = self.window_starts(below, Some(start), Some(end));
+        let windows: Vec<WindowRows<'_>> = starts
+            .map(|start| self.window_rows(below, start, &of_source))
+            .collect();
+        let rows = windows
+            .iter()
+            .flat_map(WindowRows::rows)
+            .filter(RowRef::is_shown)
+            .collect();
+        let rows = SourceRows::filtered(source, plan, rows);
+        let of_row = |(row, key): (&RowRef<'_>, Vec<Scalar>)| {
+            let overflow = row.is_overflow() && !key.is_empty();
+            (!overflow).then_some(key)
+        };
+        let keys: Vec<_> = rows.rows.iter().zip(rows.keys(plan)).map(of_row).collect();
+        read(&rows, &keys);
+    }
+
+    /// The same, row by row.
+    pub(super) fn with_source_rows(
+        &self,
+        plan: &ViewPlan,
+        source: &Source,
+        start: Millis,
+        wanted: &Wanted<'_>,
+        mut visit: impl FnMut(&RowRef<'_>, Option<&[Scalar]>),
+    ) {
+        self.read_source(plan, source, start, wanted, |rows, keys| {
+            for (row, key) in rows.rows.iter().zip(keys) {
+                visit(row, key.as_deref());
+            }
+        });
     }
 
     /// What changed in the roll-ups over a view that changed, and in theirs.
@@ -295,6 +330,7 @@ impl Engine {
         below: &ViewState,
         span: Span,
         key: &[Scalar],
+        overflow: bool,
         hits: &mut Vec<WindowHit>,
     ) {
         let Some(start) = span.0 else { return };
@@ -307,14 +343,21 @@ impl Engine {
                 continue;
             };
             let window = self.window_rows(below, start, &Wanted::default());
-            let row = window
-                .rows()
-                .find(|row| row.groups.keys(row.slot) == key && row.is_shown());
+            let is_it = |row: &RowRef<'_>| {
+                row.is_overflow() == overflow && row.groups.keys(row.slot) == key && row.is_shown()
+            };
+            let row = window.rows().find(is_it);
             let rows = SourceRows::filtered(source, &reader.plan, row.into_iter().collect());
-            for key in rows.keys(&reader.plan) {
+            for mut key in rows.keys(&reader.plan) {
+                let overflow = overflow && !key.is_empty();
+                if overflow {
+                    key.fill(Scalar::Null);
+                }
                 for span in windows_of(&reader.plan, start) {
-                    hits.push(hit(&reader.plan, &key, span));
-                    self.locate_above(reader, span, &key, hits);
+                    let mut hit = hit(&reader.plan, &key, span);
+                    hit.overflow = overflow;
+                    hits.push(hit);
+                    self.locate_above(reader, span, &key, overflow, hits);
                 }
             }
         }

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, BooleanArray, Int64Array, RecordBatch, TimestampMillisecondArray};
+use arrow_array::{BooleanArray, Int64Array, RecordBatch, TimestampMillisecondArray};
 use tributary_shared::time::Millis;
 
 use super::cells::Fold;
 use super::cold::ColdView;
 use super::groups::{Bounds, Cut, Groups, SessionRules};
-use super::keys::KeyCodes;
 use super::late::LateLines;
 use super::messages::{AppliedBatch, EngineConfig, GoneRow, LateLine, ViewCounters, ViewSnapshot, WindowHit};
 use super::panes::pane_codes;
 use super::row::RowRef;
+use super::sift::{self, Admitted, admit, key_codes};
 use crate::commit::LogPos;
-use crate::view::{Evaluator, Expr, Frame, Scalar, Vector, ViewOptions, ViewPlan, WindowKind};
+use crate::view::{Evaluator, Frame, Scalar, Vector, ViewOptions, ViewPlan, WindowKind};
 
 #[derive(Debug)]
 pub(super) struct ViewState {
@@ -46,13 +46,6 @@ pub(super) struct Applied {
     /// Each changed group once.
     pub slots: Vec<u32>,
     pub gone: Vec<GoneRow>,
-}
-
-/// The rows of a batch that count, with their times.
-struct Admitted {
-    frame: Frame,
-    times: Int64Array,
-    without_time: u64,
 }
 
 impl ViewState {
@@ -201,33 +194,9 @@ impl ViewState {
         !matches!(self.plan.window, WindowKind::Session { .. })
     }
 
-    /// The windows that one event went into, and the key of its group.
-    pub(super) fn locate(&self, event: &RecordBatch) -> (Vec<Span>, Vec<Scalar>) {
-        let plan = &self.plan;
-        let frame = Frame::bind(plan, event);
-        let evaluator = Evaluator::new(frame.mode);
-        let Admitted { frame, times, .. } = admit(plan, frame, &evaluator);
-        let Some(time) = times.values().first() else {
-            return (Vec::new(), Vec::new());
-        };
-        let keys = key_codes(plan, &frame, &evaluator);
-        let keys: Vec<Scalar> = keys
-            .iter()
-            .map(|key| key.value(key.codes[0]).to_scalar())
-            .collect();
-        let windows = match self.session_rules() {
-            Some(rules) => self.groups.session_at(*time, &keys, rules).into_iter().collect(),
-            None => windows_of(plan, *time),
-        };
-        (windows, keys)
-    }
-
     /// Windows that ended then or earlier are beyond the retention.
     pub(super) fn horizon(&self) -> Millis {
-        let newest = self.counters.newest_event;
-        newest.map_or(Millis::MIN, |newest| {
-            newest.saturating_sub(self.options.retention)
-        })
+        sift::horizon(self.counters.newest_event, self.options.retention)
     }
 
     /// Leaves out what is older than the retention, and counts it. What counts as old follows from the entries alone:
@@ -240,9 +209,8 @@ impl ViewState {
         times: Int64Array,
     ) -> (Frame, Int64Array) {
         let horizon = self.horizon();
-        let latest = batch.committed_at.saturating_add(config.future_tolerance);
-        let believed = times.values().iter().copied().filter(|time| *time <= latest);
-        self.counters.newest_event = self.counters.newest_event.max(believed.max());
+        let newest = sift::newest_believed(&times, batch.committed_at, config.future_tolerance);
+        self.counters.newest_event = self.counters.newest_event.max(newest);
         let late = times.values().iter().filter(|time| **time < horizon).count() as u64;
         if late == 0 || self.plan.window == WindowKind::None {
             return (frame, times);
@@ -255,7 +223,7 @@ impl ViewState {
         (frame, times)
     }
 
-    fn session_rules(&self) -> Option<SessionRules> {
+    pub(super) fn session_rules(&self) -> Option<SessionRules> {
         match (&self.plan.window, self.plan.session_last) {
             (WindowKind::Session { gap }, Some(last)) => Some(SessionRules { gap: *gap, last }),
             _ => None,
@@ -315,46 +283,8 @@ pub(super) fn hit(plan: &ViewPlan, keys: &[Scalar], (window_start, window_end): 
         window_start,
         window_end,
         group: group.collect(),
+        overflow: false,
+        expired: false,
+        counted: Some(true),
     }
-}
-
-/// Keeps the rows that pass WHERE and have a time.
-fn admit(plan: &ViewPlan, frame: Frame, evaluator: &Evaluator) -> Admitted {
-    let frame = match &plan.filter {
-        Some(condition) => {
-            let mask = evaluator.mask(condition, &frame);
-            keep(frame, &mask)
-        }
-        None => frame,
-    };
-    let times = frame.times();
-    let without_time = times.null_count() as u64;
-    if without_time == 0 {
-        return Admitted {
-            frame,
-            times,
-            without_time,
-        };
-    }
-    let present: BooleanArray = (0..frame.rows).map(|row| Some(times.is_valid(row))).collect();
-    let frame = keep(frame, &present);
-    let times = frame.times();
-    Admitted {
-        frame,
-        times,
-        without_time,
-    }
-}
-
-fn keep(frame: Frame, mask: &BooleanArray) -> Frame {
-    if mask.true_count() == frame.rows {
-        frame
-    } else {
-        frame.filter(mask)
-    }
-}
-
-fn key_codes(plan: &ViewPlan, frame: &Frame, evaluator: &Evaluator) -> Vec<KeyCodes> {
-    let code = |key: &Expr| KeyCodes::of(&evaluator.values(key, frame), frame.rows);
-    plan.keys.iter().map(code).collect()
 }

@@ -1,7 +1,8 @@
-//! The answer of `GET /v1/status`. Pure.
+//! The answer of `GET /v1/status`.
 
 use serde::Serialize;
 use tributary_shared::ids::{AgentId, Epoch, Seq, StreamName};
+use tributary_shared::telemetry::{self, SignalReport};
 use tributary_shared::wire::CheckReport;
 
 use super::messages::ConnectionStatus;
@@ -18,6 +19,8 @@ pub(super) struct Status<'a> {
     checks: &'a [CheckReport],
     /// Signed heads of the aggregator's audit that this agent keeps, and what did not fit.
     audit: &'a HeadsReport,
+    /// What became of traces, metrics and logs; empty without OTLP.
+    telemetry: Vec<SignalReport>,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,6 +95,7 @@ impl<'a> Status<'a> {
             spool,
             checks,
             audit,
+            telemetry: telemetry::report(),
         }
     }
 }

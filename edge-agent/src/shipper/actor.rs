@@ -14,6 +14,7 @@ use tributary_shared::metrics::{self, Counter, Gauge, MetricName};
 use tributary_shared::protocol::{
     AgentLink, AgentOutput, Claim, FORGOTTEN, LaneView, Priority, Shipment, Tick,
 };
+use tributary_shared::telemetry;
 use tributary_shared::time::{Monotonic, now_millis};
 use tributary_shared::transport::{
     CONTROL_QUEUE, ControlReader, TransportError, send_batch_ranked, write_control,
@@ -343,6 +344,7 @@ impl Shipper {
                 // in the order in which they came: each is polled as soon as it is spawned
                 ctx.spawn(async move { checks.learn(stream, schema).await }.into_actor(self));
             }
+            AgentOutput::Promoted(traces) => traces.iter().for_each(|trace| telemetry::promote(trace)),
             AgentOutput::AuditHead(head) => {
                 let heads = self.setup.heads.clone();
                 ctx.spawn(async move { heads.told(head).await }.into_actor(self));
@@ -510,7 +512,11 @@ impl Shipper {
         }
         let range = packed.range();
         packed.header.attempts = self.attempts.before(lane, range);
-        packed.header.traceparent = self.traces.begin(&packed.header, session.link.lane(lane));
+        let view = session
+            .link
+            .lane(lane)
+            .map(|view| (view, session.link.lane_no(lane)));
+        packed.header.traceparent = self.traces.begin(&packed.header, view);
         self.attempts.sent(&packed.header, &session.address);
         session
             .link
@@ -681,6 +687,7 @@ impl Actor for Shipper {
             let now = actor.clock.tick();
             if let Some(session) = &mut actor.session {
                 session.link.checked(actor.setup.checks.reports());
+                session.link.promoted(actor.traces.take_promoted());
                 session.link.tick(now, now_millis());
             }
             actor.pump(ctx);

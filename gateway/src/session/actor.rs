@@ -8,12 +8,13 @@ use tokio::sync::mpsc;
 use tributary_shared::ids::StreamName;
 use tributary_shared::metrics::{self, MetricName};
 use tributary_shared::protocol::{GatewayLink, GatewayOutput};
+use tributary_shared::telemetry;
 use tributary_shared::time::{Monotonic, now_millis};
 use tributary_shared::wire::{
     BatchContent, Bye, MAX_CONTROL_FRAME, NodeReport, RefuseCode, SessionKey, ToAgent, frame,
 };
 
-use super::messages::{Admission, Admit, Ended, FromAgent, RefuseBatch, Stop};
+use super::messages::{Admission, Admit, Ended, FromAgent, Promoted, RefuseBatch, Stop};
 use crate::news::SchemaNews;
 use crate::rate::TokenBucket;
 use crate::schemas::SchemaBook;
@@ -91,7 +92,10 @@ impl Session {
                 self.configuration = configuration;
                 self.key = Some(session);
             }
-            GatewayOutput::Report(report) => self.report(Some(report), ctx),
+            GatewayOutput::Report(report) => {
+                report.promoted.iter().for_each(|trace| telemetry::promote(trace));
+                self.report(Some(report), ctx);
+            }
             GatewayOutput::OpenUpstream { lane, key, next_seq } => {
                 let ask = OpenLane {
                     session: self.setup.id,
@@ -289,6 +293,15 @@ impl Handler<RefuseBatch> for Session {
         metrics::counter(MetricName::GatewayRefused, &[("reason", &format!("{code:?}"))]).inc();
         self.setup.link.refuse(&header, code, message, retry_after_ms);
         self.pump(ctx);
+    }
+}
+
+impl Handler<Promoted> for Session {
+    type Result = ();
+
+    /// The agent hears of it with the next heartbeat.
+    fn handle(&mut self, Promoted(trace): Promoted, _: &mut Self::Context) {
+        self.setup.link.promoted(trace);
     }
 }
 

@@ -8,10 +8,10 @@ use actix::Addr;
 use bytes::Bytes;
 use quinn::RecvStream;
 use tokio::sync::Semaphore;
-use tributary_shared::ids::GatewayId;
+use tributary_shared::ids::{GatewayId, LineageId};
 use tributary_shared::metrics::{self, MetricName};
-use tributary_shared::telemetry::{BatchSpan, Stage, attr};
-use tributary_shared::time::now_millis;
+use tributary_shared::telemetry::{BatchSpan, Stage, attr, tracing_on};
+use tributary_shared::time::{Millis, now_millis};
 use tributary_shared::transport::{TransportError, read_batch_body, read_batch_header, send_batch};
 use tributary_shared::wire::{
     BatchContent, BatchHeader, CommitHeader, MAX_BATCH_HEADER, RefuseCode, SchemaRef, Segment, SegmentOrigin,
@@ -19,7 +19,8 @@ use tributary_shared::wire::{
 };
 
 use super::Session;
-use super::messages::{Admission, Admit, Ended, RefuseBatch};
+use super::links::Links;
+use super::messages::{Admission, Admit, Ended, Promoted, RefuseBatch};
 use crate::pool::DecodePool;
 use crate::schemas::SchemaBook;
 use crate::upstream::{Link, Sent, SessionId, Upstream};
@@ -119,11 +120,52 @@ async fn admitted(
     admission: &Admission,
     ctx: &BatchContext,
 ) -> Result<(), Trouble> {
+    let begun = now_millis();
     let _bytes = ctx
         .budget
         .acquire_many(header.body_len.max(1))
         .await
         .map_err(|_| Trouble::Gone)?;
+    let judged = judge(stream, header, admission, ctx).await;
+    let Judged {
+        mut commit,
+        body,
+        links,
+    } = match judged {
+        Ok(judged) => judged,
+        Err(trouble) => {
+            refused_span(header, &trouble, admission, begun, ctx);
+            return Err(trouble);
+        }
+    };
+    let mut span = links.on(admit_span(header, &commit, admission));
+    if !commit.dead_seqs.is_empty() {
+        tell_agent(span.promote(), ctx);
+    }
+    commit.traceparent = span.traceparent_or(header.traceparent.as_deref());
+    let forwarded = forward(header, &commit, body, ctx).await;
+    if let Err(trouble) = &forwarded {
+        span = failed(span, trouble);
+        tell_agent(span.promote(), ctx);
+    }
+    span.end_at(now_millis());
+    forwarded
+}
+
+/// A batch that was decoded, ready to go on.
+#[derive(Debug)]
+struct Judged {
+    commit: CommitHeader,
+    body: [Bytes; 2],
+    links: Links,
+}
+
+async fn judge(
+    stream: &mut RecvStream,
+    header: &BatchHeader,
+    admission: &Admission,
+    ctx: &BatchContext,
+) -> Result<Judged, Trouble> {
     let body = read_batch_body(stream, header.body_len as usize, header.body_crc);
     let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
         Ok(Ok(body)) => body,
@@ -144,6 +186,10 @@ async fn admitted(
             return Err(Trouble::Refuse(RefuseCode::Malformed, message));
         }
     };
+    let links = match &decoded {
+        Some(decoded) if tracing_on() => Links::of(decoded),
+        _ => Links::default(),
+    };
     let (columns, dead, usage) =
         decoded.map_or_else(Default::default, |d| (Bytes::from(d.columns), d.dead, d.usage));
     let malformed = |error: WireError| Trouble::Refuse(RefuseCode::Malformed, error.to_string());
@@ -151,7 +197,7 @@ async fn admitted(
     let mut crc = crc32fast::Hasher::new();
     crc.update(&columns);
     crc.update(&dead_body);
-    let mut commit = CommitHeader {
+    let commit = CommitHeader {
         lane: admission.lane_no,
         first_seq: header.first_seq,
         count: header.count,
@@ -173,11 +219,50 @@ async fn admitted(
         attempts: header.attempts.checked(header.range()),
         usage,
     };
-    let span = admit_span(header, &commit, admission);
-    commit.traceparent = span.traceparent_or(header.traceparent.as_deref());
-    let forwarded = forward(header, &commit, [columns, dead_body], ctx).await;
+    Ok(Judged {
+        commit,
+        body: [columns, dead_body],
+        links,
+    })
+}
+
+/// The agent holds parts of a trace that this gateway has a reason to export.
+fn tell_agent(promoted: Option<String>, ctx: &BatchContext) {
+    if let Some(trace) = promoted {
+        // a session that is that busy tells its agent of the next one
+        let _ = ctx.session.try_send(Promoted(trace));
+    }
+}
+
+fn failed(span: BatchSpan, trouble: &Trouble) -> BatchSpan {
+    match trouble {
+        Trouble::Refuse(code, message) => span.text(attr::REFUSED, code.as_str()).fail(message),
+        Trouble::Gone => span.fail("the connection to the aggregator was lost"),
+    }
+}
+
+/// The span of a batch that was not judged. One whose connection ended is told of by its agent.
+fn refused_span(
+    header: &BatchHeader,
+    trouble: &Trouble,
+    admission: &Admission,
+    begun: Millis,
+    ctx: &BatchContext,
+) {
+    let span = BatchSpan::child_of_header(header.traceparent.as_deref(), Stage::Admit, begun);
+    if !span.is_recording() || matches!(trouble, Trouble::Gone) {
+        return;
+    }
+    let span = span
+        .text(attr::LANE, &admission.key)
+        .text(attr::STREAM, &admission.key.stream)
+        .text(attr::GATEWAY, &ctx.gateway)
+        .number(attr::FIRST_SEQ, header.first_seq)
+        .number(attr::LAST_SEQ, header.range().last)
+        .number(attr::EVENTS, header.count);
+    let mut span = failed(span, trouble);
+    tell_agent(span.promote(), ctx);
     span.end_at(now_millis());
-    forwarded
 }
 
 fn admit_span(header: &BatchHeader, commit: &CommitHeader, admission: &Admission) -> BatchSpan {
@@ -194,6 +279,7 @@ fn admit_span(header: &BatchHeader, commit: &CommitHeader, admission: &Admission
         .number(attr::EVENTS, commit.count)
         .number(attr::VALID, commit.valid())
         .number(attr::DEAD, commit.dead_seqs.len())
+        .lineage(LineageId::new(admission.lane_no, commit.first_seq))
         .maybe_number(attr::SCHEMA_ID, commit.schema.map(|schema| schema.id))
         .maybe_number(attr::SCHEMA_VERSION, commit.schema.map(|schema| schema.version))
 }

@@ -31,6 +31,11 @@ pub struct RefuseBatch {
     pub retry_after_ms: u32,
 }
 
+/// A trace of this agent is exported whatever the sampler said: the agent holds parts of it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Promoted(pub String);
+
 /// The connection is gone, or the agent broke the protocol on a batch stream.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -6,6 +6,7 @@
 
 mod actor;
 mod batch;
+mod links;
 mod messages;
 
 pub use actor::{Session, SessionSetup};

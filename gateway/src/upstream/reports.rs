@@ -47,6 +47,7 @@ mod tests {
     fn report(agent: &str, session: u64, spool_bytes: Option<u64>) -> ReportAgent {
         let report = |spool_bytes| NodeReport {
             skew_ms: None,
+            promoted: Vec::new(),
             now: 0,
             spool_bytes,
             spool_limit: 0,

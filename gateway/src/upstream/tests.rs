@@ -151,6 +151,7 @@ fn report(agent: &str, spool_bytes: Option<u64>) -> ReportAgent {
         configuration: None,
         report: spool_bytes.map(|spool_bytes| NodeReport {
             skew_ms: None,
+            promoted: Vec::new(),
             now: 0,
             spool_bytes,
             spool_limit: 1_000,

@@ -73,5 +73,7 @@ metric_names! {
     SchemaDeprecatedEvents = "tributary_schema_deprecated_events": "Events judged by a schema version that is deprecated, by subject";
     // all roles
     ActorRestarts = "tributary_actor_restarts": "Actors restarted by their supervisor, by actor";
-    TelemetryDropped = "tributary_telemetry_dropped": "Telemetry items that could not be exported, by signal";
+    TelemetryRecorded = "tributary_telemetry_recorded": "Telemetry items handed to the export, by signal (metrics: requests)";
+    TelemetryExported = "tributary_telemetry_exported": "Telemetry items that a receiver has taken, by signal (metrics: requests)";
+    TelemetryDropped = "tributary_telemetry_dropped": "Telemetry items that could not be exported, by signal (metrics: requests)";
 }

@@ -7,13 +7,13 @@ use super::classes::{Priority, Turns};
 use super::retired::{Forgotten, RetiredChecks, RetiredLane};
 use super::told_head::MAX_AUDIT_HEAD;
 use super::{ACK_TIMEOUT, FreshShare, HEARTBEAT_EVERY, HELLO_TIMEOUT, SILENCE_TIMEOUT, Tick};
-use crate::ids::{AgentId, Epoch, Seq, SeqRange, StreamName};
+use crate::ids::{AgentId, Epoch, LaneNo, Seq, SeqRange, StreamName};
 use crate::time::Millis;
 use crate::wire::history::differ;
 use crate::wire::{
-    Ack, Bye, ByeCode, CheckReport, Hello, History, LaneOpened, LaneReport, Limits, MIN_VERSION, NodeReport,
-    OpenLane, Refuse, RefuseCode, SCHEMAS_TO_AGENTS, SchemaInfo, SessionKey, ToAgent, ToGateway, VERSION,
-    Welcome,
+    Ack, Bye, ByeCode, CheckReport, Hello, History, LaneOpened, LaneReport, Limits, MAX_PROMOTED,
+    MIN_VERSION, NodeReport, OpenLane, Refuse, RefuseCode, SCHEMAS_TO_AGENTS, SchemaInfo, SessionKey,
+    ToAgent, ToGateway, VERSION, Welcome,
 };
 
 /// After so many refusals as malformed at one seq, the batch there is given up and reported as dropped: the
@@ -113,6 +113,8 @@ pub enum AgentOutput {
     },
     /// A signed head of the aggregator's audit: keep it, so that a tail that is cut off there is noticed.
     AuditHead(String),
+    /// The gateway exports these traces whatever the sampler said: so should this process.
+    Promoted(Vec<String>),
     /// The session is over. Come back after `retry_after` ms at the earliest. `code` is the gateway's word, when
     /// it closed with one.
     Close {
@@ -125,6 +127,8 @@ pub enum AgentOutput {
 #[derive(Debug)]
 struct Lane {
     view: LaneView,
+    /// The aggregator's number for it, once it is opened.
+    no: Option<LaneNo>,
     state: LaneState,
     /// Batches sent and not acknowledged, in seq order.
     in_flight: VecDeque<SeqRange>,
@@ -168,6 +172,8 @@ pub struct AgentLink {
     /// The schemas that the agent keeps, by stream.
     kept: BTreeMap<StreamName, u32>,
     checks: Vec<CheckReport>,
+    /// Traces that the gateway is to hear of with the next report.
+    promoted: Vec<String>,
     /// The streams that the agent checks.
     wanted: BTreeSet<StreamName>,
     next_report: Tick,
@@ -210,6 +216,7 @@ impl AgentLink {
             spool: (0, 0),
             kept: BTreeMap::new(),
             checks: Vec::new(),
+            promoted: Vec::new(),
             wanted: BTreeSet::new(),
             next_report: now,
             last_progress: now,
@@ -240,6 +247,12 @@ impl AgentLink {
     /// What the agent's own checks have found, for the next report.
     pub fn checked(&mut self, checks: Vec<CheckReport>) {
         self.checks = checks;
+    }
+
+    /// Traces that this process exports whatever the sampler said, for the next report.
+    pub fn promoted(&mut self, traces: impl IntoIterator<Item = String>) {
+        let room = MAX_PROMOTED - self.promoted.len();
+        self.promoted.extend(traces.into_iter().take(room));
     }
 
     /// The spool changed: new lanes are opened, drained ones are let go.
@@ -313,6 +326,7 @@ impl AgentLink {
         }
         let lane = Lane {
             view: view.clone(),
+            no: None,
             state: LaneState::Opening,
             in_flight: VecDeque::new(),
             sent_up_to: view.committed_seq,
@@ -347,9 +361,19 @@ impl AgentLink {
                     Tick::from(drain.retry_after_ms),
                 );
             }
-            (ToAgent::Heartbeat { audit_head, .. }, State::Open) => {
+            (
+                ToAgent::Heartbeat {
+                    audit_head,
+                    mut promoted,
+                    ..
+                },
+                State::Open,
+            ) => {
                 let head = audit_head.filter(|head| head.len() <= MAX_AUDIT_HEAD);
                 self.outputs.extend(head.map(AgentOutput::AuditHead));
+                promoted.truncate(MAX_PROMOTED);
+                let promoted = Some(promoted).filter(|promoted| !promoted.is_empty());
+                self.outputs.extend(promoted.map(AgentOutput::Promoted));
             }
         }
     }
@@ -422,9 +446,9 @@ impl AgentLink {
     fn lane_opened(&mut self, now: Tick, opened: LaneOpened) {
         let LaneOpened {
             lane: id,
+            lane_no,
             mark,
             history,
-            ..
         } = opened;
         if RetiredChecks::owns(id) {
             self.last_progress = now;
@@ -444,6 +468,7 @@ impl AgentLink {
                 }
                 LaneState::Resuming => return,
             }
+            lane.no = Some(lane_no);
             lane.state = LaneState::Resuming;
             self.outputs.push_back(AgentOutput::LaneOpened {
                 lane: id,
@@ -643,6 +668,12 @@ impl AgentLink {
         lanes.sum::<usize>() + self.retired.in_flight()
     }
 
+    /// The aggregator's number for the lane, once it is opened.
+    #[must_use]
+    pub fn lane_no(&self, lane: u32) -> Option<LaneNo> {
+        self.lanes.get(&lane).and_then(|lane| lane.no)
+    }
+
     /// The lane as the spool last showed it.
     #[must_use]
     pub fn lane(&self, lane: u32) -> Option<&LaneView> {
@@ -697,6 +728,7 @@ impl AgentLink {
             spool_limit,
             lanes: lanes.collect(),
             checks: std::mem::take(&mut self.checks),
+            promoted: std::mem::take(&mut self.promoted),
         };
         self.outputs
             .push_back(AgentOutput::Send(ToGateway::Report(report)));

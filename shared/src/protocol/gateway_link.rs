@@ -8,8 +8,8 @@ use super::{HEARTBEAT_EVERY, HELLO_TIMEOUT, Tick, negotiate};
 use crate::ids::{AgentId, GatewayId, LaneKey, LaneNo, Seq, StreamName};
 use crate::time::Millis;
 use crate::wire::{
-    Ack, BatchContent, BatchHeader, Bye, ByeCode, Drain, Hello, LaneOpened, Limits, NodeReport, OpenLane,
-    Refuse, RefuseCode, SCHEMAS_TO_AGENTS, SchemaInfo, SessionKey, ToAgent, ToGateway, Welcome,
+    Ack, BatchContent, BatchHeader, Bye, ByeCode, Drain, Hello, LaneOpened, Limits, MAX_PROMOTED, NodeReport,
+    OpenLane, Refuse, RefuseCode, SCHEMAS_TO_AGENTS, SchemaInfo, SessionKey, ToAgent, ToGateway, Welcome,
 };
 
 /// A longer schema is not pushed to agents, which check nothing of its stream then: it is more than an agent should
@@ -79,6 +79,8 @@ pub struct GatewayLink {
     lanes: BTreeMap<u32, Lane>,
     next_heartbeat: Tick,
     head: ToldHead,
+    /// Traces that the agent is to hear of with the next heartbeat.
+    promoted: Vec<String>,
     outputs: VecDeque<GatewayOutput>,
 }
 
@@ -98,6 +100,7 @@ impl GatewayLink {
             lanes: BTreeMap::new(),
             next_heartbeat: now + HEARTBEAT_EVERY,
             head: ToldHead::default(),
+            promoted: Vec::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -118,7 +121,10 @@ impl GatewayLink {
             (ToGateway::WantSchema { stream, schema_id }, State::Open) => {
                 self.want_schema(&stream, schema_id)
             }
-            (ToGateway::Report(report), State::Open) => self.outputs.push_back(GatewayOutput::Report(report)),
+            (ToGateway::Report(mut report), State::Open) => {
+                report.promoted.truncate(MAX_PROMOTED);
+                self.outputs.push_back(GatewayOutput::Report(report));
+            }
             (ToGateway::Goodbye, State::Open) => {
                 self.state = State::Closed;
                 self.outputs.push_back(GatewayOutput::Close { bye: None });
@@ -365,6 +371,13 @@ impl GatewayLink {
         self.head.set(head);
     }
 
+    /// A trace that this gateway exports whatever the sampler said: the agent hears of it with a heartbeat.
+    pub fn promoted(&mut self, trace: String) {
+        if self.promoted.len() < MAX_PROMOTED {
+            self.promoted.push(trace);
+        }
+    }
+
     /// Time passed.
     pub fn tick(&mut self, now: Tick, wall: Millis) {
         match self.state {
@@ -377,6 +390,7 @@ impl GatewayLink {
                 self.outputs.push_back(GatewayOutput::Send(ToAgent::Heartbeat {
                     now: wall,
                     audit_head,
+                    promoted: std::mem::take(&mut self.promoted),
                 }));
             }
             State::Open => {}

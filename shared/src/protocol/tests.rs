@@ -1,6 +1,6 @@
 use super::*;
 use crate::ids::{AgentId, Epoch, GatewayId, LaneNo, SeqRange, StreamName};
-use crate::wire::{LaneOpened, Limits, SessionKey, ToAgent, ToGateway, Welcome};
+use crate::wire::{LaneOpened, Limits, MAX_PROMOTED, SessionKey, ToAgent, ToGateway, Welcome};
 
 #[test]
 fn versions_without_overlap_are_refused_with_both_ranges() {
@@ -189,6 +189,7 @@ fn fail_over_begins_when_a_gateway_is_silent_for_three_heartbeats() {
                 ToAgent::Heartbeat {
                     now: 0,
                     audit_head: None,
+                    promoted: Vec::new(),
                 },
             );
         }
@@ -216,6 +217,7 @@ fn fail_over_begins_when_a_gateway_lives_but_cannot_open_lanes() {
             ToAgent::Heartbeat {
                 now: 0,
                 audit_head: None,
+                promoted: Vec::new(),
             },
         );
         link.tick(now, 0);
@@ -547,6 +549,7 @@ fn messages_of_both_versions_are_read_by_both() {
     );
     let report = crate::wire::NodeReport {
         skew_ms: None,
+        promoted: Vec::new(),
         now: 1,
         spool_bytes: 2,
         spool_limit: 3,
@@ -760,4 +763,118 @@ fn never_twice_an_acknowledgement_of_a_twins_batch_deletes_nothing() {
     };
     assert!(!committed(9), "its batch was on the way when the lane was opened");
     assert!(committed(7));
+}
+
+#[test]
+fn promoted_traces_travel_once_both_ways_and_few_at_a_time() {
+    let many = || (0..100).map(|n| format!("{n:032x}"));
+    let mut link = agent_session(0);
+    link.promoted(many());
+    let reported = |link: &mut AgentLink, now| {
+        link.tick(now, 0);
+        let outputs = std::iter::from_fn(|| link.output());
+        let mut reports = outputs.filter_map(|output| match output {
+            AgentOutput::Send(ToGateway::Report(report)) => Some(report.promoted.len()),
+            _ => None,
+        });
+        reports.next()
+    };
+    assert_eq!(reported(&mut link, 0), Some(MAX_PROMOTED));
+    assert_eq!(reported(&mut link, HEARTBEAT_EVERY), Some(0));
+    let heartbeat = ToAgent::Heartbeat {
+        now: 0,
+        audit_head: None,
+        promoted: many().collect(),
+    };
+    link.receive(HEARTBEAT_EVERY, heartbeat);
+    let told = std::iter::from_fn(|| link.output()).find_map(|output| match output {
+        AgentOutput::Promoted(traces) => Some(traces.len()),
+        _ => None,
+    });
+    assert_eq!(told, Some(MAX_PROMOTED));
+
+    let (agent, gateway) = (
+        AgentId::new("a").expect("valid"),
+        GatewayId::new("g").expect("valid"),
+    );
+    let mut link = GatewayLink::new(agent, gateway, Limits::default(), 0);
+    let hello = crate::wire::Hello {
+        min_version: VERSION,
+        max_version: VERSION,
+        node: "a".to_owned(),
+        software: String::new(),
+        instance: 1,
+        session: 1,
+        configuration: Default::default(),
+    };
+    link.receive(0, 0, ToGateway::Hello(hello));
+    many().for_each(|trace| link.promoted(trace));
+    let mut told = Vec::new();
+    for now in [HEARTBEAT_EVERY, 2 * HEARTBEAT_EVERY] {
+        link.tick(now, 0);
+        told.extend(
+            std::iter::from_fn(|| link.output()).filter_map(|output| match output {
+                GatewayOutput::Send(ToAgent::Heartbeat { promoted, .. }) => Some(promoted.len()),
+                _ => None,
+            }),
+        );
+    }
+    assert_eq!(told, [MAX_PROMOTED, 0]);
+}
+
+#[test]
+fn a_batch_without_a_past_says_nothing_of_it_and_one_with_is_read_by_older_programs() {
+    use crate::wire::frame::{PREFIX, decode, encode};
+    use crate::wire::{Attempt, Attempts, BatchContent, BatchHeader, Context, Contexts};
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Older {
+        first_seq: u64,
+        sent_at: i64,
+    }
+    let mut header = BatchHeader {
+        lane: 1,
+        first_seq: 7,
+        count: 1,
+        writer: 0,
+        after_writer: 0,
+        content: BatchContent::Rows,
+        segments: Vec::new(),
+        body_len: 0,
+        body_crc: 0,
+        sent_at: 9,
+        traceparent: None,
+        contexts: Contexts::default(),
+        attempts: Attempts::default(),
+    };
+    let plain = encode("header", &header, 10_000).expect("small");
+    for name in [&b"contexts"[..], b"attempts"] {
+        assert!(!plain.windows(name.len()).any(|part| part == name));
+    }
+    assert_eq!(
+        decode::<BatchHeader>("header", &plain[PREFIX..]).expect("reads"),
+        header
+    );
+    header.contexts = Contexts::choose(vec![Context {
+        first_seq: 7,
+        last_seq: 7,
+        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
+    }]);
+    header.attempts.add(Attempt {
+        first_seq: 7,
+        last_seq: 7,
+        sent_at: 1,
+        ended_at: 2,
+        address: "gw:8602".to_owned(),
+        outcome: crate::wire::RefuseCode::Unavailable.as_str().to_owned(),
+        reason: "the disk is full".to_owned(),
+        traceparent: None,
+    });
+    let full = encode("header", &header, 10_000).expect("small");
+    assert_eq!(
+        decode::<BatchHeader>("header", &full[PREFIX..]).expect("reads"),
+        header
+    );
+    let older = decode::<Older>("header", &full[PREFIX..]).expect("reads");
+    assert_eq!((older.first_seq, older.sent_at), (7, 9));
 }

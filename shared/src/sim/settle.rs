@@ -73,7 +73,8 @@ impl World {
                 AgentOutput::Connected { .. }
                 | AgentOutput::Refused { .. }
                 | AgentOutput::Schema { .. }
-                | AgentOutput::AuditHead(_) => {}
+                | AgentOutput::AuditHead(_)
+                | AgentOutput::Promoted(_) => {}
                 AgentOutput::Close {
                     retry_after, code, ..
                 } => self.closed(at, retry_after, code),
@@ -432,6 +433,7 @@ fn agent_message(agent: crate::ids::AgentId, session: SessionKey) -> ToAggregato
         configuration: None,
         report: Some(NodeReport {
             skew_ms: None,
+            promoted: Vec::new(),
             now: 0,
             spool_bytes: 0,
             spool_limit: 0,

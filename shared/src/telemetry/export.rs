@@ -2,11 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry_otlp::{
     ExporterBuildError, LogExporter, MetricExporter, Protocol as OtlpProtocol, SpanExporter,
@@ -23,16 +23,15 @@ use opentelemetry_sdk::{logs, trace as sdk_trace};
 use tokio::runtime::{Handle, Runtime};
 
 use super::queue::{self, Gate, GatedLogs, MAX_QUEUED};
-use super::settings::{Otlp, Protocol};
-use super::trace;
+use super::resource::resource;
+use super::settings::{Destination, Otlp, Protocol, Signal};
+use super::{report, trace};
 use crate::metrics;
 
 /// Items of one request.
 const MAX_BATCH: usize = 512;
 /// A person who watches a trace waits so long for it.
 const DELAY: Duration = Duration::from_secs(1);
-/// What one request may take. An exporter that waits holds its queue, nothing else.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a stopping program spends on each signal's last request.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -53,13 +52,13 @@ pub struct Guard(Option<Pipelines>);
 #[derive(Debug)]
 struct Pipelines {
     runtime: Runtime,
-    logs: SdkLoggerProvider,
-    meters: SdkMeterProvider,
+    logs: Option<SdkLoggerProvider>,
+    meters: Option<SdkMeterProvider>,
 }
 
 impl Guard {
     pub(super) fn logs(&self) -> Option<&SdkLoggerProvider> {
-        self.0.as_ref().map(|pipelines| &pipelines.logs)
+        self.0.as_ref().and_then(|pipelines| pipelines.logs.as_ref())
     }
 
     /// Sends what is queued and ends the export, as a drop does, but without blocking the caller's thread.
@@ -87,21 +86,28 @@ impl Drop for Guard {
         };
         trace::set_tracing_on(false);
         let results = [
-            ("traces", queue::close(SHUTDOWN_TIMEOUT)),
-            ("metrics", meters.shutdown_with_timeout(SHUTDOWN_TIMEOUT)),
-            ("logs", logs.shutdown_with_timeout(SHUTDOWN_TIMEOUT)),
+            (Signal::Traces, Some(queue::close(SHUTDOWN_TIMEOUT))),
+            (
+                Signal::Metrics,
+                meters.map(|meters| meters.shutdown_with_timeout(SHUTDOWN_TIMEOUT)),
+            ),
+            (
+                Signal::Logs,
+                logs.map(|logs| logs.shutdown_with_timeout(SHUTDOWN_TIMEOUT)),
+            ),
         ];
         for (signal, result) in results {
-            if let Err(error) = result {
-                tracing::warn!(signal, %error, "last telemetry was not delivered");
+            if let Some(Err(error)) = result {
+                tracing::warn!(signal = signal.as_str(), %error, "last telemetry was not delivered");
             }
         }
+        report::end();
         // a plain drop would block, which an async caller must not
         runtime.shutdown_background();
     }
 }
 
-/// Starts all three exports.
+/// Starts the exports that have a destination.
 pub(super) fn start(otlp: &Otlp, role: &'static str, instance: &str) -> Result<Guard, StartError> {
     // A runtime of its own: the exporters' threads need one for their sockets, and with the program's own
     // the last flush would wait for a runtime that is waiting for the flush.
@@ -110,11 +116,44 @@ pub(super) fn start(otlp: &Otlp, role: &'static str, instance: &str) -> Result<G
         .thread_name("otlp")
         .enable_all()
         .build()?;
-    let _entered = runtime.enter();
-    let resource = resource(role, instance);
+    let entered = runtime.enter();
+    let resource = resource(role, instance, &otlp.attributes);
+    let spans = match &otlp.traces {
+        Some(to) => Some(spans(to, &resource, &runtime)?),
+        None => None,
+    };
+    let logs = match &otlp.logs {
+        Some(to) => Some(logger(to, &resource, &runtime)?),
+        None => None,
+    };
+    let meters = match &otlp.metrics {
+        Some(to) => Some(meters(to, resource, &runtime)?),
+        None => None,
+    };
+    // nothing is let in before everything could be built
+    if let Some(meters) = &meters {
+        metrics::export_through(meters.meter("tributary"));
+    }
+    if let Some((gate, spans)) = spans {
+        trace::configure(otlp);
+        queue::open(gate, spans);
+        trace::set_tracing_on(true);
+    }
+    drop(entered);
+    Ok(Guard(Some(Pipelines {
+        runtime,
+        logs,
+        meters,
+    })))
+}
 
-    let span_gate = Gate::new("traces");
-    let exporter = Exporter::new(span_exporter(otlp)?, "traces", Some(span_gate.clone()), &runtime);
+fn spans(
+    to: &Destination,
+    resource: &Resource,
+    runtime: &Runtime,
+) -> Result<(Gate, BatchSpanProcessor), StartError> {
+    let gate = Gate::new(Signal::Traces);
+    let exporter = Exporter::new(span_exporter(to)?, (Signal::Traces, to), gate.clone(), runtime);
     let mut spans = BatchSpanProcessor::new(
         exporter,
         sdk_trace::BatchConfigBuilder::default()
@@ -123,10 +162,13 @@ pub(super) fn start(otlp: &Otlp, role: &'static str, instance: &str) -> Result<G
             .with_scheduled_delay(DELAY)
             .build(),
     );
-    spans.set_resource(&resource);
+    spans.set_resource(resource);
+    Ok((gate, spans))
+}
 
-    let log_gate = Gate::new("logs");
-    let exporter = Exporter::new(log_exporter(otlp)?, "logs", Some(log_gate.clone()), &runtime);
+fn logger(to: &Destination, resource: &Resource, runtime: &Runtime) -> Result<SdkLoggerProvider, StartError> {
+    let gate = Gate::new(Signal::Logs);
+    let exporter = Exporter::new(log_exporter(to)?, (Signal::Logs, to), gate.clone(), runtime);
     let inner = BatchLogProcessor::builder(exporter)
         .with_batch_config(
             logs::BatchConfigBuilder::default()
@@ -136,112 +178,90 @@ pub(super) fn start(otlp: &Otlp, role: &'static str, instance: &str) -> Result<G
                 .build(),
         )
         .build();
-    let logs = SdkLoggerProvider::builder()
-        .with_log_processor(GatedLogs {
-            gate: log_gate,
-            inner,
-        })
+    Ok(SdkLoggerProvider::builder()
+        .with_log_processor(GatedLogs { gate, inner })
         .with_resource(resource.clone())
-        .build();
-
-    let exporter = Exporter::new(metric_exporter(otlp)?, "metrics", None, &runtime);
-    let meters = SdkMeterProvider::builder()
-        .with_reader(PeriodicReader::builder(exporter).build())
-        .with_resource(resource)
-        .build();
-    metrics::export_through(meters.meter("tributary"));
-
-    queue::open(span_gate, spans);
-    trace::set_tracing_on(true);
-    drop(_entered);
-    Ok(Guard(Some(Pipelines {
-        runtime,
-        logs,
-        meters,
-    })))
+        .build())
 }
 
-fn resource(role: &'static str, instance: &str) -> Resource {
-    Resource::builder()
-        .with_service_name(format!("tributary-{role}"))
-        .with_attributes([
-            KeyValue::new("service.instance.id", instance.to_owned()),
-            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-        ])
-        .build()
+fn meters(to: &Destination, resource: Resource, runtime: &Runtime) -> Result<SdkMeterProvider, StartError> {
+    let gate = Gate::new(Signal::Metrics);
+    let exporter = Exporter::new(metric_exporter(to)?, (Signal::Metrics, to), gate, runtime);
+    Ok(SdkMeterProvider::builder()
+        .with_reader(PeriodicReader::builder(exporter).build())
+        .with_resource(resource)
+        .build())
 }
 
 /// The same three choices for each of the SDK's three builder types, which share no trait that could say so.
+/// Headers are read from the environment by the builders themselves.
 macro_rules! build_exporter {
-    ($exporter:ident, $otlp:expr, $path:literal) => {
-        match $otlp.protocol {
+    ($exporter:ident, $to:expr) => {
+        match $to.protocol {
             Protocol::Grpc => $exporter::builder()
                 .with_tonic()
-                .with_endpoint(&$otlp.endpoint)
-                .with_timeout(REQUEST_TIMEOUT)
+                .with_endpoint(&$to.url)
+                .with_timeout($to.timeout)
                 .build(),
             Protocol::HttpProtobuf => $exporter::builder()
                 .with_http()
                 .with_protocol(OtlpProtocol::HttpBinary)
-                .with_endpoint(format!("{}{}", $otlp.endpoint, $path))
-                .with_timeout(REQUEST_TIMEOUT)
+                .with_endpoint(&$to.url)
+                .with_timeout($to.timeout)
                 .build(),
         }
     };
 }
 
-fn span_exporter(otlp: &Otlp) -> Result<SpanExporter, ExporterBuildError> {
-    build_exporter!(SpanExporter, otlp, "/v1/traces")
+fn span_exporter(to: &Destination) -> Result<SpanExporter, ExporterBuildError> {
+    build_exporter!(SpanExporter, to)
 }
 
-fn log_exporter(otlp: &Otlp) -> Result<LogExporter, ExporterBuildError> {
-    build_exporter!(LogExporter, otlp, "/v1/logs")
+fn log_exporter(to: &Destination) -> Result<LogExporter, ExporterBuildError> {
+    build_exporter!(LogExporter, to)
 }
 
-fn metric_exporter(otlp: &Otlp) -> Result<MetricExporter, ExporterBuildError> {
-    build_exporter!(MetricExporter, otlp, "/v1/metrics")
+fn metric_exporter(to: &Destination) -> Result<MetricExporter, ExporterBuildError> {
+    build_exporter!(MetricExporter, to)
 }
 
 /// An exporter whose sockets live on our runtime, and whose failures are counted and told once.
 #[derive(Debug)]
 struct Exporter<E> {
     inner: E,
-    signal: &'static str,
-    /// `None` for metrics: their values are cumulative, and the next export carries what this one could not.
-    gate: Option<Gate>,
+    signal: Signal,
+    gate: Gate,
     handle: Handle,
-    failing: AtomicBool,
+    failing: Arc<AtomicBool>,
 }
 
 impl<E> Exporter<E> {
-    fn new(inner: E, signal: &'static str, gate: Option<Gate>, runtime: &Runtime) -> Self {
+    fn new(inner: E, (signal, to): (Signal, &Destination), gate: Gate, runtime: &Runtime) -> Self {
+        let failing = Arc::new(AtomicBool::new(false));
+        report::begin(signal, to, Arc::clone(&failing));
         Self {
             inner,
             signal,
             gate,
             handle: runtime.handle().clone(),
-            failing: AtomicBool::new(false),
+            failing,
         }
     }
 
     async fn send(&self, items: usize, export: impl Future<Output = OTelSdkResult> + Send) -> OTelSdkResult {
-        if let Some(gate) = &self.gate {
-            gate.leave(items);
-        }
+        self.gate.leave(items);
         let result = InRuntime {
             handle: self.handle.clone(),
             inner: Box::pin(export),
         }
         .await;
-        let failed = result.is_err();
-        if let (true, Some(gate)) = (failed, &self.gate) {
-            gate.lost(items);
-        }
+        self.gate.left(items, result.is_ok());
         // told when it changes, not with every request
-        let failed_before = self.failing.swap(failed, Ordering::Relaxed);
+        let failed_before = self.failing.swap(result.is_err(), Ordering::Relaxed);
+        let signal = self.signal.as_str();
         match &result {
-            Err(error) if !failed_before => tracing::warn!(signal = self.signal, %error, "otlp export fails"),
-            Ok(()) if failed_before => tracing::info!(signal = self.signal, "otlp export works again"),
+            Err(error) if !failed_before => tracing::warn!(signal, %error, "otlp export fails"),
+            Ok(()) if failed_before => tracing::info!(signal, "otlp export works again"),
             _ => {}
         }
         result
@@ -278,6 +298,8 @@ impl opentelemetry_sdk::logs::LogExporter for Exporter<LogExporter> {
 
 impl PushMetricExporter for Exporter<MetricExporter> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        // one request: values are cumulative, so the next export carries what this one could not
+        self.gate.pass();
         self.send(1, self.inner.export(metrics)).await
     }
 

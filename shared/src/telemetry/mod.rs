@@ -5,9 +5,17 @@
 //! [`crate::metrics`], and the log lines go out by OTLP. Exporters have their own threads behind bounded
 //! queues: a collector that is slow, away, or broken costs telemetry, which is counted
 //! ([`MetricName::TelemetryDropped`](crate::metrics::MetricName::TelemetryDropped)), and never time.
+//!
+//! Which traces are exported is decided when they begin ([`sampling`]); an error, a dead letter or a slow batch
+//! overrules it ([`promote`], [`held`]). What became of telemetry: [`report`].
 
 mod export;
+mod held;
+mod pairs;
 mod queue;
+mod report;
+mod resource;
+mod sampling;
 mod settings;
 pub mod trace;
 
@@ -20,8 +28,10 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use export::Guard;
-pub use settings::{Otlp, Protocol, SettingsError};
-pub use trace::{BatchSpan, SpanCtx, Stage, attr, tracing_on};
+pub use report::{SignalReport, report};
+pub use sampling::Sampler;
+pub use settings::{Destination, Otlp, Protocol, SettingsError, Signal};
+pub use trace::{BatchSpan, MAX_LINKS, SpanCtx, Stage, attr, is_slow, promote, set_public_url, tracing_on};
 
 /// What the exporters themselves are made of. Their log lines go to stderr only: sent to OTLP, each export
 /// would give the next one something to export.

@@ -1,5 +1,5 @@
 //! The trace of a batch: `batch` at the agent with `collect`, `spool` and `ship`; `admit` at the gateway under
-//! `ship`; `commit` under `admit` and `apply` under `commit` at the aggregator.
+//! `ship`; `commit` under `admit` and `apply` under `commit` at the aggregator. Traces of applications are linked to.
 //!
 //! A stage's times are known before a span is made (an event was collected long before its batch ships), so
 //! spans here take both times as arguments and touch no clock and no thread-local context. A context travels
@@ -7,6 +7,7 @@
 
 use std::fmt::{self, Display};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
@@ -14,9 +15,62 @@ use opentelemetry::{InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::queue;
+use super::sampling::Sampler;
+use super::settings::{Otlp, SLOW};
+use crate::ids::LineageId;
 use crate::time::Millis;
 
+/// Links of one span; what is beyond is counted in [`attr::LINKS_LEFT_OUT`].
+pub const MAX_LINKS: usize = 32;
+
 static ON: AtomicBool = AtomicBool::new(false);
+static RULES: RwLock<Rules> = RwLock::new(Rules {
+    sampler: None,
+    slow: SLOW,
+    public_url: None,
+});
+
+/// What decides on traces in this process.
+#[derive(Debug)]
+struct Rules {
+    sampler: Option<Sampler>,
+    slow: Duration,
+    public_url: Option<String>,
+}
+
+pub(super) fn configure(otlp: &Otlp) {
+    let mut rules = RULES.write().unwrap_or_else(PoisonError::into_inner);
+    rules.sampler = Some(otlp.sampler);
+    rules.slow = otlp.slow;
+    rules.public_url = otlp.public_url.clone().or(rules.public_url.take());
+}
+
+/// Where people reach the aggregator's page, unless `TRIBUTARY_PUBLIC_URL` says so already: spans lead there.
+pub fn set_public_url(url: Option<&str>) {
+    let Some(url) = url else { return };
+    let mut rules = RULES.write().unwrap_or_else(PoisonError::into_inner);
+    rules
+        .public_url
+        .get_or_insert_with(|| url.trim_end_matches('/').to_owned());
+}
+
+fn rules() -> std::sync::RwLockReadGuard<'static, Rules> {
+    RULES.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a batch that took so long from shipping to its ack is exported whatever the sampler says.
+#[must_use]
+pub fn is_slow(took: Millis) -> bool {
+    u64::try_from(took).is_ok_and(|took| Duration::from_millis(took) >= rules().slow)
+}
+
+/// Another process found a reason to export this trace (32 hexadecimal digits; anything else is left alone): what is
+/// held of it here goes out, and what comes of it from now on.
+pub fn promote(trace_id: &str) {
+    if let Some(trace) = hex(trace_id, 32).filter(|_| tracing_on()) {
+        queue::promote(TraceId::from(trace));
+    }
+}
 
 /// Whether spans are recorded at all. One relaxed load.
 #[must_use]
@@ -58,6 +112,16 @@ pub mod attr {
     pub const WINDOWS: &str = "tributary.windows";
     /// A refusal's code.
     pub const REFUSED: &str = "tributary.refused";
+    /// Earlier attempts to ship the batch's events, at most.
+    pub const ATTEMPTS: &str = "tributary.attempts.before";
+    /// `true` on a batch that took longer than `TRIBUTARY_SLOW_BATCH`.
+    pub const SLOW: &str = "tributary.slow";
+    /// The lineage id of the batch's first event.
+    pub const LINEAGE_ID: &str = "tributary.lineage_id";
+    /// Its page.
+    pub const LINEAGE_URL: &str = "tributary.lineage_url";
+    /// Traces of applications that found no place among the links.
+    pub const LINKS_LEFT_OUT: &str = "tributary.links.left_out";
 }
 
 /// The stages of a batch, each a span's name.
@@ -147,20 +211,27 @@ impl SpanCtx {
         self.sampled
     }
 
-    fn new_root() -> Self {
+    fn new_root(sampler: Sampler) -> Self {
         // a zero is no id; it comes once in 2^64 draws
         let trace = TraceId::from(rand::random::<u128>().max(1));
         Self {
             trace,
             span: new_span_id(),
-            sampled: true,
+            sampled: sampler.takes(trace, None),
             remote: false,
         }
     }
 
-    fn new_child(&self) -> Self {
+    fn new_child(&self, sampler: Sampler) -> Self {
+        // within this process it is decided
+        let sampled = if self.remote {
+            sampler.takes(self.trace, Some(self.sampled))
+        } else {
+            self.sampled
+        };
         Self {
             span: new_span_id(),
+            sampled,
             remote: false,
             ..*self
         }
@@ -231,8 +302,8 @@ impl BatchSpan {
         Self::begin(tracing_on(), None, stage, start)
     }
 
-    /// Goes on with the parent's trace. Without a parent (the process before us does not trace) it begins one;
-    /// under a parent that is not sampled it records nothing.
+    /// Goes on with the parent's trace. Without a parent (the process before us does not trace) it begins one. A trace
+    /// that is not sampled is recorded as well, and held here for the case that it is promoted.
     pub fn child_of(parent: Option<SpanCtx>, stage: Stage, start: Millis) -> Self {
         Self::begin(tracing_on(), parent, stage, start)
     }
@@ -246,10 +317,14 @@ impl BatchSpan {
     }
 
     fn begin(on: bool, parent: Option<SpanCtx>, stage: Stage, start: Millis) -> Self {
-        if !on || parent.is_some_and(|parent| !parent.sampled) {
+        if !on {
             return Self::none();
         }
-        let ctx = parent.as_ref().map_or_else(SpanCtx::new_root, SpanCtx::new_child);
+        let sampler = rules().sampler.unwrap_or_default();
+        let ctx = match &parent {
+            Some(parent) => parent.new_child(sampler),
+            None => SpanCtx::new_root(sampler),
+        };
         let (attributes, links) = (Vec::with_capacity(8), Vec::new());
         Self(Some(Box::new(Recording {
             ctx,
@@ -295,12 +370,40 @@ impl BatchSpan {
         }
     }
 
-    /// Points to a span of another trace, such as one that an event brought along.
+    /// Points to a span of another trace, such as one that an event brought along. At most [`MAX_LINKS`] times.
     pub fn link(mut self, to: SpanCtx) -> Self {
-        if let Some(recording) = &mut self.0 {
+        if let Some(recording) = &mut self.0
+            && recording.links.len() < MAX_LINKS
+        {
             recording.links.push(to);
         }
         self
+    }
+
+    /// Leads to what is known of the batch's first event: its id, and the page about it where that has an address.
+    pub fn lineage(self, id: LineageId) -> Self {
+        if self.0.is_none() {
+            return self;
+        }
+        let page = rules()
+            .public_url
+            .as_ref()
+            .map(|url| format!("{url}/?event={id}"));
+        let span = self.text(attr::LINEAGE_ID, id);
+        match page {
+            Some(page) => span.text(attr::LINEAGE_URL, page),
+            None => span,
+        }
+    }
+
+    /// Whatever the sampler said: this trace is exported. Returns its id when it was not going to be; whoever has other
+    /// parts of it must hear that.
+    #[must_use = "other processes hold parts of the trace"]
+    pub fn promote(&mut self) -> Option<String> {
+        let recording = self.0.as_mut().filter(|recording| !recording.ctx.sampled)?;
+        recording.ctx.sampled = true;
+        queue::promote(recording.ctx.trace);
+        Some(recording.ctx.trace_id())
     }
 
     /// Marks the stage as failed, with the reason.
@@ -459,11 +562,46 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_sampled_or_off_records_nothing_and_passes_the_context_on() {
+    fn what_is_not_sampled_says_so_until_it_is_promoted() {
         let unsampled = FOREIGN.replace("-01", "-00");
-        let span = recorded(SpanCtx::parse(&unsampled), Stage::Admit);
-        assert!(!span.is_recording());
-        assert_eq!(span.traceparent_or(Some(&unsampled)), Some(unsampled));
+        let mut span = recorded(SpanCtx::parse(&unsampled), Stage::Admit);
+        let header = span.traceparent().expect("recording");
+        assert!(
+            header.starts_with(&unsampled[..36]) && header.ends_with("-00"),
+            "{header}"
+        );
+        assert_eq!(span.promote().as_deref(), Some(&unsampled[3..35]));
+        assert_eq!(span.promote(), None, "once");
+        assert!(span.traceparent().is_some_and(|header| header.ends_with("-01")));
+        let child = recorded(span.ctx(), Stage::Commit);
+        assert!(child.ctx().is_some_and(|ctx| ctx.is_sampled()));
+
+        let mut sampled = recorded(SpanCtx::parse(FOREIGN), Stage::Admit);
+        assert_eq!(sampled.promote(), None, "it goes out anyway");
+    }
+
+    #[test]
+    fn a_span_has_few_links_and_leads_to_its_event() {
+        let linked = SpanCtx::parse(FOREIGN).expect("valid");
+        let span = (0..40).fold(recorded(None, Stage::Admit), |span, _| span.link(linked));
+        let id = LineageId {
+            lane: crate::ids::LaneNo(7),
+            seq: 9,
+        };
+        let span = data(span.lineage(id));
+        assert_eq!(span.links.links.len(), MAX_LINKS);
+        assert!(
+            span.attributes
+                .contains(&KeyValue::new(attr::LINEAGE_ID, id.to_string()))
+        );
+    }
+
+    #[test]
+    fn what_is_off_records_nothing_and_passes_the_context_on() {
+        assert_eq!(
+            BatchSpan::none().traceparent_or(Some(FOREIGN)).as_deref(),
+            Some(FOREIGN)
+        );
 
         let off = BatchSpan::begin(false, None, Stage::Batch, 0).text(attr::LANE, "a");
         assert!(!off.is_recording());

@@ -100,6 +100,10 @@ pub enum ToAgent {
         /// versions leave it out, and leave it unread.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         audit_head: Option<String>,
+        /// Traces that are exported whatever the sampler said, by their ids: at most [`super::MAX_PROMOTED`]. Earlier
+        /// versions leave it out, and leave it unread.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        promoted: Vec<String>,
     },
     Bye(Bye),
 }
@@ -337,6 +341,10 @@ pub struct NodeReport {
     /// older gateways do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skew_ms: Option<i64>,
+    /// Traces that are exported whatever the sampler said, by their ids: at most [`super::MAX_PROMOTED`], since the last
+    /// report.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub promoted: Vec<String>,
 }
 
 /// What an agent's own check of a stream has found since the agent started.

@@ -61,6 +61,8 @@ pub const MAX_INFLATED_BATCH: usize = 16 << 20;
 pub const MAX_BATCH_ROWS: u32 = 16_384;
 /// The largest single event, in bytes of payload.
 pub const MAX_EVENT_BYTES: usize = 1 << 20;
+/// Trace ids that one message names as promoted: more than one heartbeat's batches of a busy agent have errors.
+pub const MAX_PROMOTED: usize = 64;
 /// Batches that one session may have sent and not yet seen acknowledged.
 pub const DEFAULT_MAX_IN_FLIGHT: u32 = 16;
 /// What a node says of its configuration, in bytes of JSON. A longer one is not told.

@@ -230,6 +230,54 @@ async fn walk_the_graph(page: Client, mesh: &Mesh, axe: &str) {
     page.close().await.expect("the browser ends");
 }
 
+/// What a row is made of, also when a dead letter was replayed into it, and back to one of its events.
+async fn explain_a_row(page: Client, mesh: &Mesh, axe: &str) {
+    replayed_click(mesh);
+    // the replayed click is a row of its own, which no gateway sent
+    goto(&page, mesh, "/?view=clicks_by_button&where.button=one").await;
+    wait_for_text(&page, ".detail tbody td[data-col=button]", "one").await;
+    type_into(&page, ".detail tbody td[data-col=why] a", ENTER).await;
+    wait_for_text(
+        &page,
+        "[data-testid=balance]",
+        "1 found = 1, the row's own count.",
+    )
+    .await;
+    let ways = texts(&page, "[data-testid=origins] td[data-col=which]").await;
+    assert!(ways[1].contains("replayed"), "{ways:?}");
+    // all groups of a window together, by its address
+    goto(
+        &page,
+        mesh,
+        "/?view=clicks_by_button&explain=2026-01-01T12:00:00Z",
+    )
+    .await;
+    wait_for_text(
+        &page,
+        "[data-testid=balance]",
+        "3 found = 3, the row's own count.",
+    )
+    .await;
+    let drawn = texts(
+        &page,
+        "[data-testid=origins-picture] .origin[data-stage='1'] text:nth-of-type(1)",
+    )
+    .await;
+    assert_eq!(drawn, ["gateway-1", "Replays of dead letters"]);
+    assert_accessible_everywhere(&page, axe, "what a row is made of").await;
+    type_into(&page, "[data-testid=ranges] td[data-col=last] a", ENTER).await;
+    let said = "It is valid and counts in 6 windows of 2 views.";
+    wait_for_text(&page, "[data-testid=event-verdict]", said).await;
+    page.close().await.expect("the browser ends");
+}
+
+#[test]
+fn a_row_is_explained_on_the_page() {
+    let test = "a_row_is_explained_on_the_page";
+    let Some(axe) = axe(test) else { return };
+    in_browser(test, async |page, mesh| explain_a_row(page, mesh, &axe).await);
+}
+
 #[test]
 fn an_event_is_found_and_the_graph_is_walked_on_the_page() {
     let test = "an_event_is_found_and_the_graph_is_walked_on_the_page";

@@ -54,6 +54,11 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Requests that are accepted so far.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Acquire)
+    }
+
     /// Waits until so many more requests are accepted.
     pub fn wait_for_more(&self, requests: u64) {
         let before = self.accepted.load(Ordering::Acquire);

@@ -1,9 +1,18 @@
 //! The metadata graph of a whole mesh: what real nodes say of themselves, over restarts.
 
-use serde_json::Value;
+use std::process::Command;
+
+use serde_json::{Value, json};
 use tributary_tests::{LONG, SOON, http, wait_until};
 
+use crate::program;
 use crate::site::{Site, post};
+
+fn tributary(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(program()).args(args).output().expect("runs");
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (output.status.code(), text.concat())
+}
 
 fn node(http: &str, kind: &str, name: &str) -> Result<Value, String> {
     let around = http::get_json(&format!("{http}/api/v1/graph/{kind}/{name}"))?;
@@ -53,7 +62,7 @@ fn nodes_are_known_with_their_configurations_also_when_they_are_away() {
             .then_some(known.clone())
             .ok_or_else(|| format!("{recorded} leaves, {known}"))
     });
-    let software = known["software"].as_str().expect("told");
+    let software = known["software"].as_str().expect("told").to_owned();
     assert!(software.starts_with("tributary-agent/"), "{software}");
     let gateways = &known["configuration"]["gateways"];
     assert!(
@@ -67,7 +76,31 @@ fn nodes_are_known_with_their_configurations_also_when_they_are_away() {
         "keys stay at home"
     );
     let known = node(&http, "gateway", "gw-1").expect("known");
+    assert_eq!(
+        (&known["connected"], &known["agents"]),
+        (&Value::Bool(true), &Value::from(1))
+    );
     assert!(known["configuration"]["limits.max_sessions"].is_u64(), "{known}");
+    // the same in the terminal, with exit codes for jobs
+    let (code, said) = tributary(&["graph", "agent", "edge-1", "--http", &http]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("DOWNSTREAM\n  gateway:gw-1") && said.contains(&software),
+        "{said}"
+    );
+    let view = "SELECT window_start, max(n) AS most FROM TUMBLE(readings, ts, INTERVAL '1 hour') GROUP BY window_start";
+    let made = http::put(&format!("{http}/api/v1/views/most"), &json!({ "sql": view })).expect("an answer");
+    made.success().expect("a view");
+    for (field, exit, says) in [
+        ("n", 1, "most = max(n) reads n"),
+        ("text", 0, "nothing that is known"),
+    ] {
+        let (code, said) = tributary(&["impact", "readings", field, "--http", &http]);
+        assert_eq!(code, Some(exit), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+    let (code, said) = tributary(&["impact", "writings", "--http", &http]);
+    assert_eq!(code, Some(2), "{said}");
     // everybody leaves; another aggregator process knows them still
     agent.stop();
     gateway.stop();
@@ -76,7 +109,7 @@ fn nodes_are_known_with_their_configurations_also_when_they_are_away() {
     let away = node(&http, "agent", "edge-1").expect("known");
     assert_eq!(
         (&away["connected"], &away["software"]),
-        (&Value::Bool(false), &Value::from(software))
+        (&Value::Bool(false), &Value::from(software.as_str()))
     );
     assert_eq!(
         has_edge(&http, "gateway:gw-1", "passes_through", "stream:readings").expect("there")["events"],

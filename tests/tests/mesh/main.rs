@@ -18,6 +18,7 @@ mod host;
 mod kills;
 mod kills_at_work;
 mod kills_of_views;
+mod lineage;
 mod live;
 mod namespaces;
 mod offline;
@@ -35,6 +36,7 @@ mod spool;
 mod stopped;
 mod surgery;
 mod tail;
+mod telemetry;
 mod trace;
 mod wire_format;
 

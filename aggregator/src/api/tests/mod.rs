@@ -3,6 +3,7 @@
 mod audit;
 mod dead_letters;
 mod disk_full;
+mod explain;
 mod graph;
 mod lineage;
 mod reading;
@@ -33,7 +34,9 @@ use tributary_shared::wire::{
 
 use super::*;
 use crate::agents::AgentDirectory;
-use crate::commit::{CommitAnswer, CommitHandle, CommitOptions, CommitRequest, CommitThread, prepare};
+use crate::commit::{
+    CommitAnswer, CommitHandle, CommitOptions, CommitRequest, CommitThread, Retention, prepare,
+};
 use crate::registry::Registry;
 use crate::throughput::Throughput;
 use crate::window::{EngineConfig, EngineOptions, EngineThread};
@@ -63,12 +66,17 @@ impl Mesh {
     }
 
     fn start_in(dir: &std::path::Path) -> Self {
+        Self::start_keeping(dir, Retention::EVERYTHING)
+    }
+
+    fn start_keeping(dir: &std::path::Path, keep: Retention) -> Self {
         let registry = Registry::open(dir).expect("registry");
         let options = CommitOptions {
             dir: dir.to_owned(),
             require_schema: false,
         };
-        let (commit, log, committer) = crate::commit::open(options, registry.cache()).expect("log");
+        let (commit, log, committer) =
+            crate::commit::open_with_retention(options, keep, registry.cache()).expect("log");
         let throughput = Arc::new(Throughput::default());
         let options = EngineOptions {
             dir: dir.to_owned(),
@@ -98,7 +106,15 @@ impl Mesh {
 
     /// Commits a batch of stream `readings` and waits until the views have it. Seq 3 of a lane is dead.
     async fn commit(&self, first: Seq, last: Seq) -> LaneNo {
-        let key = lane_key();
+        self.commit_lane(lane_key().epoch.0, first, last).await
+    }
+
+    /// The same in the lane of an epoch.
+    async fn commit_lane(&self, epoch: u64, first: Seq, last: Seq) -> LaneNo {
+        let key = LaneKey {
+            epoch: Epoch(epoch),
+            ..lane_key()
+        };
         let lane = self
             .commit
             .open_lane(key.clone(), last + 1)
@@ -406,6 +422,7 @@ async fn the_ledger_tells_what_agents_still_hold() {
     };
     let report = NodeReport {
         skew_ms: None,
+        promoted: Vec::new(),
         now: 1_000,
         spool_bytes: 4096,
         spool_limit: 8192,

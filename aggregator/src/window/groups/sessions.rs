@@ -113,6 +113,17 @@ impl Groups {
         (time <= last).then_some((Some(self.window(slot)), Some(last + rules.gap)))
     }
 
+    /// First and last event of each session of the overflow.
+    pub(in super::super) fn overflow_sessions(&self, rules: SessionRules) -> Vec<(Millis, Millis)> {
+        let slots = self.panes.values().flat_map(|pane| &pane.slots);
+        let overflow = slots.filter(|slot| self.is_overflow(**slot));
+        let span = |slot: &u32| match self.cells[rules.last].value(*slot) {
+            Scalar::Time(last) => Some((self.window(*slot), last)),
+            _ => None,
+        };
+        overflow.filter_map(span).collect()
+    }
+
     /// Finds the sessions again after a start.
     fn index_sessions(&mut self, rules: SessionRules) {
         if std::mem::replace(&mut self.sessions.indexed, true) {

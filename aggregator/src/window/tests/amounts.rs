@@ -391,12 +391,24 @@ fn an_event_is_located_in_the_windows_that_it_changed() {
     ];
     let records = record_batch(&events, Layout::Typed);
     bench.commit(1, 0, &records);
-    assert!(bench.engine.locate(&bench.stream, &records, 0).is_empty());
-    assert!(bench.engine.locate(&bench.stream, &records, 2).is_empty());
-    let hits = bench.engine.locate(&bench.stream, &records, 1);
+    let locate = |row| {
+        let located = bench
+            .engine
+            .locate(&bench.stream, bench.engine.position(), &records, row);
+        located.expect("reads")
+    };
+    assert!(locate(0).windows.is_empty() && locate(2).windows.is_empty());
+    let filtered = json!({"why": "filtered", "message": "the view's WHERE is not true for it"});
+    let of = |view: &str| {
+        let mut of = filtered.clone();
+        of["view"] = json!(view);
+        of
+    };
+    assert_eq!(json!(locate(0).not_counted), json!([of("v0"), of("v1")]));
+    assert_eq!(json!(locate(1).not_counted), json!([of("v1")]));
     assert_eq!(
-        json!(hits),
-        json!([{"view": "v0", "window_start": "1970-01-01T00:01:00.000Z", "window_end": "1970-01-01T00:02:00.000Z",
+        json!(locate(1).windows),
+        json!([{"view": "v0", "counted": true, "window_start": "1970-01-01T00:01:00.000Z", "window_end": "1970-01-01T00:02:00.000Z",
                 "group": {"site": "y", "i % 2": 1}}])
     );
 }

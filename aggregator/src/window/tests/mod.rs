@@ -5,6 +5,7 @@ mod amounts;
 mod differential;
 mod eviction;
 mod evolution;
+mod explained;
 mod keyed;
 mod kinds;
 mod properties;

@@ -190,7 +190,10 @@ fn an_event_is_located_in_the_roll_ups_as_well() {
     let one = record_batch(&[event(8 * SECOND, json!({"s": "a", "i": 1}))], Layout::Typed);
     bench.commit(1, 0, &one);
     let located = |bench: &Bench| {
-        let hits = bench.engine.locate(&bench.stream, &one, 0);
+        let located = bench
+            .engine
+            .locate(&bench.stream, bench.engine.position(), &one, 0);
+        let hits = located.expect("reads").windows;
         let mut names: Vec<_> = hits
             .iter()
             .map(|hit| (hit.view.to_string(), hit.window_start))

@@ -11,6 +11,7 @@ use aggregator::api::{self, ApiState};
 use aggregator::commit::{
     self, CommitAnswer, CommitHandle, CommitOptions, CommitThread, LineageStats, LogPos, PendingAnswer,
 };
+use aggregator::metadata::Metadata;
 use aggregator::registry::Registry;
 use aggregator::throughput::Throughput;
 use aggregator::window::{self, EngineConfig, EngineHandle, EngineOptions, EngineThread};
@@ -75,7 +76,7 @@ pub async fn make(dir: &Path, events: u64, progress: &Progress) -> anyhow::Resul
         engine.clone(),
         agents,
         throughput,
-        (registry, aggregator::metadata::Metadata::open(dir)?),
+        (registry, Metadata::open(dir)?),
         shutdown,
     );
     actix::spawn(api::serve(listener, state)?);

@@ -17,6 +17,7 @@
 //!   newest one (`judge` · `translate` · `avro` · `protobuf`); `tally` counts who wrote what.
 //! - `fields` tells others what a schema asks of an event's fields.
 //! - `rules` holds whole batches against the conditions that schemas bring.
+//! - `traceparents` finds the applications' traces that events name.
 //! - `scan` and `number` read JSON exactly as strictly as `serde_json`; `reasons` explains rejected rows.
 //!
 //! The quick checks prove validity only: whatever they do not prove, the whole validator judges. So the quick
@@ -71,6 +72,8 @@ mod tests;
 mod text;
 mod time;
 #[cfg(feature = "columns")]
+mod traceparents;
+#[cfg(feature = "columns")]
 mod translate;
 #[cfg(feature = "columns")]
 mod typed;
@@ -92,5 +95,7 @@ pub use rules::check_rules;
 #[cfg(feature = "columns")]
 pub(crate) use schema::{MAX_BACKTRACKS, options as validation_options};
 pub use schema::{MAX_SCHEMA_TEXT, StreamSchema};
+#[cfg(feature = "columns")]
+pub use traceparents::each_traceparent;
 #[cfg(feature = "columns")]
 pub use writers::{Writer, Writers};
