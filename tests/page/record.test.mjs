@@ -15,7 +15,7 @@ const { crossings, layered } = await from("layers.js");
 const { drawn, impactText, reach, step, touched } = await from("mesh.js");
 const { balanceOf, flowOf, joined, placed } = await from("origins.js");
 const { continues, leafHash, nodeHash, proves } = await from("merkle.js");
-const { isPending, pathOf, timesOf, uncounted, verdictOf } = await from("path.js");
+const { doubtOf, isPending, pathOf, timesOf, verdictOf } = await from("path.js");
 const { sha256 } = await from("sha256.js");
 
 const at = (millis) => new Date(Date.UTC(2026, 0, 1, 12) + millis).toISOString();
@@ -46,9 +46,10 @@ function event(more = {}) {
     dead_letter: { id: 12, reasons: [{ path: "/amount", rule: "type", message: "is no number" }] },
     windows: [
       { view: "hop", window_start: at(0), window_end: at(300_000), group: {} },
-      { view: "hop", window_start: at(60_000), window_end: at(360_000), group: {}, counted: false, why: "too_late" },
+      { view: "hop", window_start: at(60_000), window_end: at(360_000), group: {}, counted: true },
       { view: "tumble", window_start: at(0), window_end: at(60_000), group: { shop: null } },
     ],
+    not_counted: [{ view: "north", why: "filtered", message: "the view's WHERE is not true for it" }],
     ...more,
   };
 }
@@ -80,10 +81,11 @@ test("a path goes from stop to stop, and a lost try is one that led nowhere", ()
     ["Applied", 2, undefined],
     ["hop", 3, undefined],
     ["tumble", 3, undefined],
+    ["north", 3, undefined],
   ]);
   assert.deepEqual(stops.filter(({ lost }) => lost).map(({ title, level }) => [title, level]), [["Sent, try 1", "bad"]]);
   assert.deepEqual(legs.map(({ from: start, to, kind }) => [start, to, kind]), [
-    [0, 1, "way"], [1, 2, "way"], [2, 3, "way"], [3, 4, "way"], [4, 5, "way"], [5, 6, "way"], [6, 7, "way"], [7, 8, "later"], [8, 9, "way"], [9, 10, "way"], [9, 11, "way"],
+    [0, 1, "way"], [1, 2, "way"], [2, 3, "way"], [3, 4, "way"], [4, 5, "way"], [5, 6, "way"], [6, 7, "way"], [7, 8, "later"], [8, 9, "way"], [9, 10, "way"], [9, 11, "way"], [9, 12, "later"],
   ]);
   assert.deepEqual([stops[0].detail, stops[2].detail, stops[5].detail], ["/var/log/app, offset 1,234", "lost after 1.99 s, to 10.0.0.1:8602: the session ended", "rejected by schema version 3; its batch: 196 valid, 4 dead"]);
   assert.deepEqual([stops[6].trace, stops[7].trace], [{ id: "b".repeat(32), url: "http://viewer/trace/b" }, undefined]);
@@ -91,18 +93,20 @@ test("a path goes from stop to stop, and a lost try is one that led nowhere", ()
 
 test("what became of an event is said, and how good that is", () => {
   const of = (more) => verdictOf(event(more));
-  assert.equal(of().text, "It was a dead letter, was replayed, and is valid now and counts in 2 windows of 2 views.");
-  assert.equal(of({ hops: event().hops.slice(0, 7) }).text, "It is valid and counts in 2 windows of 2 views.");
+  assert.equal(of().text, "It was a dead letter, was replayed, and is valid now and counts in 3 windows of 2 views.");
+  assert.equal(of({ hops: event().hops.slice(0, 7) }).text, "It is valid and counts in 3 windows of 2 views.");
   assert.deepEqual(of({ outcome: "dropped", dropped: { from: 1, to: 9, reason: "spool_full" } }), { level: "bad", text: "It was dropped: spool full, seqs 1 to 9. The ledger says so." });
   assert.equal(of({ outcome: "something_new" }).text, "something new.");
   assert.deepEqual([isPending(event()), isPending(event({ outcome: "not_committed" })), isPending({ hops: [{ hop: "applied", applied: false }] })], [false, true, true]);
-  assert.deepEqual(event().windows.map(uncounted), ["", "not counted: it came too late", ""]);
+  assert.deepEqual(of({ windows: [] }), { level: "quiet", text: "It was a dead letter, was replayed, and is valid now; no view counts it." });
+  assert.deepEqual([{}, { counted: true, expired: true }, { counted: null }].map(doubtOf), ["", "counted; the window is no longer kept", "whether it counts cannot be told any more"]);
+  assert.equal(pathOf(event()).stops.at(-1).detail, "not counted: the view's WHERE is not true for it");
   assert.deepEqual(pathOf({ outcome: "expired", hops: [] }).stops, []);
 });
 
 test("of many views the first are drawn, and a link is one that opens a page", () => {
   const windows = Array.from({ length: 20 }, (_, view) => ({ view: `v${view}`, window_start: at(0), window_end: at(1000), group: {} }));
-  const { stops } = pathOf(event({ windows, hops: [{ hop: "committed", at: at(0), trace_id: "x", trace_url: "javascript:alert(1)" }] }));
+  const { stops } = pathOf(event({ windows, not_counted: [], hops: [{ hop: "committed", at: at(0), trace_id: "x", trace_url: "javascript:alert(1)" }] }));
   assert.deepEqual([stops.length, stops.at(-1).title], [10, "12 more views"]);
   assert.deepEqual(stops[0].trace, { id: "x", url: undefined });
 });

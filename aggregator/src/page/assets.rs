@@ -78,6 +78,7 @@ pub static ALL: &[Asset] = &[
     own!("originspicture.js", JAVASCRIPT),
     own!("path.js", JAVASCRIPT),
     own!("pathpicture.js", JAVASCRIPT),
+    own!("plaintable.js", JAVASCRIPT),
     own!("plot.js", JAVASCRIPT),
     own!("range.js", JAVASCRIPT),
     own!("rows.js", JAVASCRIPT),

@@ -17,7 +17,7 @@
 //! | what a row is made of: counts and flows; drawn; read | `origins` · `originspicture` · `explain` |
 //! | the graph: what is drawn of it, laid out; drawn and walked; read; what would break | `mesh`, `layers` · `graphpicture` · `graph` · `impact` |
 //! | audit: what leaves say; proofs; heads that this browser keeps | `acts`, `audit` · `merkle`, `sha256` · `heads`, `auditcheck` |
-//! | the rest of the page | `letters`, `tables`, `dom`, `format`, `main` |
+//! | the rest of the page | `plaintable`, `letters`, `tables`, `dom`, `format`, `main` |
 
 mod assets;
 

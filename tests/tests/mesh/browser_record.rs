@@ -1,4 +1,4 @@
-//! The page's sections that say what happened, in a real browser: an event's path, the audit.
+//! The page's sections that say what happened and what hangs together, in a real browser.
 
 use fantoccini::{Client, Locator};
 use serde_json::{Value, json};
@@ -9,7 +9,9 @@ use crate::browser::{ENTER, SLOW, ask, assert_accessible, axe, fill, in_browser,
 const HOP: &str = "SELECT window_start, window_end, count(*) AS n \
                    FROM HOP(clicks, ts, INTERVAL '1 minute', INTERVAL '5 minutes') GROUP BY window_start, window_end";
 
-/// Lights, and a phone in the dark.
+const RIGHT: &str = "\u{e014}";
+
+/// On a wide screen and on a phone, which shows all of the page's width.
 async fn assert_accessible_everywhere(page: &Client, axe: &str, what: &str) {
     assert_accessible(page, axe, what).await;
     page.set_window_size(420, 900).await.expect("a small window");
@@ -162,6 +164,125 @@ async fn check_the_audit(page: Client, mesh: &Mesh, id: &str, axe: &str) {
     let findings = texts(&page, "[data-testid=findings] li").await;
     assert!(findings[1].contains("forked tree"), "{findings:?}");
     page.close().await.expect("the browser ends");
+}
+
+/// An event is found by a field; then the graph is walked to what would break without that field.
+async fn find_and_walk(page: Client, mesh: &Mesh, axe: &str) {
+    replayed_click(mesh);
+    goto(&page, mesh, "/?event=").await;
+    fill(&page, "[data-testid=event-stream]", "clicks").await;
+    fill(&page, "[data-testid=event-field]", "button").await;
+    fill(&page, "[data-testid=event-value]", "red").await;
+    type_into(&page, "[data-testid=event-find]", ENTER).await;
+    wait_for_text(&page, "[data-testid=events-found] td[data-col=outcome]", "valid").await;
+    assert_eq!(
+        texts(&page, "[data-testid=events-found] td[data-col=seq]").await,
+        ["1"]
+    );
+    assert_accessible_everywhere(&page, axe, "events found").await;
+    type_into(&page, "[data-testid=events-found] a", ENTER).await;
+    let said = "It is valid and counts in 6 windows of 2 views.";
+    wait_for_text(&page, "[data-testid=event-verdict]", said).await;
+    walk_the_graph(page, mesh, axe).await;
+}
+
+async fn walk_the_graph(page: Client, mesh: &Mesh, axe: &str) {
+    type_into(&page, "nav a[data-section=graph]", ENTER).await;
+    let stream = "[data-testid=graph-picture] [data-id='stream:clicks']";
+    wait_for_text(&page, &format!("{stream} text:nth-of-type(2)"), "clicks").await;
+    assert_accessible_everywhere(&page, axe, "the graph").await;
+    // along a line to a view, which is chosen
+    type_into(&page, stream, RIGHT).await;
+    let focused = ask(&page, "document.activeElement.dataset.id").await;
+    let view = focused
+        .as_str()
+        .and_then(|id| id.strip_prefix("view:"))
+        .expect("a view")
+        .to_owned();
+    type_into(
+        &page,
+        &format!("[data-testid=graph-picture] [data-id='view:{view}']"),
+        ENTER,
+    )
+    .await;
+    wait_for_text(&page, "#node-title", &format!("view {view}")).await;
+    assert_eq!(
+        ask(&page, "document.activeElement.dataset.id").await,
+        focused,
+        "the focus stays"
+    );
+
+    goto(&page, mesh, "/?graph=stream:clicks").await;
+    type_into(&page, "[data-testid=fields] a[data-field=button]", ENTER).await;
+    wait_for_text(
+        &page,
+        "[data-testid=impact]",
+        "Without button, 1 view would change.",
+    )
+    .await;
+    let broken = texts(
+        &page,
+        "[data-testid=graph-picture] [data-level=bad] text:nth-of-type(2)",
+    )
+    .await;
+    assert_eq!(broken, ["clicks_by_button"]);
+    assert_accessible_everywhere(&page, axe, "what would break").await;
+    page.close().await.expect("the browser ends");
+}
+
+/// What a row is made of, also when a dead letter was replayed into it, and back to one of its events.
+async fn explain_a_row(page: Client, mesh: &Mesh, axe: &str) {
+    replayed_click(mesh);
+    // the replayed click is a row of its own, which no gateway sent
+    goto(&page, mesh, "/?view=clicks_by_button&where.button=one").await;
+    wait_for_text(&page, ".detail tbody td[data-col=button]", "one").await;
+    type_into(&page, ".detail tbody td[data-col=why] a", ENTER).await;
+    wait_for_text(
+        &page,
+        "[data-testid=balance]",
+        "1 found = 1, the row's own count.",
+    )
+    .await;
+    let ways = texts(&page, "[data-testid=origins] td[data-col=which]").await;
+    assert!(ways[1].contains("replayed"), "{ways:?}");
+    // all groups of a window together, by its address
+    goto(
+        &page,
+        mesh,
+        "/?view=clicks_by_button&explain=2026-01-01T12:00:00Z",
+    )
+    .await;
+    wait_for_text(
+        &page,
+        "[data-testid=balance]",
+        "3 found = 3, the row's own count.",
+    )
+    .await;
+    let drawn = texts(
+        &page,
+        "[data-testid=origins-picture] .origin[data-stage='1'] text:nth-of-type(1)",
+    )
+    .await;
+    assert_eq!(drawn, ["gateway-1", "Replays of dead letters"]);
+    assert_accessible_everywhere(&page, axe, "what a row is made of").await;
+    type_into(&page, "[data-testid=ranges] td[data-col=last] a", ENTER).await;
+    let said = "It is valid and counts in 6 windows of 2 views.";
+    wait_for_text(&page, "[data-testid=event-verdict]", said).await;
+    page.close().await.expect("the browser ends");
+}
+
+#[test]
+fn a_row_is_explained_on_the_page() {
+    let test = "a_row_is_explained_on_the_page";
+    let Some(axe) = axe(test) else { return };
+    in_browser(test, async |page, mesh| explain_a_row(page, mesh, &axe).await);
+}
+
+#[test]
+fn an_event_is_found_and_the_graph_is_walked_on_the_page() {
+    let test = "an_event_is_found_and_the_graph_is_walked_on_the_page";
+    let Some(axe) = axe(test) else { return };
+    in_browser(test, async |page, mesh| find_and_walk(page, mesh, &axe).await);
 }
 
 #[test]

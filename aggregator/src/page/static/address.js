@@ -118,8 +118,9 @@ export class Address {
   #follow(event) {
     const link = event.target.closest?.("a[href]");
     if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return;
-    const url = new URL(link.href);
-    if (url.origin !== location.origin || url.pathname !== "/" || link.target) return;
+    // a link in a picture has no text as its `href`
+    const url = new URL(link.getAttribute("href"), location.href);
+    if (url.origin !== location.origin || url.pathname !== "/" || link.hasAttribute("target") || link.hasAttribute("download")) return;
     if (url.search === location.search && url.hash) return;
     event.preventDefault();
     history.pushState(null, "", url.pathname + url.search + url.hash);

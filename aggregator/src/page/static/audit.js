@@ -1,12 +1,13 @@
 // The audit: its head, what this browser finds right or wrong with it, the newest acts, and how anybody checks it by hand.
 
-import { get } from "./api.js";
 import { KINDS, detailText, levelOf, wordsOf } from "./acts.js";
+import { get } from "./api.js";
 import { checkHead, checkLeaf, readHead } from "./auditcheck.js";
 import { button, el, labelled, setAttribute, setText, timeNode } from "./dom.js";
-import { cell, plainTable } from "./event.js";
 import { integer, moment } from "./format.js";
+import { forget } from "./heads.js";
 import { words } from "./path.js";
+import { cell, plainTable } from "./plaintable.js";
 import { Latest, later } from "./sections.js";
 
 /** Acts of one page. */
@@ -31,6 +32,8 @@ export class Audit {
   #headPanel() {
     this.headFacts = el("dl", { class: "facts" });
     this.findings = el("ul", { class: "findings", "data-testid": "findings" });
+    this.forget = button("Forget the heads that this browser has kept", () => this.#forget());
+    this.forget.hidden = true;
     this.file = el("a", { class: "button", "data-testid": "head-file" }, "Keep this head");
     return el(
       "section",
@@ -45,6 +48,7 @@ export class Audit {
         this.file,
         el("a", { class: "button", href: "/api/v1/audit/key", download: "audit.pub" }, "Public key"),
         el("a", { class: "button", href: "/api/v1/audit/export", download: "audit.jsonl" }, "All of the audit"),
+        this.forget,
       ),
     );
   }
@@ -130,11 +134,25 @@ export class Audit {
     this.fileAddress = URL.createObjectURL(new Blob([head.text], { type: "text/plain" }));
     setAttribute(this.file, "href", this.fileAddress);
     setAttribute(this.file, "download", `head-${head.size}.txt`);
+    this.#check(read);
+  }
+
+  async #check(read) {
     const found = [];
-    checkHead(read, (one) => found.push(finding(one))).then(
-      () => this.findings.replaceChildren(...found),
-      (error) => this.findings.replaceChildren(...found, finding({ level: "warn", text: `Not all could be checked: ${error.message}.` })),
-    );
+    try {
+      await checkHead(read, (one) => found.push(one));
+    } catch (error) {
+      found.push({ level: "warn", text: `Not all could be checked: ${error.message}.` });
+    }
+    this.findings.replaceChildren(...found.map(finding));
+    this.forget.hidden = found.every(({ level }) => level === "good");
+  }
+
+  /** The aggregator of this address is another one now, and that is known. */
+  #forget() {
+    forget();
+    this.forget.hidden = true;
+    this.#check(this.head);
   }
 
   #readActs(asked, before) {

@@ -1,6 +1,6 @@
 // All views: found by name, stream or SQL, each with a small chart.
 
-import { byId, el, emptyState, setText } from "./dom.js";
+import { byId, emptyState, setText } from "./dom.js";
 import { Card } from "./card.js";
 import { integer } from "./format.js";
 import { calmly } from "./frames.js";

@@ -4,7 +4,7 @@ import { format, timeOnly } from "./address.js";
 import { Chart } from "./chart.js";
 import { DataTable } from "./datatable.js";
 import { DeleteDialog } from "./deletedialog.js";
-import { button, byId, el, labelled, setAttribute, setText } from "./dom.js";
+import { button, el, labelled, setAttribute, setText } from "./dom.js";
 import { Feed } from "./feed.js";
 import { Slots, bandFigure, barFigure, chartsOf, lineFigure } from "./figures.js";
 import { integer, serverNow, span } from "./format.js";

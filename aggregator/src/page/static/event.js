@@ -5,8 +5,9 @@ import { get } from "./api.js";
 import { el, setAttribute, setText } from "./dom.js";
 import { EventSearch } from "./eventsearch.js";
 import { integer, lapse, moment, percent } from "./format.js";
-import { groupText, isPending, pathOf, timesOf, uncounted, verdictOf, windowText } from "./path.js";
+import { doubtOf, groupText, isPending, pathOf, timesOf, verdictOf, windowText, words } from "./path.js";
 import { PathPicture } from "./pathpicture.js";
+import { asTable, cell, plainTable, traceNode } from "./plaintable.js";
 import { Latest, later } from "./sections.js";
 
 /** Between two looks at an event that is still on its way, in milliseconds. */
@@ -91,7 +92,7 @@ export class FollowEvent {
       parts.push(el("section", { class: "panel", "aria-labelledby": "path-title" }, el("h3", { id: "path-title" }, "Its path"), ...timeBar(event), this.picture.node, asTable(hopTable(path))));
     }
     if (event.dead_letter) parts.push(letterNode(event.dead_letter));
-    if (event.windows?.length > 0) parts.push(windowsNode(event.windows));
+    if (event.windows?.length > 0 || event.not_counted?.length > 0) parts.push(windowsNode(event));
     parts.push(proofNode(event));
     return parts;
   }
@@ -124,17 +125,12 @@ function headOf(event) {
   );
 }
 
-/** A trace id, as a link where a viewer is known. */
-export function traceNode({ id, url }) {
-  if (!/^https?:\/\//i.test(url ?? "")) return el("code", { class: "trace" }, id);
-  return el("a", { class: "trace", href: url, target: "_blank", rel: "noopener" }, el("code", {}, id));
-}
-
-/** What is no longer kept, and since when. */
+/** What is no longer kept, and since when, in the words of the API. */
 function keptNodes({ message, kept }) {
   const lines = message ? [message] : [];
-  const until = kept?.row_until ? `, since ${moment(Date.parse(kept.row_until))}` : "";
-  if (kept && kept.row === false && !message) lines.push(`The event itself is no longer kept${until}${kept.hops ? "; its path is" : ", nor is its path"}.`);
+  const since = (at) => (at ? ` since ${moment(Date.parse(at))}` : "");
+  if (kept?.row === false && !message) lines.push(`The event itself is no longer kept${since(kept.row_until)}.`);
+  if (kept?.hops === false && !message) lines.push(`Its hops are no longer kept${since(kept.hops_until)}.`);
   return lines.map((line) => el("p", { class: "notice", "data-level": "info" }, line));
 }
 
@@ -175,39 +171,19 @@ function hopTable({ places, stops }) {
   return plainTable("Hops of the event", ["Hop", "Where", "When", "After", "What", "Trace"], rows, "hops");
 }
 
-/** A table that says what the picture above it shows: open where there is room for both, unless it is long. */
-export function asTable(table, { long = false } = {}) {
-  const details = el("details", { class: "as-table" }, el("summary", {}, "The same as a table"), table);
-  details.open = !long && matchMedia("(min-width: 641px)").matches;
-  return details;
-}
-
-/** A cell that becomes a line of a block on a phone. */
-export function cell(label, value, className) {
-  return el("td", { "data-label": label, "data-col": label.toLowerCase().replaceAll(" ", "-"), class: className ?? null, "data-empty": String(value === "–") }, value);
-}
-
-/** A table of rows that are made once. */
-export function plainTable(caption, heads, rows, testid) {
-  const numeric = new Set([...(rows[0]?.cells ?? [])].filter((one) => one.classList.contains("num")).map((one) => one.dataset.label));
-  const head = el("tr", {}, ...heads.map((text) => el("th", { scope: "col", class: numeric.has(text) ? "num" : null }, text)));
-  return el(
-    "div",
-    { class: "scroll stack", tabindex: "0", role: "region", "aria-label": `${caption}, as a table`, "data-testid": testid },
-    el("table", {}, el("caption", {}, caption), el("thead", {}, head), el("tbody", {}, ...rows)),
-  );
-}
-
-function windowsNode(windows) {
-  const rows = windows.slice(0, WINDOWS).map((hit) => {
-    const why = uncounted(hit);
-    const open = hit.counted !== false && !hit.expired;
-    const view = el("a", { href: format({ view: hit.view }) }, hit.view);
-    const explain = open ? el("a", { href: explainLink(hit.view, hit, hit.group) }, "explain") : "–";
-    return el("tr", {}, cell("View", view, "name"), cell("Window", windowText(hit)), cell("Group", groupText(hit) || "–"), cell("Counted", why || "counted"), cell("Row", explain));
+function windowsNode({ windows = [], not_counted: others = [] }) {
+  const linkTo = (view) => el("a", { href: format({ view }) }, view);
+  const counted = windows.slice(0, WINDOWS).map((hit) => {
+    const doubt = doubtOf(hit);
+    const explain = hit.expired ? "–" : el("a", { href: explainLink(hit.view, hit, hit.group) }, "explain");
+    return el("tr", {}, cell("View", linkTo(hit.view), "name"), cell("Window", windowText(hit)), cell("Group", groupText(hit) || "–"), cell("Counted", doubt || "counted"), cell("Row", explain));
   });
+  const not = others.map(({ view, message, why }) =>
+    el("tr", {}, cell("View", linkTo(view), "name"), cell("Window", "–"), cell("Group", "–"), cell("Counted", `not counted: ${message ?? words(why)}`, "wide"), cell("Row", "–")),
+  );
   const more = windows.length > WINDOWS ? [el("p", { class: "meta" }, `The first ${integer(WINDOWS)} of ${integer(windows.length)} windows.`)] : [];
-  return el("section", { class: "panel", "aria-labelledby": "windows-title" }, el("h3", { id: "windows-title" }, "Its windows"), ...more, plainTable("Windows of the event", ["View", "Window", "Group", "Counted", "Row"], rows, "event-windows"));
+  const table = plainTable("Windows of the event", ["View", "Window", "Group", "Counted", "Row"], [...counted, ...not], "event-windows");
+  return el("section", { class: "panel", "aria-labelledby": "windows-title" }, el("h3", { id: "windows-title" }, "Its windows"), ...more, table);
 }
 
 function letterNode(letter) {

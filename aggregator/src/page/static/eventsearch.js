@@ -3,9 +3,9 @@
 import { eventLink, rangeOf } from "./address.js";
 import { get } from "./api.js";
 import { button, el, labelled, setText } from "./dom.js";
-import { cell, plainTable } from "./event.js";
 import { integer, moment, serverNow } from "./format.js";
 import { words } from "./path.js";
+import { cell, plainTable } from "./plaintable.js";
 import { RangeControl } from "./range.js";
 import { Latest } from "./sections.js";
 

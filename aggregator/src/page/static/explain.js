@@ -4,11 +4,11 @@
 import { eventLink, format, timeOnly } from "./address.js";
 import { get } from "./api.js";
 import { button, el, setAttribute, setText } from "./dom.js";
-import { asTable, cell, plainTable, traceNode } from "./event.js";
 import { integer, moment } from "./format.js";
-import { OriginsPicture } from "./originspicture.js";
 import { balanceOf, joined, versionText } from "./origins.js";
+import { OriginsPicture } from "./originspicture.js";
 import { groupText, windowText } from "./path.js";
+import { asTable, cell, plainTable, traceNode } from "./plaintable.js";
 import { Latest } from "./sections.js";
 
 /** Pages that are read without being asked for: each is a thousand ranges. */
@@ -32,7 +32,8 @@ export class Explain {
     this.picture = new OriginsPicture();
     this.tables = el("div");
     this.more = button("Read on", () => this.#read(this.pages + PAGES), { "data-testid": "explain-more" });
-    this.content = el("div", { hidden: "" }, this.balance, this.missing, this.more, el("section", { class: "panel", "aria-labelledby": "origins-title" }, el("h3", { id: "origins-title" }, "Where its events came by"), this.picture.node, this.tables));
+    const ways = el("section", { class: "panel", "aria-labelledby": "origins-title" }, el("h3", { id: "origins-title" }, "Where its events came by"), this.picture.node, this.tables);
+    this.content = el("div", { hidden: "" }, this.balance, this.missing, this.more, ways);
     this.ranges = el("section", { class: "panel", "aria-labelledby": "ranges-title", hidden: "" });
     node.setAttribute("aria-labelledby", "explain-title");
     node.append(el("p", { class: "crumbs" }, this.back), this.title, this.what, this.notice, this.content, this.ranges);

@@ -4,12 +4,12 @@
 import { format } from "./address.js";
 import { get } from "./api.js";
 import { el, setAttribute, setText, timeNode } from "./dom.js";
-import { asTable, cell, plainTable } from "./event.js";
 import { integer } from "./format.js";
 import { GraphPicture } from "./graphpicture.js";
 import { impactNodes } from "./impact.js";
 import { KINDS, countOf, drawn, reach, touched } from "./mesh.js";
 import { words } from "./path.js";
+import { asTable, cell, plainTable } from "./plaintable.js";
 import { Latest, later } from "./sections.js";
 
 /** Between two looks at the graph, in milliseconds. */
@@ -28,6 +28,7 @@ export class Graph {
     this.latest = new Latest();
     this.impacts = new Latest();
     this.apart = new Set();
+    this.stays = true;
     this.title = el("h2", { id: "graph-title", tabindex: "-1" }, "What hangs together");
     this.notice = el("p", { class: "notice", role: "status", hidden: "" });
     this.counts = el("p", { class: "lead", "data-testid": "graph-counts" });
@@ -214,12 +215,16 @@ function factsOf(node) {
 function factText(value) {
   if (typeof value === "number") return integer(value);
   if (typeof value === "boolean") return value ? "yes" : "no";
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  if (typeof value !== "object") return String(value);
+  return Number.isInteger(value.version) ? `version ${value.version}` : JSON.stringify(value);
 }
 
 function edgeTable({ nodes, edges }) {
   const names = new Map(nodes.map((node) => [node.id, node]));
   const link = (id) => el("span", {}, `${names.get(id)?.kind ?? ""} `, el("a", { href: format({ graph: id }) }, names.get(id)?.name ?? id));
-  const rows = edges.slice(0, EDGES).map((edge) => el("tr", {}, cell("From", link(edge.from), "name"), cell("What", words(edge.kind)), cell("To", link(edge.to)), cell("Events", edge.events === undefined ? "–" : integer(edge.events), "num")));
+  const rows = edges.slice(0, EDGES).map((edge) => {
+    const events = edge.events === undefined ? "–" : integer(edge.events);
+    return el("tr", {}, cell("From", link(edge.from), "name"), cell("What", words(edge.kind)), cell("To", link(edge.to)), cell("Events", events, "num"));
+  });
   return plainTable("What hangs together", ["From", "What", "To", "Events"], rows, "graph-edges");
 }

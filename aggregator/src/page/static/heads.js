@@ -95,3 +95,12 @@ export function othersKept(origin) {
     return [];
   }
 }
+
+/** Forgets what this browser keeps of all logs of this address. */
+export function forget() {
+  try {
+    localStorage.removeItem(KEPT);
+  } catch {
+    // then there is nothing
+  }
+}

@@ -2,8 +2,8 @@
 
 import { format } from "./address.js";
 import { el } from "./dom.js";
-import { cell, plainTable } from "./event.js";
 import { impactText } from "./mesh.js";
+import { cell, plainTable } from "./plaintable.js";
 
 export function impactNodes(impact) {
   if (impact.error) return [el("p", { class: "notice", role: "status" }, impact.error)];

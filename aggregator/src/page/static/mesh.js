@@ -25,7 +25,8 @@ export function drawn({ nodes, edges }, apart = new Set()) {
   const alike = new Map();
   for (const node of nodes) {
     const key = apart.has(node.id) ? node.id : JSON.stringify([node.kind, beside.get(node.id).sort()]);
-    alike.set(key, [...(alike.get(key) ?? []), node]);
+    if (alike.has(key)) alike.get(key).push(node);
+    else alike.set(key, [node]);
   }
   const bundleOf = new Map();
   const shown = [];
@@ -61,12 +62,16 @@ function throughGateways(edges) {
 /** Ids of all that lies behind a node, or before it. A gateway passes on what is not its own: who goes by it ends there. */
 export function reach(edges, id, behind) {
   const [here, there] = behind ? ["from", "to"] : ["to", "from"];
+  const beside = new Map();
+  for (const edge of edges) {
+    if (beside.has(edge[here])) beside.get(edge[here]).push(edge[there]);
+    else beside.set(edge[here], [edge[there]]);
+  }
   const found = new Set();
   const waiting = [id];
   for (let one = waiting.pop(); one !== undefined; one = waiting.pop()) {
-    for (const edge of edges) {
-      const next = edge[there];
-      if (edge[here] !== one || found.has(next) || next === id) continue;
+    for (const next of beside.get(one) ?? []) {
+      if (found.has(next) || next === id) continue;
       found.add(next);
       if (!next.startsWith("gateway:")) waiting.push(next);
     }

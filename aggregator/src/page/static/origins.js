@@ -51,8 +51,8 @@ export function balanceOf(answer) {
     : { level: "bad", text: `${left} are not ${integer(events)}, the row's own count. This must not be: please report it.` };
 }
 
-export const REPLAYS = "Replays of dead letters";
-export const NO_SCHEMA = "no schema";
+const REPLAYS = "Replays of dead letters";
+const NO_SCHEMA = "no schema";
 
 export function versionText({ schema }) {
   return schema ? `version ${schema.version}` : NO_SCHEMA;

@@ -74,7 +74,10 @@ function narrow({ stages, all }) {
       segment.style.flexGrow = String(events / Math.max(1, all));
       return segment;
     });
-    const told = nodes.map(({ name, events, missing }, at) => el("li", { "data-slot": missing ? null : String(at % SLOTS) }, el("span", { class: "legend-text" }, el("span", {}, name), el("span", { class: "group-value" }, `${integer(events)}, ${percent(events / Math.max(1, all))}`))));
+    const told = nodes.map(({ name, events, missing }, at) => {
+      const value = el("span", { class: "group-value" }, `${integer(events)}, ${percent(events / Math.max(1, all))}`);
+      return el("li", { "data-slot": missing ? null : String(at % SLOTS) }, el("span", { class: "legend-text" }, el("span", {}, name), value));
+    });
     return el("div", {}, el("p", { class: "meta" }, STAGES[stage]), el("div", { class: "time-bar" }, ...segments), el("ul", { class: "legend" }, ...told));
   });
   return el("div", {}, ...bars);

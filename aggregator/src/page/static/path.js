@@ -6,7 +6,7 @@ import { integer, lapse, span } from "./format.js";
 export const PLACES = ["agent", "gateway", "aggregator", "views"];
 const TITLES = { agent: "Edge agent", gateway: "Gateway", aggregator: "Aggregator", views: "Views" };
 
-/** Views that the picture shows; the table beneath has all windows. */
+/** Views that the picture shows; the table of windows has all. */
 const VIEWS_DRAWN = 8;
 
 /** Each hop: its place, its title, and whether time passed since the stop before it. */
@@ -25,25 +25,18 @@ const HOPS = {
 
 const INPUTS = { http: "HTTP request", host: "host metrics", file: "file", tail: "file" };
 
-/** Why an event is not counted by a window that its time falls into. */
-const NOT_COUNTED = {
-  too_late: "not counted: it came too late",
-  filtered: "not counted: the view's WHERE leaves it out",
-  no_time: "not counted: it has no usable time",
-  before_the_view: "not counted: the log was deleted before the view was made",
-};
-
 const DEAD = new Set(["dead_letter", "discarded", "dead_letter_expired"]);
 
 /** What became of the event, in a sentence, and how good that is. */
 export function verdictOf(event) {
-  const counted = (event.windows ?? []).filter((hit) => hit.counted !== false);
+  const counted = (event.windows ?? []).filter((hit) => hit.counted !== null);
   const views = new Set(counted.map((hit) => hit.view)).size;
   const many = (count, word) => `${integer(count)} ${word}${count === 1 ? "" : "s"}`;
   switch (event.outcome) {
     case "valid": {
       const how = replayOf(event) ? "It was a dead letter, was replayed, and is valid now" : "It is valid";
       if (isPending(event)) return { level: "warn", text: `${how}; the views have not come to it yet.` };
+      if (counted.length === 0 && event.not_counted?.length > 0) return { level: "quiet", text: `${how}; no view counts it.` };
       if (counted.length > 0) return { level: "good", text: `${how} and counts in ${many(counted.length, "window")} of ${many(views, "view")}.` };
       return { level: "good", text: `${how}; it is in no window of any view.` };
     }
@@ -207,34 +200,27 @@ export function words(text) {
   return String(text ?? "unknown").replaceAll("_", " ");
 }
 
-/** One stop a view: its windows together. */
+/** One stop a view: its windows together, or why it does not count the event. */
 function viewStops(event) {
+  const place = PLACES.indexOf("views");
   const byView = new Map();
-  for (const hit of event.windows ?? []) {
-    const hits = byView.get(hit.view);
-    if (hits) hits.push(hit);
-    else byView.set(hit.view, [hit]);
+  for (const hit of event.windows ?? []) byView.set(hit.view, [...(byView.get(hit.view) ?? []), hit]);
+  const stops = [...byView].map(([view, hits]) => ({ hop: "view", view, place, title: view, detail: hitsText(hits), level: "good", counted: true }));
+  for (const { view, why, message } of event.not_counted ?? []) {
+    stops.push({ hop: "view", view, place, title: view, detail: `not counted: ${message ?? words(why)}`, level: "quiet", counted: false });
   }
-  const views = [...byView];
-  const stops = views.slice(0, VIEWS_DRAWN).map(([view, hits]) => {
-    const counted = hits.some((hit) => hit.counted !== false);
-    return { hop: "view", view, place: PLACES.indexOf("views"), title: view, detail: hitsText(hits), level: counted ? "good" : "warn", counted, hits };
-  });
-  const rest = views.slice(VIEWS_DRAWN);
-  if (rest.length > 0) {
-    const windows = rest.reduce((sum, [, hits]) => sum + hits.length, 0);
-    stops.push({ hop: "view", place: PLACES.indexOf("views"), title: `${integer(rest.length)} more views`, detail: `${integer(windows)} windows, in the table`, level: "good", counted: true });
-  }
-  return stops;
+  const rest = stops.length - VIEWS_DRAWN;
+  if (rest < 2) return stops;
+  const more = { hop: "view", place, title: `${integer(rest)} more views`, detail: "in the table of its windows", level: "quiet", counted: true };
+  return [...stops.slice(0, VIEWS_DRAWN), more];
 }
 
 function hitsText(hits) {
   const [first] = hits;
   const last = hits.at(-1);
-  if (hits.length === 1) return [windowText(first), groupText(first), uncounted(first)].filter(Boolean).join(", ");
-  const left = hits.filter((hit) => hit.counted === false).length;
+  if (hits.length === 1) return [windowText(first), groupText(first), doubtOf(first)].filter(Boolean).join(", ");
   const time = first.window_start ? `, ${span(Date.parse(first.window_start), Date.parse(last.window_end))}` : "";
-  return `${integer(hits.length)} windows${time}${left > 0 ? `, ${integer(left)} not counted` : ""}`;
+  return `${integer(hits.length)} windows${time}`;
 }
 
 /** "12:03 – 12:04", or what stands for the window of a view without any. */
@@ -253,11 +239,10 @@ function valueText(value) {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-/** What is to be said of whether a window counts the event; nothing when it simply does. */
-export function uncounted(hit) {
-  if (hit.counted === null) return "cannot be told any more";
-  if (hit.counted !== false) return hit.expired ? "counted; the window is no longer kept" : "";
-  return NOT_COUNTED[hit.why] ?? `not counted: ${words(hit.why)}`;
+/** What is to be said of a window that counts the event; nothing when it simply does. */
+export function doubtOf(hit) {
+  if (hit.counted === null) return "whether it counts cannot be told any more";
+  return hit.expired ? "counted; the window is no longer kept" : "";
 }
 
 /** Where the time from taking in to commit went: [{title, millis}], and the sum. Clocks of hosts may differ. */

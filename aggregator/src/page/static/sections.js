@@ -6,14 +6,15 @@ import { setAttribute } from "./dom.js";
 const TITLES = { event: "Follow an event", explain: "Why this row", graph: "What hangs together", audit: "Audit" };
 
 export class Sections {
-  /** `sections`: by name {node, show(place), leave(), focus()}. */
+  /** `sections`: by name {node, show(place), leave(), focus(), stays?: a reader who goes on within it is not led to its top}. */
   constructor(address, sections) {
     this.sections = sections;
-    address.listen((place, _, travelled) => this.#show(place, travelled));
+    address.listen((place, before, travelled) => this.#show(place, travelled && before));
     this.#show(address.place, false);
   }
 
-  #show(place, travelled) {
+  /** `from`: where the reader comes from; nothing when the place has changed under the same eyes. */
+  #show(place, from) {
     const here = sectionOf(place);
     if (here !== "views") {
       setAttribute(document.body, "data-place", here);
@@ -31,10 +32,10 @@ export class Sections {
         link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft;
       } else link.removeAttribute("aria-current");
     }
-    if (travelled && here !== "views") {
-      scrollTo({ top: 0, behavior: "instant" });
-      this.sections[here]?.focus();
-    }
+    if (!from || here === "views") return;
+    const section = this.sections[here];
+    if (!section.stays || sectionOf(from) !== here) scrollTo({ top: 0, behavior: "instant" });
+    section.focus();
   }
 }
 
