@@ -148,18 +148,36 @@ fn windows(path: &Value, text: &mut String) {
             .flatten()
             .map(|(column, value)| format!("{column}={}", words(value)))
             .collect();
-        let not = match (window["counted"].as_bool(), window["why"].as_str()) {
-            (Some(false), Some(why)) => format!("  not counted: {why}"),
-            (Some(false), None) => "  not counted".to_owned(),
-            _ => String::new(),
-        };
+        let aside = aside(window);
         let _ = writeln!(
             text,
-            "      └ {}  {when}  {}{not}",
+            "      └ {}  {when}  {}{aside}",
             words(&window["view"]),
             group.join(" ")
         );
     }
+    for view in list(&path["not_counted"]) {
+        let (name, why) = (words(&view["view"]), words(&view["message"]));
+        let _ = writeln!(text, "      ╳ {name}  does not count it: {why}");
+    }
+}
+
+/// What is to be known of a window beside which one it is.
+fn aside(window: &Value) -> String {
+    let mut aside = String::new();
+    for (holds, what) in [
+        (window["overflow"] == true, "in the overflow group of the window"),
+        (window["expired"] == true, "the view has deleted the window since"),
+        (
+            window.get("counted").is_some_and(Value::is_null),
+            "whether it was counted cannot be told any more",
+        ),
+    ] {
+        if holds {
+            let _ = write!(aside, "  ({what})");
+        }
+    }
+    aside
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -200,7 +218,10 @@ mod tests {
                 { "hop": "applied", "applied": true, "position": 9 },
             ],
             "windows": [{ "view": "by_site", "window_start": "2026-01-31T12:00:00.000Z",
-                          "window_end": "2026-01-31T12:01:00.000Z", "group": { "site": "a" } }],
+                          "window_end": "2026-01-31T12:01:00.000Z", "group": { "site": "a" }, "counted": true },
+                        { "view": "by_day", "window_start": null, "window_end": null, "group": {}, "counted": null,
+                          "overflow": true, "expired": true }],
+            "not_counted": [{ "view": "hot", "why": "too_late", "message": "it was too old when it came" }],
         });
         let drawn = draw(&path);
         for line in [
@@ -214,6 +235,9 @@ mod tests {
             "  │ 10.0 min",
             "  ● committed    2026-01-31T12:10:02.001Z  aggregator  position 5, with seqs 70 to 80",
             "      └ by_site  2026-01-31T12:00:00.000Z to 2026-01-31T12:01:00.000Z  site=a",
+            "      └ by_day  without windows    (in the overflow group of the window)  (the view has deleted the window \
+             since)  (whether it was counted cannot be told any more)",
+            "      ╳ hot  does not count it: it was too old when it came",
         ] {
             assert!(
                 drawn.lines().any(|drawn| drawn == line),

@@ -24,6 +24,9 @@ pub const LANES: u64 = 16;
 /// An event every millisecond, from here on.
 pub const START: i64 = 1_790_000_000_000;
 const DEVICES: u64 = 100;
+/// Batches differ in how long their events' notes are, from nothing to 15 letters: rows of one size would fall on pages
+/// of the database in one way, and a measured size would be that of this accident.
+const NOTES: u64 = 16;
 /// Requests that a batch is made of.
 const SEGMENTS: u32 = 4;
 
@@ -118,6 +121,12 @@ impl Batches {
             orders.clone().map(|at| Some(START + at.cast_signed())).collect();
         let ids: Int64Array = orders.clone().map(u64::cast_signed).collect();
         // scattered, as measurements are
+        let letters = (batch % NOTES) as usize;
+        let note = |order: u64| format!("{:015x}", order.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 4);
+        let notes: StringArray = orders
+            .clone()
+            .map(|order| Some(note(order)[..letters].to_owned()))
+            .collect();
         let amounts = orders.map(|order| (order.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44) as f64 / 100.0);
         let utc = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
         let fields = vec![
@@ -125,12 +134,14 @@ impl Batches {
             Field::new("device", device.data_type().clone(), true),
             Field::new("order_id", DataType::Int64, true),
             Field::new("amount", DataType::Float64, true),
+            Field::new("note", DataType::Utf8, true),
         ];
         let columns: Vec<ArrayRef> = vec![
             Arc::new(times.with_timezone("UTC")),
             Arc::new(device),
             Arc::new(ids),
             Arc::new(amounts.collect::<Float64Array>()),
+            Arc::new(notes),
         ];
         let records = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
         let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
