@@ -1,6 +1,7 @@
 //! The three roles' configuration files, as `up` writes them. Pure.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
@@ -163,7 +164,7 @@ impl GatewaySettings {
 impl AggregatorSettings {
     #[must_use]
     pub fn render(&self) -> String {
-        render(&table([
+        let mut top = table([
             ("dir", text_of(&self.dir).into()),
             ("listen", self.listen.clone().into()),
             ("http", self.http.clone().into()),
@@ -178,8 +179,19 @@ impl AggregatorSettings {
             ),
             ("ready_file", text_of(&self.ready_file).into()),
             ("tls", tls(&self.tls)),
-        ]))
+        ]);
+        if let Some(url) = page_at(&self.http) {
+            top.insert("public".to_owned(), table([("url", url.into())]).into());
+        }
+        render(&top)
     }
+}
+
+/// Where the page will be, when that is known before the port is bound.
+fn page_at(http: &str) -> Option<String> {
+    let address: SocketAddr = http.parse().ok()?;
+    let known = address.port() != 0 && !address.ip().is_unspecified();
+    known.then(|| format!("http://{address}"))
 }
 
 #[cfg(test)]
@@ -193,6 +205,17 @@ mod tests {
             ca: "/p/ca.pem".into(),
             cert: "/p/cert.pem".into(),
             key: "/p/key.pem".into(),
+        }
+    }
+
+    #[test]
+    fn spans_lead_to_a_page_whose_address_is_known() {
+        assert_eq!(
+            page_at("127.0.0.1:8600").as_deref(),
+            Some("http://127.0.0.1:8600")
+        );
+        for unknown in ["127.0.0.1:0", "0.0.0.0:8600", "mesh.example:8600"] {
+            assert_eq!(page_at(unknown), None, "{unknown}");
         }
     }
 
@@ -264,7 +287,7 @@ mod tests {
         let aggregator = AggregatorSettings {
             dir: "/d/aggregator".into(),
             listen: "127.0.0.1:0".into(),
-            http: "127.0.0.1:0".into(),
+            http: "127.0.0.1:8600".into(),
             registry: "127.0.0.1:0".into(),
             ready_file: "/d/run/aggregator.json".into(),
             tls: paths(),
