@@ -208,6 +208,9 @@ pub struct LineageArgs {
     /// Batches that are committed with lineage, and as many without
     #[arg(long, value_name = "N", default_value_t = 8_192, value_parser = clap::value_parser!(u64).range(512..))]
     pub cost_batches: u64,
+    /// Events that a whole mesh takes, to say what share of its throughput that cost is
+    #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    pub mesh_events: u64,
     /// Where to make the temporary directories [default: the system's]
     #[arg(long)]
     pub dir: Option<PathBuf>,

@@ -24,7 +24,9 @@ pub struct Cost {
     pub batches: u64,
     pub with_us: f64,
     pub without_us: f64,
-    /// The median over pairs of turns of what lineage takes of the throughput, in percent.
+    /// What lineage takes of a batch's time: the median over pairs of turns.
+    pub lineage_us: f64,
+    /// The same as a share, in percent.
     pub share_pct: f64,
     pub share_pct_p10: f64,
     pub share_pct_p90: f64,
@@ -109,6 +111,7 @@ pub async fn measure(dir: &tempfile::TempDir, count: u64) -> anyhow::Result<Cost
     }
     let (mut with, mut without) = (with.close().await?, without.close().await?);
     let pairs = with.iter().zip(&without).skip(WARM_UP);
+    let mut differences: Vec<f64> = pairs.clone().map(|(with, without)| with - without).collect();
     let mut shares: Vec<f64> = pairs
         .map(|(with, without)| (1.0 - without / with) * 100.0)
         .collect();
@@ -118,6 +121,7 @@ pub async fn measure(dir: &tempfile::TempDir, count: u64) -> anyhow::Result<Cost
         batches: turns * TURN,
         with_us: percentile(&mut with, 0.5),
         without_us: percentile(&mut without, 0.5),
+        lineage_us: percentile(&mut differences, 0.5),
         share_pct: percentile(&mut shares, 0.5),
         share_pct_p10: percentile(&mut shares, 0.1),
         share_pct_p90: percentile(&mut shares, 0.9),

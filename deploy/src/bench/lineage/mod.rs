@@ -5,10 +5,12 @@
 //! 2. `lookup`: random events by lineage id and by name over HTTP, each with row, hops and windows; and one event by the
 //!    value of a field within a minute.
 //! 3. `cost`: the same batches go into two logs by turns, one of which is kept without lineage. Both are synced.
+//! 4. `mesh`: a whole mesh takes events, for what share of its throughput that cost is.
 
 mod batches;
 mod cost;
 mod lookup;
+mod mesh;
 mod record;
 mod report;
 
@@ -41,12 +43,14 @@ async fn measure(args: &LineageArgs) -> anyhow::Result<Report> {
     let progress = Progress::new()?;
     progress.say("comparing commits with and without lineage");
     let cost = cost::measure(&temporary(args.dir.clone())?, args.cost_batches).await?;
+    progress.say("running a mesh");
+    let mesh = mesh::measure(args.mesh_events, cost.lineage_us)?;
     progress.say("making the record, events:");
     let dir = temporary(args.dir.clone())?;
     let record = record::make(dir.path(), args.events, &progress).await?;
     progress.say("looking events up");
     let lookup = lookup::measure(record.url.clone(), args.events, args.lookups).await?;
-    let report = Report::new(&record, lookup, cost);
+    let report = Report::new(&record, lookup, cost, mesh);
     record.close().await?;
     progress.bar.finish_and_clear();
     Ok(report)

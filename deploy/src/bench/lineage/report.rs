@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::cost::Cost;
 use super::lookup::Lookups;
+use super::mesh::Mesh;
 use super::record::Record;
 
 /// What `bench lineage --json` prints.
@@ -20,10 +21,11 @@ pub struct Report {
     pub bytes_per_event: f64,
     pub lookup: Lookups,
     pub cost: Cost,
+    pub mesh: Mesh,
 }
 
 impl Report {
-    pub fn new(record: &Record, lookup: Lookups, cost: Cost) -> Self {
+    pub fn new(record: &Record, lookup: Lookups, cost: Cost, mesh: Mesh) -> Self {
         let part = record.stats.in_log;
         Self {
             events: part.events,
@@ -33,6 +35,7 @@ impl Report {
             bytes_per_event: part.bytes as f64 / part.events as f64,
             lookup,
             cost,
+            mesh,
         }
     }
 
@@ -66,13 +69,19 @@ impl Report {
         let cost = self.cost;
         let _ = writeln!(
             text,
-            "cost      {:.2} % of the commit path (p10 {:.2}, p90 {:.2}): {:.0} us a batch with, {:.0} us without, times {:.1} us",
+            "cost      {:.1} us a batch, {:.2} % of the commit path (p10 {:.2}, p90 {:.2}): {:.0} us with, {:.0} us without, times {:.1} us",
+            cost.lineage_us,
             cost.share_pct,
             cost.share_pct_p10,
             cost.share_pct_p90,
             cost.with_us,
             cost.without_us,
             cost.times_us
+        );
+        let _ = writeln!(
+            text,
+            "mesh      {:.0} events/s: lineage is {:.2} % of what a batch takes it",
+            self.mesh.events_per_s, self.mesh.share_pct
         );
         let _ = write!(
             text,
