@@ -300,20 +300,19 @@ fn hop(row: &Row<'_>) -> Result<Hop, CommitError> {
 
 /// The hop record of the entry that holds a seq of a lane.
 pub(super) fn hop_of(db: &Connection, lane: LaneNo, seq: Seq) -> Result<Option<Hop>, CommitError> {
-    let mut select = db.prepare_cached(&format!(
-        "SELECT {HOP_COLUMNS} FROM log JOIN lanes ON lanes.no = log.lane
-         WHERE log.lane = ?1 AND last_seq >= ?2 AND kind <> ?3 ORDER BY last_seq LIMIT 1"
-    ))?;
-    let mut rows = select.query(params![lane.0, seq, KIND_REPLAY])?;
-    let found = rows.next()?.map(hop).transpose()?;
-    Ok(found.filter(|hop| hop.header.range().contains(seq)))
+    hop_in(db, "log", lane, seq)
 }
 
 /// The hop record of the deleted entry that held a seq of a lane.
 pub(super) fn kept_hop_of(db: &Connection, lane: LaneNo, seq: Seq) -> Result<Option<Hop>, CommitError> {
+    hop_in(db, "lineage", lane, seq)
+}
+
+/// Both tables have the columns of a hop record, and an index by lane.
+fn hop_in(db: &Connection, table: &str, lane: LaneNo, seq: Seq) -> Result<Option<Hop>, CommitError> {
     let mut select = db.prepare_cached(&format!(
-        "SELECT {HOP_COLUMNS} FROM lineage JOIN lanes ON lanes.no = lineage.lane
-         WHERE lineage.lane = ?1 AND last_seq >= ?2 AND kind <> ?3 ORDER BY last_seq LIMIT 1"
+        "SELECT {HOP_COLUMNS} FROM {table} JOIN lanes ON lanes.no = {table}.lane
+         WHERE {table}.lane = ?1 AND last_seq >= ?2 AND kind <> ?3 ORDER BY last_seq LIMIT 1"
     ))?;
     let mut rows = select.query(params![lane.0, seq, KIND_REPLAY])?;
     let found = rows.next()?.map(hop).transpose()?;
