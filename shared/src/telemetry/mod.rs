@@ -9,6 +9,7 @@
 //! Which traces are exported is decided when they begin ([`sampling`]); an error, a dead letter or a slow batch
 //! overrules it ([`promote`], [`held`]). What became of telemetry: [`report`].
 
+mod context;
 mod export;
 mod held;
 mod pairs;
@@ -27,11 +28,12 @@ use tracing_subscriber::filter::{FilterFn, LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+pub use context::SpanCtx;
 pub use export::Guard;
 pub use report::{SignalReport, report};
 pub use sampling::Sampler;
 pub use settings::{Destination, Otlp, Protocol, SettingsError, Signal};
-pub use trace::{BatchSpan, MAX_LINKS, SpanCtx, Stage, attr, is_slow, promote, set_public_url, tracing_on};
+pub use trace::{BatchSpan, MAX_LINKS, Stage, attr, is_slow, promote, set_public_url, tracing_on};
 
 /// What the exporters themselves are made of. Their log lines go to stderr only: sent to OTLP, each export
 /// would give the next one something to export.
